@@ -1,0 +1,125 @@
+"""A client as the mesh sees it: `Downstream`, and one request of its, `RequestContext`.
+
+The transports of the serving room implement both; everything above them asks these two, and nobody asks a context variable.
+`RequestContext` has the shape of the SDK's `mcp.shared.dispatcher.DispatchContext`, so that an SDK handler can be given one.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Protocol
+
+from meshproxy.errors import INVALID_REQUEST, RpcError
+from meshproxy.wire.codec import Raw
+from meshproxy.wire.messages import Id
+from meshproxy.wire.protocol import Era
+
+Result = Raw | dict[str, Any]
+"""What a request ends with: encoded already, or a shallow dictionary."""
+
+
+class Downstream(ABC):
+    """One client: a session of the legacy era, or the caller of one modern request.
+
+    Attributes:
+        key: what tells it from every other client; a session's id, or unique to a request.
+        era: how it speaks.
+        version: the negotiated protocol revision; "" before `initialize` is answered.
+        capabilities: what the client declared, as it declared it.
+        client: its `clientInfo`, as it gave it.
+        principal: who it is to the authenticator; None without one.
+        log_level: the least severe level that it wants to hear; None for none.
+        closed: set when no message can reach it any more.
+    """
+
+    era: ClassVar[Era]
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.version = ""
+        self.capabilities: dict[str, Any] = {}
+        self.client: dict[str, Any] = {}
+        self.principal: str | None = None
+        self.log_level: str | None = None
+        self.closed = asyncio.Event()
+        self._on_close: list[Callable[[], None]] = []
+
+    @abstractmethod
+    def notify(self, method: str, params: Mapping[str, Any] | None) -> None:
+        """Queue a notification that belongs to no request, on the client's standalone stream. Never blocks."""
+
+    @abstractmethod
+    async def send_raw_request(self, method: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Ask the client something that belongs to no request. `RpcError` if it refuses or cannot be asked."""
+
+    def on_close(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` once when this client is gone (at once if it is already); the answer takes that back."""
+        if self.closed.is_set():
+            callback()
+            return lambda: None
+        self._on_close.append(callback)
+
+        def forget() -> None:
+            if callback in self._on_close:
+                self._on_close.remove(callback)
+
+        return forget
+
+    def close(self) -> None:
+        """Say that the client is gone. Idempotent."""
+        if self.closed.is_set():
+            return
+        self.closed.set()
+        callbacks, self._on_close = self._on_close, []
+        for callback in callbacks:
+            callback()
+
+
+class RequestContext(ABC):
+    """One request of a downstream: who asks, and the way back to it while it waits.
+
+    Attributes:
+        downstream: who asks.
+        request_id: the id on the wire.
+        progress_token: what the client wants its progress told under; None if it asked for none.
+        headers: lower-case HTTP headers of the request; empty elsewhere.
+    """
+
+    downstream: Downstream
+    request_id: Id
+    progress_token: Id | None
+    headers: Mapping[str, str]
+
+    @property
+    @abstractmethod
+    def can_send_request(self) -> bool:
+        """Whether a question can reach the client on this request's stream now."""
+
+    @abstractmethod
+    def notify(self, method: str, params: Mapping[str, Any] | None) -> None:
+        """Queue a notification on this request's stream, in order, before its answer. Never blocks; dropped once answered."""
+
+    @abstractmethod
+    async def send_raw_request(self, method: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Ask the client something within this request. `RpcError` if it refuses or cannot be asked."""
+
+
+class Handler(Protocol):
+    """What a downstream transport serves: the whole server, without its wire."""
+
+    async def on_request(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
+        """Answer a request; `params` is a shallow dictionary.
+
+        It runs in a task of its own that the transport cancels when the client cancels. `initialize` and `server/discover` come
+        here too. Raises `RpcError` for an error answer; any other exception is a defect that the transport hides and logs.
+        """
+        ...
+
+    def on_notification(self, downstream: Downstream, method: str, params: dict[str, Any]) -> None:
+        """Take note of a notification, in order. Never blocks. `notifications/cancelled` is the transport's own business."""
+        ...
+
+
+def no_back_channel(method: str) -> RpcError:
+    """The answer to a question that cannot reach the client."""
+    return RpcError(INVALID_REQUEST, f"{method}: this client cannot be asked on this connection")

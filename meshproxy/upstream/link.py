@@ -1,0 +1,110 @@
+"""The seam to an upstream: a `Link` carries requests out, and hands back what belongs to each.
+
+A link is one live, negotiated connection (or, over HTTP, one protocol session) to one upstream. Whoever opens it closes it.
+Every message that comes back knows what it belongs to: its `Call`, where the transport can tell, or the link's `Listener`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from meshproxy.wire.codec import Raw
+from meshproxy.wire.protocol import Era
+
+
+class Call(Protocol):
+    """One request on its way, as the link sees it: where messages that belong to it go.
+
+    Attributes:
+        owner: what tells its downstream from the others; calls with equal owners belong to one client.
+        headers: HTTP headers to send with it (lower-case names), if the way is HTTP.
+        capabilities: what its caller declared, for the envelope of a modern request; None for the link's own.
+        log_level: the least severe level that its caller wants to hear, likewise.
+        timeout: seconds until it is given up, None for never.
+        wants_progress: whether to ask the upstream for progress.
+    """
+
+    owner: object
+    headers: Mapping[str, str]
+    capabilities: dict[str, Any] | None
+    log_level: str | None
+    timeout: float | None
+    wants_progress: bool
+
+    def on_notification(self, method: str, params: dict[str, Any]) -> None:
+        """A notification that belongs to this call, in the order of the wire and before its answer. Never blocks.
+
+        For `notifications/progress` the link has checked the token already, and `params` holds its own.
+        """
+        ...
+
+    async def on_request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        """A question that belongs to this call: answer it, or raise `RpcError`."""
+        ...
+
+
+class Listener(Protocol):
+    """Where messages go that the link cannot tell the call of."""
+
+    def on_notification(self, link: "Link", method: str, params: dict[str, Any]) -> None:
+        """As `Call.on_notification`, on the upstream's own account."""
+        ...
+
+    async def on_request(self, link: "Link", method: str, params: dict[str, Any]) -> dict[str, Any]:
+        """A question whose call is not known: answer it, or raise `RpcError`."""
+        ...
+
+    def on_closed(self, link: "Link", reason: str) -> None:
+        """The connection ended, by the other side or by a fault; told once, and not after `aclose`."""
+        ...
+
+
+class Link(ABC):
+    """A live connection to one upstream, negotiated.
+
+    Attributes:
+        upstream: the configured name, for errors.
+        era: which era was negotiated.
+        version: the negotiated revision.
+        server: the result of `initialize` or `server/discover`: `capabilities`, `serverInfo`, `instructions` and the rest.
+        calls: the calls under way, in order of their start.
+    """
+
+    upstream: str
+    era: Era
+    version: str
+    server: dict[str, Any]
+    calls: Mapping[int, Call | None]
+
+    @property
+    @abstractmethod
+    def is_open(self) -> bool:
+        """Whether a request can be sent."""
+
+    @property
+    def capabilities(self) -> dict[str, Any]:
+        """What the upstream said it can do."""
+        capabilities = self.server.get("capabilities")
+        return capabilities if isinstance(capabilities, dict) else {}
+
+    @abstractmethod
+    async def request(self, method: str, params: dict[str, Any], call: Call | None = None) -> Raw:
+        """Send a request and wait for its answer.
+
+        `params` is a shallow dictionary without hop-by-hop `_meta`: the link adds its own envelope, log level and progress
+        token. Cancelling the waiting task cancels the request at the upstream (`notifications/cancelled`, or the closing of
+        its stream over modern HTTP). Messages that belong to the call have all been handed to it when this returns.
+
+        Raises:
+            RpcError: the upstream's answer is an error; handed on as it came.
+            UpstreamUnavailable: the request did not leave.
+            AnswerLost: it left, and the connection ended or `call.timeout` passed before an answer.
+        """
+
+    @abstractmethod
+    async def notify(self, method: str, params: dict[str, Any] | None = None) -> None:
+        """Send a notification; dropped if the link is closed."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """End the connection, politely and within a bound, and leave nothing behind. Idempotent."""

@@ -1,0 +1,140 @@
+"""JSON-RPC 2.0 messages as bytes: read the envelope once, write it around payloads that stay closed."""
+
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from meshproxy.errors import INVALID_REQUEST, PARSE_ERROR, RpcError
+from meshproxy.wire.codec import JsonError, Raw, dumps, loads, opened
+
+__all__ = ["Id", "Message", "encode_error", "encode_notification", "encode_request", "encode_result", "parse"]
+
+Id: TypeAlias = int | str
+"""A request's id. MCP forbids null (basic/index, "Requests")."""
+
+_UNSET: Final = msgspec.UNSET
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """One JSON-RPC message whose payload is not decoded yet.
+
+    A request has `id` and `method`, a notification `method` alone, an answer `id` and either `result` or `error`.
+    """
+
+    id: Id | None = None
+    method: str | None = None
+    params: Raw | msgspec.UnsetType = _UNSET
+    result: Raw | msgspec.UnsetType = _UNSET
+    error: Raw | msgspec.UnsetType = _UNSET
+
+    @property
+    def is_request(self) -> bool:
+        return self.method is not None and self.id is not None
+
+    @property
+    def is_notification(self) -> bool:
+        return self.method is not None and self.id is None
+
+    @property
+    def rpc_error(self) -> RpcError:
+        """The error of an answer; what is malformed in it becomes an internal error rather than a crash."""
+        body = opened(self.error) if isinstance(self.error, Raw) else None
+        if not isinstance(body, dict):
+            return RpcError(INVALID_REQUEST, "the peer answered with neither a result nor an error")
+        code, message = body.get("code"), body.get("message")
+        return RpcError(
+            code if isinstance(code, int) and not isinstance(code, bool) else INVALID_REQUEST,
+            message if isinstance(message, str) else "",
+            body.get("data"),
+        )
+
+
+class _Envelope(msgspec.Struct, gc=False):
+    jsonrpc: str | msgspec.UnsetType = _UNSET
+    id: int | str | msgspec.UnsetType | None = _UNSET
+    method: str | msgspec.UnsetType = _UNSET
+    params: Raw | msgspec.UnsetType = _UNSET
+    result: Raw | msgspec.UnsetType = _UNSET
+    error: Raw | msgspec.UnsetType = _UNSET
+
+
+_envelope = msgspec.json.Decoder(_Envelope)
+_RESULT_HEAD: Final = b'{"jsonrpc":"2.0","id":'
+_VERSION: Final = "2.0"
+
+
+def parse(data: bytes) -> Message:
+    """Read one message.
+
+    Raises:
+        RpcError: -32700 if `data` is no JSON, -32600 if it is no single JSON-RPC 2.0 message. Its `data` is
+            `{"id": id}` where the id could be read, so that the answer can carry it.
+    """
+    try:
+        envelope = _envelope.decode(data)
+    except msgspec.DecodeError as error:
+        # Not necessarily broken: `msgspec` is stricter than JSON, and the reason decides between two codes.
+        envelope = _lenient(data, error)
+    message_id = envelope.id
+    if envelope.jsonrpc != _VERSION:
+        raise _refused("the member 'jsonrpc' must be \"2.0\"", message_id)
+    method = envelope.method
+    if method is _UNSET:
+        if message_id is _UNSET or (message_id is None and envelope.error is _UNSET):
+            raise _refused("a message needs a 'method', or an 'id' with a 'result' or an 'error'", None)
+        if (envelope.result is _UNSET) == (envelope.error is _UNSET):
+            raise _refused("an answer needs either a 'result' or an 'error'", message_id)
+        return Message(message_id, None, _UNSET, envelope.result, envelope.error)
+    if message_id is None:
+        raise _refused("a request id must be a string or an integer, not null", None)
+    return Message(None if message_id is _UNSET else message_id, method, envelope.params)
+
+
+def _lenient(data: bytes, error: msgspec.DecodeError) -> _Envelope:
+    try:
+        value = loads(data)
+    except JsonError:
+        raise RpcError(PARSE_ERROR, f"Parse error: {error}") from None
+    if isinstance(value, list):
+        raise _refused("batches are not supported: send one message at a time", None)
+    if not isinstance(value, dict):
+        raise _refused("a message is a JSON object", None)
+    message_id = value.get("id", _UNSET)
+    if message_id is not _UNSET and message_id is not None and type(message_id) not in (int, str):
+        raise _refused("a request id must be a string or an integer", None)
+    method = value.get("method", _UNSET)
+    if method is not _UNSET and not isinstance(method, str):
+        raise _refused("the member 'method' must be a string", message_id)
+    raws = {key: Raw(dumps(value[key])) for key in ("params", "result", "error") if key in value}
+    return _Envelope(jsonrpc=value.get("jsonrpc", _UNSET), id=message_id, method=method, **raws)
+
+
+def _refused(reason: str, message_id: Any) -> RpcError:
+    known = isinstance(message_id, int | str)
+    return RpcError(INVALID_REQUEST, f"Invalid request: {reason}", {"id": message_id} if known else None)
+
+
+def encode_result(message_id: Id, result: Raw | bytes | dict[str, Any]) -> bytes:
+    """The answer to request `message_id`: `result` is spliced in as it is when it is encoded already."""
+    body = bytes(result) if isinstance(result, Raw | bytes) else dumps(result)
+    return b'%b%b,"result":%b}' % (_RESULT_HEAD, dumps(message_id), body)
+
+
+def encode_error(message_id: Id | None, error: RpcError) -> bytes:
+    body: dict[str, Any] = {"code": error.code, "message": error.message}
+    if error.data is not None:
+        body["data"] = error.data
+    return b'%b%b,"error":%b}' % (_RESULT_HEAD, dumps(message_id), dumps(body))
+
+
+def encode_request(message_id: Id, method: str, params: Any = None) -> bytes:
+    """A request; `params` is a shallow dictionary, `Raw`, or None for no member at all."""
+    if params is None:
+        return b'%b%b,"method":%b}' % (_RESULT_HEAD, dumps(message_id), dumps(method))
+    return b'%b%b,"method":%b,"params":%b}' % (_RESULT_HEAD, dumps(message_id), dumps(method), dumps(params))
+
+
+def encode_notification(method: str, params: Any = None) -> bytes:
+    if params is None:
+        return b'{"jsonrpc":"2.0","method":%b}' % dumps(method)
+    return b'{"jsonrpc":"2.0","method":%b,"params":%b}' % (dumps(method), dumps(params))
