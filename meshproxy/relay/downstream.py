@@ -119,6 +119,10 @@ class Handler(Protocol):
         """Take note of a notification, in order. Never blocks. `notifications/cancelled` is the transport's own business."""
         ...
 
+    def annotated_schema(self, tool: str) -> dict[str, Any] | None:
+        """The input schema of a public tool if it has `x-mcp-header` annotations, for the check of `Mcp-Param-*` (SEP-2243)."""
+        ...
+
 
 def no_back_channel(method: str) -> RpcError:
     """The answer to a question that cannot reach the client."""
