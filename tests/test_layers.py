@@ -1,0 +1,82 @@
+"""Imports go down only, and the pure rooms do no I/O: the table is `[tool.rooms]` in pyproject.toml."""
+
+import ast
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["rooms"]
+MODULES = sorted((ROOT / "meshproxy").rglob("*.py"))
+# Modules through which Python waits, talks to the outside or asks the machine for anything.
+IMPURE = {
+    *(
+        "anyio",
+        "asyncio",
+        "concurrent",
+        "multiprocessing",
+        "queue",
+        "sched",
+        "select",
+        "selectors",
+        "signal",
+        "threading",
+    ),
+    *("ftplib", "http.client", "http.server", "httptools", "httpx2", "socket", "socketserver", "ssl", "urllib.request"),
+    *("fileinput", "glob", "io", "mcp", "os", "pathlib", "pty", "shutil", "subprocess", "tempfile"),
+    *("logging", "structlog", "random", "secrets", "time", "uvicorn", "uvloop", "watchfiles"),
+}
+
+
+def room(module: Path) -> str:
+    """`meshproxy/upstream/link.py` is in `upstream`; the package's own `__init__` is in none and may import all."""
+    return module.relative_to(ROOT / "meshproxy").parts[0].removesuffix(".py")
+
+
+def imports(module: Path, *, at_once: bool = False) -> Iterator[str]:
+    """The full names that a module imports: `from meshproxy import wire` gives `meshproxy.wire`.
+
+    With `at_once`, only what is imported when the module is; else what its functions import as well.
+    """
+    tree = ast.parse(module.read_text())
+    for node in tree.body if at_once else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: relative imports hide the room that they come from"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.relative_to(ROOT).as_posix())
+def test_a_module_imports_only_from_its_own_room_and_the_rooms_below_it(module: Path) -> None:
+    own, order = room(module), ROOMS["order"]
+    if own in {"__init__", "__main__", "samples"}:
+        # The face of the package shows what the rooms hold; the sample servers are programs of their own.
+        allowed = set() if own == "samples" else {*order} - {"cli"} if own == "__init__" else {"cli"}
+    else:
+        assert own in order, f"{own} is no room of [tool.rooms]"
+        allowed = {*order[: order.index(own)]}
+    used = {name.split(".")[1] for name in imports(module) if name.startswith("meshproxy.")}
+    if own == "cli":
+        allowed |= {"samples"}
+    assert used - {own, "__version__"} <= allowed
+
+
+@pytest.mark.parametrize("pure", ROOMS["pure"])
+def test_a_pure_room_imports_nothing_that_does_io(pure: str) -> None:
+    inside = [
+        m for m in MODULES if f"{m.relative_to(ROOT / 'meshproxy').with_suffix('').as_posix()}/".startswith(f"{pure}/")
+    ]
+    assert inside, f"{pure} holds no module"
+    for module in inside:
+        touched = {name for name in imports(module) if any(f"{name}.".startswith(f"{bad}.") for bad in IMPURE)}
+        assert not touched, f"{module.relative_to(ROOT)} is pure and imports {', '.join(sorted(touched))}"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.relative_to(ROOT).as_posix())
+def test_nothing_but_the_samples_imports_the_sdk_before_it_is_needed(module: Path) -> None:
+    """The SDK costs a second and 35 MB to import, which a mesh of commands and URLs never needs."""
+    if room(module) != "samples":
+        assert not {name for name in imports(module, at_once=True) if name.split(".")[0] in {"mcp", "mcp_types"}}
