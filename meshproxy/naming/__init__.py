@@ -1,0 +1,19 @@
+"""Origin to public and back: what a component is called at its upstream, and what the mesh calls it.
+
+Pure and total: any text goes in, nothing raises. Names go one way and come back by look-up; URIs come back by themselves.
+"""
+
+from meshproxy.naming.names import MAX_NAME, NAMESPACE_PATTERN, public_name, sanitize_namespace
+from meshproxy.naming.templates import TemplateMatcher
+from meshproxy.naming.uris import origin_uri, public_uri, split_uri
+
+__all__ = [
+    "MAX_NAME",
+    "NAMESPACE_PATTERN",
+    "TemplateMatcher",
+    "origin_uri",
+    "public_name",
+    "public_uri",
+    "sanitize_namespace",
+    "split_uri",
+]

@@ -1,0 +1,52 @@
+"""Names of tools and prompts, and the namespaces before them.
+
+A public name is looked up, never split: a namespace may end in what another one's names begin with.
+"""
+
+import re
+from hashlib import blake2s
+from typing import Final
+
+MAX_NAME: Final = 64
+"""Characters of a public name. The specification allows 128 (2025-11-25, server/tools, "Tool Names"); SEP-986 and the
+function calling of several model vendors stop at 64."""
+
+NAMESPACE_PATTERN: Final = r"[A-Za-z0-9_-]{1,64}"
+"""What a namespace is made of; besides, it may be "", for an upstream without a prefix."""
+
+_NAMESPACE: Final = re.compile(NAMESPACE_PATTERN)
+_NAME: Final = re.compile(rf"[A-Za-z0-9_.-]{{1,{MAX_NAME}}}")
+_NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_.-]")
+_NOT_IN_NAMESPACE: Final = re.compile(r"[^A-Za-z0-9_-]")
+
+
+def public_name(namespace: str, separator: str, origin: str) -> str:
+    """Name in the mesh what its upstream calls `origin`: `namespace + separator + origin`, or `origin` without a namespace.
+
+    What that makes too long, empty, or unfit for the alphabet of names (2025-11-25, server/tools: `[A-Za-z0-9_.-]`) is cleaned, cut
+    and told apart by a hash of all three parts. The answer has 1 to `MAX_NAME` characters of that alphabet, and is the same in
+    every process.
+    """
+    if not namespace:
+        separator = ""
+    plain = f"{namespace}{separator}{origin}"
+    if _NAME.fullmatch(plain):
+        return plain
+    suffix = "_" + _digest(namespace, separator, origin)
+    return _NOT_IN_NAME.sub("_", plain[: MAX_NAME - len(suffix)]) + suffix
+
+
+def sanitize_namespace(name: str) -> str:
+    """Make the default namespace of an upstream called `name`: each character outside `[A-Za-z0-9_-]` becomes `_`, and 64 are kept.
+
+    A name of which no letter or digit is left ("日本") gets a hash, since all such names would look alike.
+    """
+    if _NAMESPACE.fullmatch(name):
+        return name
+    cleaned = _NOT_IN_NAMESPACE.sub("_", name[:64])
+    return cleaned if cleaned.strip("_-") else f"ns_{_digest(name)}"
+
+
+def _digest(*parts: str) -> str:
+    """Eight hexadecimal digits that stand for `parts`."""
+    return blake2s("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
