@@ -1,0 +1,163 @@
+"""A whole config file as frozen objects: `MeshConfig` and its sections.
+
+Made by `load`, or by hand in Python: `MeshConfig(upstreams={"docs": {"url": "https://docs.example.com/mcp"}})`. Unknown keys and
+wrong types raise pydantic's ValidationError. The descriptions are the ones that an editor shows, through `schema`.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, PrivateAttr, model_validator
+
+from meshproxy.config.frozen import FrozenMapping
+from meshproxy.config.secrets import Scrubber
+from meshproxy.config.upstream import (
+    ConfigSource,
+    Filter,
+    Provenance,
+    Section,
+    Timeouts,
+    UpstreamDefaults,
+    UpstreamSpec,
+    refusal,
+)
+from meshproxy.config.values import Count, Deadline, Duration, Flag, Grace, Name, Port, Size, UrlPath, is_loopback
+
+__all__ = [
+    "ConfigSource",
+    "Filter",
+    "MeshConfig",
+    "ReloadConfig",
+    "ServerConfig",
+    "Timeouts",
+    "UpstreamDefaults",
+    "UpstreamSpec",
+    "Upstreams",
+]
+
+
+class ServerConfig(Section):
+    """The endpoint: what stays as it is until the mesh is started again."""
+
+    host: Annotated[str, Field(min_length=1)] = Field(
+        default="127.0.0.1",
+        description="Address to listen on. Anything but this machine alone needs allow_unauthenticated: true.",
+    )
+    port: Port = Field(default=8000, description="TCP port to listen on; 0 takes any free one.")
+    path: UrlPath = Field(default="/mcp", description="Path of the MCP endpoint.")
+    allowed_hosts: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        default=(),
+        description="More Host header values to accept. The names of this machine are accepted when it listens on loopback.",
+    )
+    allowed_origins: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        default=(), description="More Origin header values to accept, such as https://app.example.com."
+    )
+    allow_unauthenticated: Flag = Field(
+        default=False, description="true: whoever can reach host may use the mesh, and with it every upstream."
+    )
+    max_body: Size = Field(default=4 * 1024**2, description="Largest request body: a size such as 4MiB.")
+    max_sessions: Count = Field(default=10_000, description="Most client sessions open at once.")
+    session_idle_timeout: Deadline = Field(
+        default=1800.0, description="Close a client session that has been silent for this long."
+    )
+    list_grace: Grace = Field(
+        default=3.0, description="During start-up, how long a listing waits for upstreams that are still starting."
+    )
+
+    @model_validator(mode="after")
+    def _is_private_or_says_so(self) -> Self:
+        if not self.allow_unauthenticated and not is_loopback(self.host):
+            raise refusal(
+                f"{self.host} can be reached from other machines, and nothing asks who calls; "
+                "listen on 127.0.0.1, or set server.allow_unauthenticated: true if something in front of it does",
+                "host",
+            )
+        return self
+
+
+class ReloadConfig(Section):
+    """How the mesh follows edits of its file."""
+
+    watch: Flag = Field(default=True, description="Follow edits of this file. SIGHUP reloads it in any case.")
+    drain_timeout: Duration = Field(
+        default=30.0, description="How long running calls of a removed or changed upstream may take to end."
+    )
+
+
+class Upstreams(FrozenMapping[UpstreamSpec]):
+    """Upstreams by name, in the file's order, which decides who wins a name that two of them offer."""
+
+    __slots__ = ()
+
+    @classmethod
+    def accepted(cls, source: Any) -> Any:  # noqa: ARG003  # only the generic base needs it
+        return dict[Name, UpstreamSpec]
+
+
+class MeshConfig(Section):
+    """A whole config. `defaults` are no part of it: `load` has put them into the upstreams."""
+
+    name: Annotated[str, Field(min_length=1)] = Field(
+        default="meshproxy", description="The name by which the mesh introduces itself to clients."
+    )
+    instructions: str | None = Field(
+        default=None, description="Advice for the model, put before the upstreams' own instructions."
+    )
+    separator: Literal["_", "__", "-", "."] = Field(
+        default="_", description="Between the namespace and the name of a tool or prompt."
+    )
+    server: ServerConfig = Field(
+        default=ServerConfig(), description="The endpoint. A change here takes effect when the mesh is started again."
+    )
+    reload: ReloadConfig = Field(default=ReloadConfig(), description="How edits of this file are followed.")
+    upstreams: Upstreams = Field(
+        default=Upstreams(), description="The MCP servers to merge, by name: 1 to 64 characters each."
+    )
+
+    _source: ConfigSource = PrivateAttr(ConfigSource())
+    _scrubber: Scrubber = PrivateAttr(Scrubber())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_upstreams(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(upstreams := data.get("upstreams"), Mapping):
+            named = {
+                name: {**upstream, "name": name} if isinstance(upstream, dict) else upstream
+                for name, upstream in upstreams.items()
+            }
+            return {**data, "upstreams": named}
+        return data
+
+    def model_post_init(self, context: Any) -> None:
+        """Gather the secrets once, and take from `load` where the config came from."""
+        secrets = [secret for spec in self.upstreams.values() for secret in spec.secrets]
+        if isinstance(context, Provenance):
+            self._source = context.source
+            secrets += context.secrets
+        self._scrubber = Scrubber(secrets)
+
+    @property
+    def source(self) -> ConfigSource:
+        """Where it came from; not part of equality."""
+        return self._source
+
+    @property
+    def scrubber(self) -> Scrubber:
+        """Takes every secret of this config out of a text; not part of equality."""
+        return self._scrubber
+
+    @property
+    def enabled(self) -> tuple[UpstreamSpec, ...]:
+        """The upstreams to run, in the file's order."""
+        return tuple(spec for spec in self.upstreams.values() if spec.enabled)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MeshConfig) and self._compared == other._compared
+
+    def __hash__(self) -> int:
+        return hash(self._compared)
+
+    @property
+    def _compared(self) -> tuple[Any, ...]:
+        # A tuple, because the order of the upstreams matters and mappings are equal in any.
+        return (self.name, self.instructions, self.separator, self.server, self.reload, tuple(self.upstreams.values()))

@@ -1,0 +1,302 @@
+"""One upstream as the file says it: `UpstreamSpec`, and the defaults that it shares with the others.
+
+Two specs are equal if and only if nothing about the running upstream differs: values are compared as they are after interpolation, and
+`connection` and `view` split what needs a new connection from what only changes how the upstream is shown. Neither a
+repr nor a display shows a secret.
+"""
+
+import shlex
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic_core import PydanticCustomError
+
+from meshproxy.config.frozen import FrozenMapping, SecretMapping
+from meshproxy.config.secrets import header_secrets, shown_url, url_password
+from meshproxy.config.values import (
+    Argument,
+    Deadline,
+    Duration,
+    Flag,
+    HeaderName,
+    HeaderValue,
+    Name,
+    Namespace,
+    OneHeaderEach,
+    Program,
+    Transport,
+    Url,
+    Variable,
+    clean_namespace,
+)
+from meshproxy.errors import Problem
+
+COMMAND_KEYS: Final = ("command", "args", "env", "cwd")
+URL_KEYS: Final = ("url", "transport", "headers", "forward_headers")
+VIEW_KEYS: Final = ("namespace", "required", "when_down", "tools", "resources", "templates", "prompts")
+CONNECTION_KEYS: Final = (*COMMAND_KEYS, *URL_KEYS, "start", "session", "timeouts")
+FILTER_KEYS: Final = ("tools", "resources", "templates", "prompts")
+
+
+@dataclass(frozen=True)
+class ConfigSource:
+    """Where a config came from."""
+
+    path: Path | None = None
+    digest: str = ""
+    """Of the file and the files that it refers to, as in `watch.content_digest`."""
+    files: tuple[Path, ...] = ()
+    """The file and the files that it refers to."""
+    warnings: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What `load` hands to the models beside the values, as pydantic's validation context."""
+
+    source: ConfigSource
+    written: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By upstream: its values as they may be shown."""
+    secrets: Collection[str] = field(default=(), repr=False)
+    """What came from `${file:}`, and from variables whose name says that it is a secret."""
+
+
+class Section(BaseModel):
+    """A mapping in the file: strict, frozen, and silent about its values when it refuses them."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Environment(SecretMapping):
+    """Variables for a process."""
+
+    __slots__ = ()
+
+    @classmethod
+    def accepted(cls, source: Any) -> Any:  # noqa: ARG003  # only the generic base needs it
+        return dict[Variable, Argument]
+
+
+class Headers(SecretMapping):
+    """HTTP request headers, named as they are written."""
+
+    __slots__ = ()
+
+    @classmethod
+    def accepted(cls, source: Any) -> Any:  # noqa: ARG003  # only the generic base needs it
+        return Annotated[dict[HeaderName, HeaderValue], OneHeaderEach]
+
+
+class Timeouts(Section):
+    """Deadlines of one upstream, in seconds; None is no limit."""
+
+    connect: Deadline = Field(default=30.0, description="How long starting or connecting and the handshake may take.")
+    list: Deadline = Field(default=15.0, description="How long one listing may take, all pages included.")
+    call: Deadline = Field(default=300.0, description="How long one call, read, prompt or completion may take.")
+    idle: Duration = Field(
+        default=None,
+        description="Close a connection that nobody has used for this long; it opens again when it is needed.",
+    )
+    shutdown: Duration = Field(
+        default=5.0, description="How long a process or session may take to end before it is killed."
+    )
+
+
+class Filter(Section):
+    """Which components of one kind are served, and under which names. Patterns match origins: names or URIs at the upstream."""
+
+    include: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        default=("*",),
+        description="Globs (*, ?, [abc]; upper and lower case differ): what matches none of them is not served.",
+    )
+    exclude: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        default=(), description="Globs: what matches one of them is not served, even if it is included."
+    )
+    rename: FrozenMapping[str] = Field(
+        default=FrozenMapping(), description="New names by the name or URI at the upstream, without the namespace."
+    )
+
+    @model_validator(mode="after")
+    def _names_are_distinct(self) -> Self:
+        origins: dict[str, str] = {}
+        for origin, name in self.rename.items():
+            if not name:
+                raise refusal("a new name cannot be empty", "rename", origin)
+            if (other := origins.setdefault(name, origin)) != origin:
+                raise refusal(f"{other!r} is already renamed to {name!r}", "rename", origin)
+        return self
+
+    def allows(self, origin: str) -> bool:
+        """Whether the component with this name or URI is served."""
+        return any(fnmatchcase(origin, pattern) for pattern in self.include) and not any(
+            fnmatchcase(origin, pattern) for pattern in self.exclude
+        )
+
+    def renamed(self, origin: str) -> str:
+        """Its name before the namespace is put in front."""
+        return self.rename.get(origin, origin)
+
+
+class UpstreamDefaults(Section):
+    """What can be said of every upstream, and so once for all, in `defaults`."""
+
+    env: Environment = Field(
+        default=Environment(),
+        description="Environment variables for the process, added to the few safe ones that it inherits (such as HOME and PATH). "
+        "Values are secrets. Quote numbers and booleans.",
+    )
+    cwd: Program | None = Field(
+        default=None,
+        description="Working directory of the process, relative to this file. Default: this file's directory.",
+    )
+    transport: Annotated[Literal["streamable-http", "sse", "stdio"], Transport] = Field(
+        default="streamable-http",
+        description="How to talk to a url: streamable-http, or sse for servers of the 2024-11-05 protocol. A command always speaks stdio.",
+    )
+    headers: Headers = Field(
+        default=Headers(),
+        description="HTTP headers sent with every request to the url. Values are secrets; refer to them: Bearer ${TOKEN}.",
+    )
+    forward_headers: Annotated[tuple[HeaderName, ...], Field(strict=False)] = Field(
+        default=(),
+        description="Names of the caller's HTTP headers that are passed on to this upstream. None by default.",
+    )
+    namespace: Namespace = Field(
+        default="",
+        description="Put before the names of this upstream's components. Default: the upstream's name, with other characters than "
+        'letters, digits, _ and - replaced by _. "" serves them without a prefix.',
+    )
+    enabled: Flag = Field(default=True, description="false: as if the upstream were not in the file.")
+    required: Flag = Field(
+        default=False, description="true: starting and reloading fail if this upstream cannot be started."
+    )
+    start: Literal["eager", "lazy"] = Field(
+        default="eager", description="When to start or connect: eager, at once; lazy, at first use."
+    )
+    when_down: Literal["keep", "hide"] = Field(
+        default="keep", description="Whether its last known components stay listed while it is down: keep, or hide."
+    )
+    session: Literal["auto", "isolated", "shared"] = Field(
+        default="auto",
+        description="isolated: a session of its own for each client; shared: one for all; auto: isolated for a url, and for a command "
+        "shared until the upstream shows that it talks to its callers.",
+    )
+    timeouts: Timeouts = Field(
+        default=Timeouts(), description="Deadlines: durations such as 30s, 5m, 250ms, 1h30m, or never."
+    )
+    tools: Filter = Field(default=Filter(), description="Which tools are served, and under which names.")
+    resources: Filter = Field(default=Filter(), description="Which resources are served, by URI.")
+    templates: Filter = Field(default=Filter(), description="Which resource templates are served, by URI template.")
+    prompts: Filter = Field(default=Filter(), description="Which prompts are served, and under which names.")
+
+
+class UpstreamSpec(UpstreamDefaults):
+    """One upstream: a program to start (`command`) or a server to connect to (`url`). Its name is its identity across reloads."""
+
+    name: Name = Field(description="Its name in the file.")
+    command: Program | None = Field(
+        default=None,
+        description="The program to start, which speaks MCP on stdin and stdout. With a slash: relative to cwd.",
+    )
+    args: Annotated[tuple[Argument, ...], Field(strict=False)] = Field(
+        default=(), description="Arguments of the command. Quote numbers."
+    )
+    url: Url | None = Field(default=None, description="Where the server is: http:// or https://.")
+
+    _written: Mapping[str, Any] | None = PrivateAttr(None)
+    _secrets: tuple[str, ...] = PrivateAttr(())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            data = dict(data)
+            if isinstance(name := data.get("name"), str):
+                data.setdefault("namespace", clean_namespace(name))
+            if data.get("command") is not None:
+                data.setdefault("transport", "stdio")
+        return data
+
+    @model_validator(mode="after")
+    def _is_of_one_kind(self) -> Self:
+        given = {key for key in self.model_fields_set if getattr(self, key) is not None}
+        for key, message in conflicts(given, self.transport if "transport" in given else None):
+            raise refusal(message, *([key] if key else []))
+        return self
+
+    def model_post_init(self, context: Any) -> None:
+        """Take what `load` knows and the values do not tell: how they are written, and which of them are secrets."""
+        if isinstance(context, Provenance):
+            self._written = context.written.get(self.name)
+            self._secrets = tuple(context.secrets)
+
+    @property
+    def connection(self) -> tuple[Any, ...]:
+        """What the process or connection depends on: a spec that differs in it needs a new one. Hashable."""
+        return tuple(getattr(self, key) for key in CONNECTION_KEYS)
+
+    @property
+    def view(self) -> tuple[Any, ...]:
+        """What only changes how the upstream is shown: a spec that differs in nothing else keeps its connection. Hashable."""
+        return tuple(getattr(self, key) for key in VIEW_KEYS)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The texts that must not appear anywhere, for a `Scrubber`."""
+        password = url_password(self.url) if self.url else None
+        headers = [text for value in self.headers.values() for text in header_secrets(value)]
+        return (*self._secrets, *self.env.values(), *headers, *([password] if password else []))
+
+    @property
+    def label(self) -> str:
+        """Its command line or its URL in one line, as written."""
+        shown = self.display()
+        if self.url is not None:
+            return str(shown["url"])
+        return shlex.join([str(shown["command"]), *map(str, shown.get("args", ()))])
+
+    def display(self) -> dict[str, Any]:
+        """What was set, as it may be shown: references as they are written, and no secret."""
+        if self._written is not None:
+            return dict(self._written)
+        shown = self.model_dump(exclude_unset=True, exclude={"name"})
+        return shown if self.url is None else {**shown, "url": shown_url(self.url)}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, UpstreamSpec) and self._compared == other._compared
+
+    def __hash__(self) -> int:
+        return hash(self._compared)
+
+    @property
+    def _compared(self) -> tuple[Any, ...]:
+        return (self.name, self.enabled, self.connection, self.view)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        yield "name", self.name
+        yield from self.display().items()
+
+
+def conflicts(given: Collection[str], transport: object = None) -> Iterator[tuple[str, str]]:
+    """Which of an upstream's keys do not go together: pairs of a key ("" for none) and what is wrong with it."""
+    if "command" in given and "url" in given:
+        yield "url", "command and url exclude each other; an upstream is started or connected to, so remove one of them"
+        return
+    if "command" not in given and "url" not in given:
+        yield "", "needs command (a program to start) or url (a server to connect to)"
+        return
+    here, there, others = ("command", "url", URL_KEYS) if "command" in given else ("url", "command", COMMAND_KEYS)
+    for key in others:
+        if key in given and not (key == "transport" and transport == "stdio"):
+            yield key, f"{key} is for upstreams with {there}, and this one has {here}; remove {key}"
+    if here == "url" and transport == "stdio":
+        yield "transport", "stdio is for upstreams with command, and this one has url; use streamable-http or sse"
+
+
+def refusal(message: str, *keys: str) -> PydanticCustomError:
+    """An error of a whole section, at one of its keys."""
+    return PydanticCustomError("refused", "{message}", {"message": message, "keys": keys})

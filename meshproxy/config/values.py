@@ -1,0 +1,153 @@
+"""The types of config values: strict, and with errors that say what to write. Each refuses by ValueError, as pydantic asks.
+
+None of the messages quotes a value that may be a secret.
+"""
+
+import ipaddress
+import re
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from meshproxy.config.document import resolve
+from meshproxy.config.env import Interpolated
+from meshproxy.config.units import parse_duration, parse_size
+
+REFERENCE_SCHEMA: Final = {"type": "string", "pattern": r"\$\{.+\}"}
+"""A text with a reference, which may stand wherever a number or a boolean is wanted."""
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_NAMESPACE: Final = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
+_UNCLEAN: Final = re.compile(r"[^A-Za-z0-9_-]")
+_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+
+def clean_namespace(name: str) -> str:
+    """The namespace that a name stands for: each character outside `[A-Za-z0-9_-]` becomes an underscore."""
+    return _UNCLEAN.sub("_", name)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can connect to `host`: `localhost`, 127.0.0.0/8 or ::1."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _late(value: Any) -> Any:
+    """A number or boolean that a reference stands for."""
+    return resolve(value.strip()) if isinstance(value, Interpolated) else value
+
+
+def _positive(seconds: float | None) -> float | None:
+    if seconds == 0:
+        raise ValueError("must be longer than 0; write never for no limit")
+    return seconds
+
+
+def _limited(value: Any) -> float:
+    seconds = parse_duration(value)
+    if seconds is None:
+        raise ValueError("never is not possible here; write a duration such as 3s")
+    return seconds
+
+
+def _namespace(value: str) -> str:
+    if not _NAMESPACE.fullmatch(value):
+        raise ValueError(f"may have letters, digits, _ and - only; write {clean_namespace(value)}")
+    return value
+
+
+def _header_name(name: str) -> str:
+    if not _TOKEN.fullmatch(name):
+        raise ValueError(f"{name!r} is no header name (RFC 9110, 5.1): letters, digits and - only")
+    return name
+
+
+def _header_value(value: str) -> str:
+    if not _HEADER_VALUE.fullmatch(value):
+        raise ValueError("a header's value must be one line of Latin-1 text, without control characters")
+    return value.strip(" \t")
+
+
+def _headers(headers: dict[str, str]) -> dict[str, str]:
+    seen: dict[str, str] = {}
+    for name in headers:
+        if (before := seen.setdefault(name.lower(), name)) != name:
+            raise ValueError(f"{before} and {name} are one header; keep one of them")
+    return headers
+
+
+def _variable(name: str) -> str:
+    if not name or "=" in name or "\0" in name:
+        raise ValueError(f"{name!r} cannot be the name of an environment variable")
+    return name
+
+
+def _no_nul(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("cannot hold a NUL character")
+    return value
+
+
+def _url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or any(character.isspace() or not character.isprintable() for character in value):
+        raise ValueError("must be a URL that starts with http:// or https:// and names a host")
+    return value
+
+
+def _path(value: str) -> str:
+    if not value.startswith("/") or not re.fullmatch(r"[!$&-;=@-Z_a-z~%]+", value) or "//" in value:
+        raise ValueError("must be a path such as /mcp, without ? and #")
+    if value.rstrip("/") in ("/healthz", "/readyz"):
+        raise ValueError("is taken by the health checks; choose another path, such as /mcp")
+    return value
+
+
+def _transport(value: Any) -> Any:
+    """The names that other clients' files have for streamable HTTP."""
+    return "streamable-http" if value in ("http", "streamableHttp", "streamable_http") else value
+
+
+Flag = Annotated[
+    bool, BeforeValidator(_late), WithJsonSchema({"anyOf": [{"type": "boolean"}, REFERENCE_SCHEMA]}, mode="validation")
+]
+Port = Annotated[int, BeforeValidator(_late), Field(ge=0, le=65535)]
+Count = Annotated[int, BeforeValidator(_late), Field(ge=1, le=2**31)]
+
+_DURATION_SCHEMA: Final = {
+    "type": ["string", "number"],
+    "minimum": 0,
+    "examples": ["30s", "5m", "250ms", "1h30m", "never"],
+}
+Duration = Annotated[float | None, BeforeValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
+"""Seconds, or None for never."""
+Deadline = Annotated[Duration, AfterValidator(_positive)]
+Grace = Annotated[
+    float, BeforeValidator(_limited), WithJsonSchema({"type": ["string", "number"], "minimum": 0, "examples": ["3s"]})
+]
+Size = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    WithJsonSchema({"type": ["string", "integer"], "minimum": 1, "examples": ["4MiB", "64kB"]}),
+]
+"""Bytes."""
+
+Name = Annotated[str, Field(min_length=1, max_length=64)]
+Namespace = Annotated[str, Field(max_length=64), AfterValidator(_namespace)]
+Argument = Annotated[str, AfterValidator(_no_nul)]
+Program = Annotated[str, Field(min_length=1), AfterValidator(_no_nul)]
+HeaderName = Annotated[str, AfterValidator(_header_name)]
+HeaderValue = Annotated[str, AfterValidator(_header_value)]
+Variable = Annotated[str, AfterValidator(_variable)]
+Url = Annotated[str, AfterValidator(_url)]
+UrlPath = Annotated[str, AfterValidator(_path)]
+Transport = BeforeValidator(_transport)
+OneHeaderEach = AfterValidator(_headers)
