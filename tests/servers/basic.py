@@ -1,0 +1,339 @@
+"""A server that does everything that a server can, for tests to ask for what they need.
+
+`python -m tests.servers.basic --transport stdio|http|sse --era dual|legacy|modern`; `kit()` gives the same in process.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import anyio
+from mcp.shared.exceptions import MCPError
+from tests.servers.kit import Call, Json, Kit, text
+from tests.servers.run import parser, run
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
+FORM = {"type": "object", "properties": {"answer": {"type": "string", "title": "Answer"}}, "required": ["answer"]}
+
+
+def form(message: str) -> Json:
+    return {"method": "elicitation/create", "params": {"mode": "form", "message": message, "requestedSchema": FORM}}
+
+
+def sampling(prompt: str, **more: Any) -> Json:
+    messages = [{"role": "user", "content": text(prompt)}]
+    return {"method": "sampling/createMessage", "params": {"messages": messages, "maxTokens": 100} | more}
+
+
+def kit(name: str = "basic", **settings: Any) -> Kit:
+    """The components, fresh; `settings` are those of `Kit`."""
+    kit = Kit(name, **settings)
+    process = {"calls": 0}
+
+    # What it returns.
+
+    @kit.tool(title="Echo", annotations={"readOnlyHint": True}, icons=[{"src": "data:image/png;base64," + PIXEL}])
+    def echo(_call: Call, text: str) -> str:
+        """Returns the text"""
+        return text
+
+    @kit.tool(outputSchema={"type": "object", "properties": {"sum": {"type": "number"}}, "required": ["sum"]})
+    def add(_call: Call, a: float, b: float) -> Json:
+        return {"content": [text(json.dumps(a + b))], "structuredContent": {"sum": a + b}}
+
+    @kit.tool(outputSchema={"type": "array", "items": {"type": "integer"}})
+    def numbers(call: Call, n: int = 3) -> Json:
+        """Structured content that is no object: the modern era alone allows it"""
+        structured = {} if call.is_legacy else {"structuredContent": list(range(n))}
+        return {"content": [text(json.dumps(list(range(n))))]} | structured
+
+    @kit.tool(name="raw", **{"x-vendor": {"kept": None}})
+    def _raw(_call: Call, result: dict) -> Json:  # type: ignore[type-arg]
+        """Returns the result given, whatever it is"""
+        return result
+
+    @kit.tool()
+    def fail(_call: Call, message: str = "it failed") -> Json:
+        return {"content": [text(message)], "isError": True}
+
+    @kit.tool()
+    def refuse(_call: Call, code: int = -32602, message: str = "refused", data: Any = None) -> None:
+        """Answers with a JSON-RPC error"""
+        raise MCPError(code, message, data)
+
+    @kit.tool()
+    def big(_call: Call, size: int, kind: str = "text") -> list[Json]:
+        """A text, or base64 data of an image, of that many characters"""
+        if kind == "text":
+            return [text("x" * size)]
+        return [{"type": "image", "mimeType": "image/png", "data": "A" * size}]
+
+    @kit.tool()
+    def media(_call: Call) -> list[Json]:
+        wave = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAIA+AAACABAAZGF0YQAAAAA="
+        return [
+            {"type": "image", "data": PIXEL, "mimeType": "image/png", "annotations": {"priority": 0.5}},
+            {"type": "audio", "data": wave, "mimeType": "audio/wav", "_meta": {"vendor/key": [None, 1]}},
+        ]
+
+    @kit.tool()
+    def links(_call: Call) -> list[Json]:
+        """Every form of link that a result can hold: each can be read here"""
+        embedded = {"uri": "basic://item/8", "mimeType": "text/plain", "text": "item 8"}
+        return [
+            {"type": "resource_link", "uri": "basic://item/7", "name": "item 7"},
+            {"type": "resource_link", "uri": "urn:isbn:0451450523", "name": "a book"},
+            {"type": "resource_link", "uri": "https://example.com/page", "name": "a page"},
+            {"type": "resource", "resource": embedded},
+        ]
+
+    @kit.tool(name="window", _meta={"ui": {"resourceUri": "ui://basic/window.html"}})
+    def _window(_call: Call) -> Json:
+        """A tool with a user interface (MCP Apps)"""
+        return {"content": [text("a window")], "_meta": {"ui": {"resourceUri": "ui://basic/window.html"}}}
+
+    @kit.tool(
+        inputSchema={
+            "type": "object",
+            "properties": {"region": {"type": "string", "x-mcp-header": "Region"}, "n": {"type": "integer"}},
+            "required": ["region"],
+        }
+    )
+    def regional(call: Call, region: str, n: int = 0) -> Json:
+        """One argument is mirrored in a header"""
+        return {"content": [text(region)], "structuredContent": {"headers": call.headers, "n": n}}
+
+    # What it knows of the caller and of itself.
+
+    @kit.tool()
+    def pid(_call: Call) -> str:
+        return str(os.getpid())
+
+    @kit.tool()
+    def count(call: Call) -> Json:
+        """Counts its calls, in this session and in this process"""
+        process["calls"] += 1
+        call.connection.state["calls"] = session = call.connection.state.get("calls", 0) + 1
+        counts = {"session": session, "process": process["calls"]}
+        return {"content": [text(json.dumps(counts))], "structuredContent": counts}
+
+    @kit.tool()
+    def caller(call: Call) -> Json:
+        """What reached this server of the caller and the request"""
+        seen = {
+            "version": call.ctx.protocol_version,
+            "session": call.connection.session_id,
+            "capabilities": call.capabilities,
+            "meta": dict(call.meta),
+            "headers": call.headers,
+        }
+        return {"content": [text(json.dumps(seen))], "structuredContent": seen}
+
+    @kit.tool()
+    def surroundings(_call: Call) -> Json:
+        seen = {"cwd": str(Path.cwd()), "env": dict(os.environ)}
+        return {"content": [text(json.dumps(seen))], "structuredContent": seen}
+
+    @kit.tool()
+    def say(_call: Call, words: str) -> str:
+        """Writes a line to stderr"""
+        os.write(2, f"{words}\n".encode())
+        return words
+
+    @kit.tool()
+    def leave(_call: Call, status: int = 0) -> None:
+        """Ends the process, with the call unanswered"""
+        os._exit(status)
+
+    # What it does while a call runs.
+
+    @kit.tool()
+    async def progress(call: Call, n: int) -> str:
+        for step in range(1, n + 1):
+            await call.progress(step, n, f"step {step}")
+        return str(n)
+
+    @kit.tool()
+    async def log(call: Call, n: int = 1, level: str = "info", data: Any = "a line", logger: str | None = None) -> str:
+        for _ in range(n):
+            await call.log(level, data, logger)
+        return str(n)
+
+    @kit.tool()
+    async def hold(_call: Call, marker: str) -> str:
+        """Waits until the file `MARKER.go` is there, and says how it goes in `MARKER.started` and `.done` or `.cancelled`"""
+        Path(f"{marker}.started").write_text(str(os.getpid()))
+        try:
+            while not Path(f"{marker}.go").exists():
+                await anyio.sleep(0.005)
+        except anyio.get_cancelled_exc_class():
+            Path(f"{marker}.cancelled").touch()
+            raise
+        Path(f"{marker}.done").touch()
+        return marker
+
+    @kit.tool()
+    async def ask(call: Call, message: str = "What is it?", n: int = 1, rounds: int = 1) -> Json:
+        """Asks the user `n` forms at once, that many rounds, and returns the answers"""
+        answers: list[Json] = []
+        for this in range(rounds):
+            asked = {f"q{i}": form(message if (n, rounds) == (1, 1) else f"{message} {this}.{i}") for i in range(n)}
+            answered = await call.ask(asked)
+            answers += [answered[f"q{i}"] for i in range(n)]
+        return {"content": [text(json.dumps(answers))], "structuredContent": {"answers": answers}}
+
+    @kit.tool()
+    async def ask_url(call: Call, url: str, id: str = "e1") -> str:  # noqa: A002
+        """Sends the user to a page"""
+        params = {"mode": "url", "message": "Go there", "url": url} | ({"elicitationId": id} if call.is_legacy else {})
+        answered = await call.ask({"url": {"method": "elicitation/create", "params": params}})
+        if call.is_legacy:
+            await call.ctx.session._request_outbound.notify("notifications/elicitation/complete", {"elicitationId": id})
+        return json.dumps(answered["url"])
+
+    @kit.tool()
+    def needs_url(call: Call, url: str, id: str = "e2") -> None:  # noqa: A002
+        """Refuses until the user has been at a page (the error -32042 of 2025-11-25)"""
+        elicitation = {"mode": "url", "message": "Go there first", "url": url, "elicitationId": id}
+        raise MCPError(-32042, "Go there first", {"elicitations": [elicitation]})
+
+    @kit.tool()
+    async def sample(call: Call, prompt: str, params: dict | None = None) -> str:  # type: ignore[type-arg]
+        """Asks the client's model; `params` are sent beside the messages"""
+        return json.dumps((await call.ask({"sample": sampling(prompt, **(params or {}))}))["sample"])
+
+    @kit.tool()
+    async def roots(call: Call) -> str:
+        return json.dumps((await call.ask({"roots": {"method": "roots/list"}}))["roots"])
+
+    @kit.tool()
+    async def ask_everything(call: Call) -> str:
+        """A form, a sampling and the roots, at once"""
+        return json.dumps(
+            await call.ask({"form": form("Who?"), "sample": sampling("Hello"), "roots": {"method": "roots/list"}})
+        )
+
+    # How it changes.
+
+    @kit.tool()
+    async def add_tool(_call: Call, name: str) -> str:
+        kit.tool(name=name)(lambda _call: f"I am {name}")
+        await kit.changed("tools")
+        return name
+
+    @kit.tool()
+    async def remove_tool(_call: Call, name: str) -> str:
+        del kit.tools[name]
+        await kit.changed("tools")
+        return name
+
+    @kit.tool()
+    async def add_prompt(_call: Call, name: str) -> str:
+        kit.prompt(name=name)(lambda _call: f"I am {name}")
+        await kit.changed("prompts")
+        return name
+
+    @kit.tool()
+    async def add_resource(_call: Call, uri: str) -> str:
+        kit.resource(uri, name=uri)(lambda _call: f"I am {uri}")
+        await kit.changed("resources")
+        return uri
+
+    @kit.tool()
+    async def touch(_call: Call, uri: str) -> str:
+        """Tells the subscribers of the URI that it changed"""
+        await kit.updated(uri)
+        return uri
+
+    # What can be read.
+
+    @kit.resource("basic://text", title="A text", mimeType="text/plain", size=11)
+    def a_text(_call: Call) -> str:
+        return "hello world"
+
+    @kit.resource("basic://binary", mimeType="application/octet-stream")
+    def a_binary(_call: Call) -> bytes:
+        return bytes(range(256))
+
+    @kit.resource("basic://parts")
+    def a_collection(_call: Call) -> list[Json]:
+        return [{"uri": f"basic://item/{n}", "mimeType": "text/plain", "text": f"item {n}"} for n in range(3)]
+
+    @kit.resource("urn:isbn:0451450523", name="a book")
+    def a_book(_call: Call) -> str:
+        return "once upon a time"
+
+    @kit.resource("https://example.com/page", name="a page")
+    def a_page(_call: Call) -> str:
+        return "<p>a page</p>"
+
+    @kit.resource("file:///srv/basic/file.txt", name="file.txt")
+    def a_file(_call: Call) -> str:
+        return "in a file"
+
+    @kit.resource("ui://basic/window.html", mimeType="text/html;profile=mcp-app", _meta={"ui": {"csp": {}}})
+    def a_window(_call: Call) -> Json:
+        return {"mimeType": "text/html;profile=mcp-app", "text": "<p>a window</p>", "_meta": {"ui": {"csp": {}}}}
+
+    @kit.resource("basic://question")
+    async def a_question(call: Call) -> str:
+        """Asks the user before it can be read; only the modern era lets a resource do so"""
+        return json.dumps(await call.ask({"form": form("May it be read?")}))
+
+    @kit.template("basic://item/{id}", title="An item", mimeType="text/plain")
+    def an_item(_call: Call, id: str) -> str:  # noqa: A002
+        return f"item {id}"
+
+    @kit.template("file:///srv/basic/{+path}")
+    def any_file(_call: Call, path: str) -> str:
+        return f"file {path}"
+
+    @kit.prompt(title="Greet")
+    def greet(_call: Call, name: str, style: str = "kind") -> str:
+        return f"Greet {name} in a {style} way."
+
+    @kit.prompt()
+    def review(_call: Call) -> Json:
+        """A prompt with resources in its messages"""
+        embedded = {"uri": "basic://item/9", "mimeType": "text/plain", "text": "item 9"}
+        link = {"type": "resource_link", "uri": "basic://item/10", "name": "item 10"}
+        messages = [
+            {"role": "user", "content": {"type": "resource", "resource": embedded}},
+            {"role": "user", "content": link},
+            {"role": "assistant", "content": {"type": "image", "data": PIXEL, "mimeType": "image/png"}},
+        ]
+        return {"description": "To be reviewed", "messages": messages}
+
+    @kit.prompt()
+    async def personal(call: Call) -> str:
+        """Asks the user before it is rendered"""
+        answer = (await call.ask({"form": form("For whom?")}))["form"]
+        return f"For {(answer.get('content') or {}).get('answer')}"
+
+    def complete(ref: Json, argument: Json, context: Json) -> list[str]:
+        known = {"name": ["Ada", "Alan", "Grace"], "style": ["kind", "curt"], "id": [str(n) for n in range(150)]}
+        found = [value for value in known.get(argument["name"], ()) if value.startswith(argument["value"])]
+        if context:
+            return [f"{value} {json.dumps(context, sort_keys=True)}" for value in found]
+        return found if {ref.get("name"), ref.get("uri")} & {"greet", "basic://item/{id}"} else []
+
+    kit.complete = complete
+    return kit
+
+
+def main() -> None:
+    options = parser(__doc__ or "")
+    options.add_argument("--name", default="basic")
+    options.add_argument("--instructions", default="Do as you like.")
+    options.add_argument("--page-size", type=int)
+    options.add_argument("--tools", type=int, default=0, help="this many more tools, tool_0 and so on")
+    chosen = options.parse_args()
+    offered = kit(chosen.name, instructions=chosen.instructions, page_size=chosen.page_size)
+    for n in range(chosen.tools):
+        offered.tool(name=f"tool_{n}")(lambda _call, n=n: str(n))
+    run(offered.server(), chosen)
+
+
+if __name__ == "__main__":
+    main()

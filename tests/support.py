@@ -1,0 +1,106 @@
+"""What tests of several rooms need: real servers in processes of their own, deadlines, and what must not be left over."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+ROOT = Path(__file__).parent.parent
+DEADLINE = 20.0
+"""Seconds after which a test that waits has failed; nothing takes nearly as long."""
+
+
+def command(name: str, *arguments: str) -> list[str]:
+    """The command line of one of `tests.servers`, from any working directory."""
+    return [sys.executable, "-m", f"tests.servers.{name}", *arguments]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that listens."""
+
+    url: str
+    process: "subprocess.Popen[bytes]"
+    stderr: Path
+
+    @property
+    def port(self) -> int:
+        return int(self.url.split(":")[2].split("/")[0])
+
+
+@contextlib.contextmanager
+def listening(name: str, *arguments: str, transport: str = "http", era: str = "dual") -> Iterator[Running]:
+    """One of `tests.servers` on a free port of the loopback interface, from when it accepts connections to the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        ready, stderr = Path(folder, "ready"), Path(folder, "stderr")
+        line = command(name, "--transport", transport, "--era", era, "--ready-file", str(ready), "--follow-stdin")
+        with stderr.open("wb") as sink:
+            # Its standard input is a pipe of ours, so that it ends with us, however we end.
+            process = subprocess.Popen([*line, *arguments], stdin=subprocess.PIPE, stdout=sink, stderr=sink, cwd=ROOT)
+        with process:
+            try:
+                deadline = time.monotonic() + DEADLINE
+                while not ready.exists():
+                    if process.poll() is not None or time.monotonic() > deadline:
+                        raise RuntimeError(f"{name} does not listen: {stderr.read_text()}")
+                    time.sleep(0.01)
+                yield Running(ready.read_text(), process, stderr)
+            finally:
+                process.kill()
+
+
+async def eventually(condition: Callable[[], Any], *, within: float = DEADLINE) -> Any:
+    """Wait for what only polling can tell (a file, a process) to become true, and return it."""
+    with anyio.fail_after(within):
+        while True:
+            found = condition()
+            if isinstance(found, Awaitable):
+                found = await found
+            if found:
+                return found
+            await anyio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def connected(server: Any, *, mode: str = "auto", **settings: Any) -> AsyncIterator[Any]:
+    """An SDK client of a URL, a command line or an SDK server; `mode` is `legacy`, `auto` or a version."""
+    from mcp import Client, StdioServerParameters, stdio_client
+
+    if isinstance(server, list):
+        server = stdio_client(StdioServerParameters(command=server[0], args=server[1:]))
+    elif isinstance(server, str) and server.endswith("/sse"):
+        from mcp.client.sse import sse_client
+
+        server = sse_client(server)
+    with anyio.fail_after(DEADLINE):
+        async with Client(server, mode=mode, **settings) as client:
+            yield client
+
+
+def children() -> dict[int, str]:
+    """The processes that this one started and that are not gone, zombies included: their command lines by id."""
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # The name of the program stands in parentheses and may hold anything: the parent is the second field after.
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == os.getpid():
+                line = stat.with_name("cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+                found[int(stat.parent.name)] = line or "(a zombie)"
+    return found
+
+
+def descriptors() -> dict[int, str]:
+    """The open file descriptors of this process and what they are."""
+    found = {}
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found[int(link.name)] = str(link.readlink())
+    return found
