@@ -231,8 +231,9 @@ class Connection(asyncio.Protocol):
         response, self._response = self._response, None
         self.resume()
         transport = cast("asyncio.Transport", self._transport)
-        # An answer to half a request: what is left of it would only delay the next.
-        if kept and not transport.is_closing() and not transport.get_write_buffer_size():
+        if transport.get_write_buffer_size():
+            transport.abort()  # answered before the whole request was taken: the rest of it may never be
+        elif kept and not transport.is_closing():
             self._on_idle(self, self._headers.get(b"keep-alive"))
         else:
             transport.close()

@@ -25,23 +25,27 @@ class Inflater:
                 f"the server answered with content-encoding {coding.decode('latin-1')!r}, which was not asked for; "
                 "switch compression off for this server"
             )
-        self._raw_possible = coding == b"deflate"
         self._inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # 32: gzip or zlib, by the header
+        self._undecided = coding == b"deflate"
+        self._held = b""
         self._used = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Decode the next bytes of the body, in pieces of 1 MiB at most."""
+        if self._undecided:
+            data = self._held = self._held + data
+            if len(data) < 2:
+                return
+            self._undecided = False
+            # Many servers send "deflate" without the zlib header that the RFC asks for; RFC 1950, 2.2, tells them apart.
+            if data[0] & 15 != 8 or (data[0] << 8 | data[1]) % 31:
+                self._inflate = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
         while data:
+            self._used = True
             try:
                 piece = self._inflate.decompress(data, _PIECE)
             except zlib.error as error:
-                if not self._raw_possible or self._used:
-                    raise BadResponse(f"the body is not what its content-encoding says: {error}") from error
-                # Many servers send "deflate" without the zlib header that the RFC asks for.
-                self._raw_possible = False
-                self._inflate = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
-                continue
-            self._used = True
+                raise BadResponse(f"the body is not what its content-encoding says: {error}") from error
             if piece:
                 yield piece
             if self._inflate.eof:
@@ -53,4 +57,4 @@ class Inflater:
 
     def finished(self) -> bool:
         """Whether the body may end here: it is whole, or there was none."""
-        return self._inflate.eof or not self._used
+        return self._inflate.eof or not (self._used or self._held)

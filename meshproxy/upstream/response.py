@@ -118,6 +118,8 @@ class Response:
             TransportError: it broke off.
         """
         if self._ended and self._error is None:
+            if self._streamed and self._max_body is not None and len(self.body) > self._max_body:
+                raise _too_large(self._max_body)
             return self.body
         taken: list[bytes] = []
         size = 0
