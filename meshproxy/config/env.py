@@ -112,7 +112,7 @@ def referenced_files(text: str, directory: Path) -> tuple[Path, ...]:
 
 def _reference(written: str, body: str, *, closed: bool) -> Reference:
     if not closed:
-        return Reference(written, error=f"{_quoted(written)} has no closing brace; write $${{ for a literal ${{")
+        return Reference(written, error="a ${ has no closing brace; write $${ for a literal ${")
     if "${" in body:
         return Reference(written, error=f"{_quoted(written)}: references do not nest")
     if body.startswith("file:"):
@@ -170,5 +170,4 @@ def _path(name: str, directory: Path) -> Path:
 
 
 def _quoted(text: str) -> str:
-    # Up to the first dozens of characters: an unclosed reference may be followed by the rest of a secret.
     return text if len(text) <= 40 else text[:37] + "..."

@@ -5,9 +5,9 @@ wrong types raise pydantic's ValidationError. The descriptions are the ones that
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from meshproxy.config.frozen import FrozenMapping
 from meshproxy.config.secrets import Scrubber
@@ -19,7 +19,6 @@ from meshproxy.config.upstream import (
     Timeouts,
     UpstreamDefaults,
     UpstreamSpec,
-    refusal,
 )
 from meshproxy.config.values import Count, Deadline, Duration, Flag, Grace, Name, Port, Size, UrlPath, is_loopback
 
@@ -39,6 +38,9 @@ __all__ = [
 class ServerConfig(Section):
     """The endpoint: what stays as it is until the mesh is started again."""
 
+    allow_unauthenticated: Flag = Field(
+        default=False, description="true: whoever can reach host may use the mesh, and with it every upstream."
+    )
     host: Annotated[str, Field(min_length=1)] = Field(
         default="127.0.0.1",
         description="Address to listen on. Anything but this machine alone needs allow_unauthenticated: true.",
@@ -52,9 +54,6 @@ class ServerConfig(Section):
     allowed_origins: Annotated[tuple[str, ...], Field(strict=False)] = Field(
         default=(), description="More Origin header values to accept, such as https://app.example.com."
     )
-    allow_unauthenticated: Flag = Field(
-        default=False, description="true: whoever can reach host may use the mesh, and with it every upstream."
-    )
     max_body: Size = Field(default=4 * 1024**2, description="Largest request body: a size such as 4MiB.")
     max_sessions: Count = Field(default=10_000, description="Most client sessions open at once.")
     session_idle_timeout: Deadline = Field(
@@ -64,15 +63,16 @@ class ServerConfig(Section):
         default=3.0, description="During start-up, how long a listing waits for upstreams that are still starting."
     )
 
-    @model_validator(mode="after")
-    def _is_private_or_says_so(self) -> Self:
-        if not self.allow_unauthenticated and not is_loopback(self.host):
-            raise refusal(
-                f"{self.host} can be reached from other machines, and nothing asks who calls; "
-                "listen on 127.0.0.1, or set server.allow_unauthenticated: true if something in front of it does",
-                "host",
+    @field_validator("host")
+    @classmethod
+    def _is_private_or_says_so(cls, host: str, info: ValidationInfo) -> str:
+        # True if allow_unauthenticated is itself refused: one thing at a time.
+        if not info.data.get("allow_unauthenticated", True) and not is_loopback(host):
+            raise ValueError(
+                f"{host} can be reached from other machines, and nothing asks who calls; "
+                "listen on 127.0.0.1, or set server.allow_unauthenticated: true if something in front of it does"
             )
-        return self
+        return host
 
 
 class ReloadConfig(Section):
@@ -111,7 +111,7 @@ class MeshConfig(Section):
     )
     reload: ReloadConfig = Field(default=ReloadConfig(), description="How edits of this file are followed.")
     upstreams: Upstreams = Field(
-        default=Upstreams(), description="The MCP servers to merge, by name: 1 to 64 characters each."
+        default_factory=Upstreams, description="The MCP servers to merge, by name: 1 to 64 characters each."
     )
 
     _source: ConfigSource = PrivateAttr(ConfigSource())

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import quote, quote_plus, urlsplit
 
-from meshproxy.config.env import Literal, parse
+from meshproxy.config.env import Literal, escape, parse
 
 HIDDEN: Final = "***"
 SHORTEST: Final = 4
@@ -98,6 +98,18 @@ def shown_secret(written: str) -> str:
         else:
             shown.append(HIDDEN)
     return "".join(shown)
+
+
+def shown_text(written: str) -> str:
+    """Any other value as it may be shown: as written, less the defaults of references to secrets."""
+    return "".join(
+        escape(part.text)
+        if isinstance(part, Literal)
+        else f"${{{part.variable}:-{HIDDEN}}}"
+        if part.sensitive and part.default
+        else part.written
+        for part in parse(written)
+    )
 
 
 def shown_url(written: str) -> str:

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from meshproxy.config.frozen import FrozenMapping, SecretMapping
@@ -117,18 +117,20 @@ class Filter(Section):
         default=(), description="Globs: what matches one of them is not served, even if it is included."
     )
     rename: FrozenMapping[str] = Field(
-        default=FrozenMapping(), description="New names by the name or URI at the upstream, without the namespace."
+        default_factory=FrozenMapping,
+        description="New names by the name or URI at the upstream, without the namespace.",
     )
 
-    @model_validator(mode="after")
-    def _names_are_distinct(self) -> Self:
+    @field_validator("rename")
+    @classmethod
+    def _names_are_distinct(cls, rename: FrozenMapping[str]) -> FrozenMapping[str]:
         origins: dict[str, str] = {}
-        for origin, name in self.rename.items():
+        for origin, name in rename.items():
             if not name:
-                raise refusal("a new name cannot be empty", "rename", origin)
+                raise refusal("a new name cannot be empty", origin)
             if (other := origins.setdefault(name, origin)) != origin:
-                raise refusal(f"{other!r} is already renamed to {name!r}", "rename", origin)
-        return self
+                raise refusal(f"{other!r} is renamed to {name!r} already", origin)
+        return rename
 
     def allows(self, origin: str) -> bool:
         """Whether the component with this name or URI is served."""
@@ -145,7 +147,7 @@ class UpstreamDefaults(Section):
     """What can be said of every upstream, and so once for all, in `defaults`."""
 
     env: Environment = Field(
-        default=Environment(),
+        default_factory=Environment,
         description="Environment variables for the process, added to the few safe ones that it inherits (such as HOME and PATH). "
         "Values are secrets. Quote numbers and booleans.",
     )
@@ -158,7 +160,7 @@ class UpstreamDefaults(Section):
         description="How to talk to a url: streamable-http, or sse for servers of the 2024-11-05 protocol. A command always speaks stdio.",
     )
     headers: Headers = Field(
-        default=Headers(),
+        default_factory=Headers,
         description="HTTP headers sent with every request to the url. Values are secrets; refer to them: Bearer ${TOKEN}.",
     )
     forward_headers: Annotated[tuple[HeaderName, ...], Field(strict=False)] = Field(
@@ -225,7 +227,7 @@ class UpstreamSpec(UpstreamDefaults):
     def _is_of_one_kind(self) -> Self:
         given = {key for key in self.model_fields_set if getattr(self, key) is not None}
         for key, message in conflicts(given, self.transport if "transport" in given else None):
-            raise refusal(message, *([key] if key else []))
+            raise refusal(message, *filter(None, [key]))
         return self
 
     def model_post_init(self, context: Any) -> None:

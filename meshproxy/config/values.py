@@ -116,11 +116,16 @@ def _transport(value: Any) -> Any:
     return "streamable-http" if value in ("http", "streamableHttp", "streamable_http") else value
 
 
-Flag = Annotated[
-    bool, BeforeValidator(_late), WithJsonSchema({"anyOf": [{"type": "boolean"}, REFERENCE_SCHEMA]}, mode="validation")
+_PORT_SCHEMA: Final = {"type": "integer", "minimum": 0, "maximum": 65535}
+_COUNT_SCHEMA: Final = {"type": "integer", "minimum": 1}
+
+Flag = Annotated[bool, BeforeValidator(_late), WithJsonSchema({"anyOf": [{"type": "boolean"}, REFERENCE_SCHEMA]})]
+Port = Annotated[
+    int, BeforeValidator(_late), Field(ge=0, le=65535), WithJsonSchema({"anyOf": [_PORT_SCHEMA, REFERENCE_SCHEMA]})
 ]
-Port = Annotated[int, BeforeValidator(_late), Field(ge=0, le=65535)]
-Count = Annotated[int, BeforeValidator(_late), Field(ge=1, le=2**31)]
+Count = Annotated[
+    int, BeforeValidator(_late), Field(ge=1, le=2**31), WithJsonSchema({"anyOf": [_COUNT_SCHEMA, REFERENCE_SCHEMA]})
+]
 
 _DURATION_SCHEMA: Final = {
     "type": ["string", "number"],

@@ -1,0 +1,358 @@
+"""From a file to a frozen `MeshConfig`, or to a `ConfigError` with everything that is wrong with it.
+
+The steps: read; parse to items that know their places; refuse unknown keys; give every key its one spelling; put `defaults` into the upstreams; put
+in what references stand for; let the models judge; say what they refuse at the place where it is written. The same code
+checks and serves.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+
+from meshproxy.config.content import Content, read_content
+from meshproxy.config.document import Item, parse
+from meshproxy.config.document import Path as KeyPath
+from meshproxy.config.env import Interpolated, interpolate
+from meshproxy.config.models import MeshConfig, ServerConfig
+from meshproxy.config.problems import SECRET_SECTIONS, describe, known_keys, suggestion
+from meshproxy.config.secrets import Scrubber, shown_secret, shown_text, shown_url
+from meshproxy.config.upstream import (
+    COMMAND_KEYS,
+    FILTER_KEYS,
+    URL_KEYS,
+    ConfigSource,
+    Provenance,
+    UpstreamDefaults,
+    conflicts,
+)
+from meshproxy.errors import ConfigError, Problem
+
+_SPELLINGS: Final = {"type": "transport", "disabled": "enabled"}
+_SECTIONS: Final = ("server", "reload", "defaults", "upstreams", "mcpServers")
+"""Those of the top level that may be left without a value, as when all of their lines are commented out."""
+
+
+def load(path: str | Path, environ: Mapping[str, str] | None = None) -> MeshConfig:
+    """The config in the file at `path`. `environ` is what `${VAR}` looks in, by default the environment of this process.
+
+    Raises `ConfigError` with every problem found, in the order of the file. Warnings are in `MeshConfig.source`.
+    """
+    content = read_content(Path(path))
+    if content.data is None:
+        message, hint = _halves(content.error or "")
+        raise ConfigError((Problem(str(path), None, None, "", message, hint),))
+    return _Loading(str(path), content, os.environ if environ is None else environ).run(content.data)
+
+
+def with_server(config: MeshConfig, **changes: Any) -> MeshConfig:
+    """The config with other `server` settings, as a command line has them: `host`, `port`. Raises `ConfigError` as `load` does."""
+    try:
+        server = ServerConfig.model_validate({**config.server.model_dump(), **changes})
+    except ValidationError as error:
+        problems = []
+        for detail in error.errors(include_url=False, include_input=False):
+            key = (*detail["loc"], *detail.get("ctx", {}).get("keys", ()))[0]
+            value = changes.get(str(key))
+            message, hint = describe(detail, Item(value, (key,), 0, 0, 0, 0, str(value)))
+            problems.append(Problem(str(config.source.path or ""), None, None, f"server.{key}", message, hint))
+        raise ConfigError(tuple(problems)) from None
+    return config.model_copy(update={"server": server})
+
+
+class _Loading:
+    """One load. What is found wrong gathers in `_problems`, and `run` ends with it."""
+
+    def __init__(self, file: str, content: Content, environ: Mapping[str, str]) -> None:
+        self._file = file
+        self._content = content
+        self._directory = content.path.parent
+        self._environ = environ
+        self._problems: dict[Problem, None] = {}
+        self._warnings: dict[Problem, None] = {}
+        self._secrets: list[str] = []
+        self._unresolved: set[KeyPath] = set()
+        self._lenient = False
+
+    def run(self, data: bytes) -> MeshConfig:
+        root, defaults = self._normalised(self._parse(data))
+        config = self._judged(root, defaults)
+        if config is not None:
+            self._refuse_collisions(config, root)
+        if config is None or self._problems:
+            raise self._error()
+        return config
+
+    # Text to items
+
+    def _parse(self, data: bytes) -> Item:
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            begin = data.rfind(b"\n", 0, error.start) + 1
+            column = len(data[begin : error.start].decode("utf-8", "replace")) + 1
+            seems = (
+                "it looks like UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else f"byte 0x{data[error.start]:02x}"
+            )
+            self._problem(line, column, "", f"is not UTF-8 text ({seems}); save the file as UTF-8")
+            raise self._error() from None
+        root, flaws = parse(text)
+        for flaw in flaws:
+            self._problem(flaw.line, flaw.column, flaw.key, flaw.message)
+        if root is None and not flaws:
+            self._problem(None, None, "", "is empty; write the MCP servers to merge under upstreams:")
+        elif root is not None and not isinstance(root.value, dict):
+            what = "a list" if isinstance(root.value, list) else "a single value"
+            message = f"must be a mapping of keys to values, not {what}; begin with upstreams: and name each upstream"
+            self._problem(root.line, root.column, "", message)
+        if root is None or not isinstance(root.value, dict):
+            raise self._error()
+        return root
+
+    # One spelling, and the defaults
+
+    def _normalised(self, root: Item) -> tuple[Item, Item | None]:
+        """The tree with one spelling of each key and the defaults in the upstreams, and the defaults alone."""
+        empty = {key for key, item in root.mapping.items() if key in _SECTIONS and item.value is None}
+        top = {key: item for key, item in root.mapping.items() if key != "$schema" and key not in empty}
+        defaults = top.pop("defaults", None)
+        servers = top.pop("mcpServers", None)
+        top = self._known(root.with_value(top), ()).mapping
+        if defaults is not None:
+            defaults = self._spelled(self._known(defaults, ("defaults",)))
+        if servers is not None and "upstreams" in top:
+            self._at_key(servers, "mcpServers is another spelling of upstreams; put all under one of them")
+        elif servers is not None:
+            self._lenient = True
+            top = {**top, "upstreams": servers}
+        elif not {"upstreams", "mcpServers"} & root.mapping.keys():
+            self._problem(root.line, root.column, "upstreams", "is missing; write the MCP servers to merge under it")
+        if (upstreams := top.get("upstreams")) is not None and isinstance(upstreams.value, dict):
+            merged = {name: self._upstream(name, item, defaults) for name, item in upstreams.mapping.items()}
+            top = {**top, "upstreams": upstreams.with_value(merged)}
+        return root.with_value(top), defaults
+
+    def _known(self, item: Item, path: KeyPath) -> Item:
+        """An item without the keys that nobody knows, which are reported."""
+        if not (known := known_keys(path)) or not isinstance(item.value, dict):
+            return item
+        kept = {}
+        for key, child in item.mapping.items():
+            if key in known:
+                kept[key] = self._known(child, (*path, key)) if path or key != "upstreams" else child
+                continue
+            hint = suggestion(key, path)
+            message = "unknown key" + (f"; {hint}" if hint else "")
+            self._at_key(child, message, warning=self._lenient and path[:1] == ("upstreams",))
+        return item.with_value(kept)
+
+    def _spelled(self, item: Item) -> Item:
+        """`type` as `transport`, and `disabled` as its contrary."""
+        if not isinstance(item.value, dict):
+            return item
+        keys = dict(item.mapping)
+        for other, key in _SPELLINGS.items():
+            if (found := keys.pop(other, None)) is None:
+                continue
+            if key in keys:
+                self._at_key(found, f"{other} is another spelling of {key}; remove one of them")
+                continue
+            if key == "enabled":
+                value = self._switch(found)
+                found = found.with_value(not value if isinstance(value, bool) else value)
+            keys[key] = found
+        return item.with_value(keys)
+
+    def _upstream(self, name: str, item: Item, defaults: Item | None) -> Item:
+        """An upstream with known keys in one spelling, and with its defaults."""
+        if item.value is None:
+            item = item.with_value({})
+        if not isinstance(item.value, dict):
+            return item
+        before = len(self._problems)
+        item = self._known(item, ("upstreams", name))
+        misspelled = len(self._problems) > before
+        item = self._spelled(item)
+        keys = dict(item.mapping)
+        if self._lenient:
+            foreign = URL_KEYS if "command" in keys else COMMAND_KEYS if "url" in keys else ()
+            keys = {
+                key: child for key, child in keys.items() if key not in foreign or child.value not in ({}, [], "", None)
+            }
+        transport = keys["transport"].value if "transport" in keys else None
+        for key, message in conflicts(keys, transport):
+            if key:
+                self._at_key(keys[key], message)
+            elif not misspelled:
+                self._at_key(item, message)
+        if defaults is None or not isinstance(defaults.value, dict):
+            return item.with_value(keys)
+        foreign = URL_KEYS if "command" in keys else COMMAND_KEYS
+        shared = {key: child for key, child in defaults.mapping.items() if key not in foreign}
+        return _merged(item.with_value(shared), item.with_value(keys))
+
+    # What references stand for
+
+    def _switch(self, item: Item) -> Any:
+        """A boolean, be it written or referred to; anything else as it is."""
+        if not isinstance(item.value, str):
+            return item.value
+        found = interpolate(item.value, self._directory, self._environ)
+        return {"true": True, "false": False}.get(found.value.strip().lower(), item.value)
+
+    def _plain(self, item: Item, *, optional: bool = False) -> Any:
+        """The values of a tree, with what their references stand for. `optional`: what is missing is a warning."""
+        if isinstance(item.value, dict):
+            return {key: self._plain(child, optional=optional) for key, child in item.value.items()}
+        if isinstance(item.value, list):
+            return [self._plain(child, optional=optional) for child in item.value]
+        if not isinstance(item.value, str) or "$" not in item.value:
+            return item.value
+        found = interpolate(item.value, self._directory, self._environ)
+        self._secrets += found.secrets
+        for error in found.errors:
+            self._problem(item.line, item.column, item.key, error, warning=optional)
+        if found.errors:
+            self._unresolved.add(item.path)
+            return Interpolated(item.value)
+        return Interpolated(found.value)
+
+    def _upstream_data(self, item: Item) -> Any:
+        """The values of an upstream, its paths absolute; None if it is left out, because it is disabled and lacks a variable."""
+        enabled = item.mapping.get("enabled")
+        optional = enabled is not None and self._switch(enabled) is False
+        warnings = len(self._warnings)
+        data = self._plain(item, optional=optional)
+        if optional and len(self._warnings) > warnings:
+            return None
+        if isinstance(data, dict) and "command" in data:
+            directory, command = data.get("cwd", "."), data["command"]
+            if isinstance(directory, str) and directory:
+                data["cwd"] = directory = self._absolute(self._directory, directory)
+                if isinstance(command, str) and "/" in command:
+                    data["command"] = self._absolute(Path(directory), command)
+        return data
+
+    def _absolute(self, directory: Path, path: str) -> str:
+        return os.path.normpath(directory / os.path.expanduser(path))  # noqa: PTH111  # Path's raises where there is no such user
+
+    # The models' judgement
+
+    def _judged(self, root: Item, defaults: Item | None) -> MeshConfig | None:
+        top = root.mapping
+        data = {key: self._plain(item) for key, item in top.items() if key != "upstreams"}
+        upstreams = top.get("upstreams")
+        if upstreams is not None:
+            specs = {name: self._upstream_data(item) for name, item in upstreams.mapping.items()}
+            kept = {name: spec for name, spec in specs.items() if spec is not None}
+            data["upstreams"] = kept if isinstance(upstreams.value, dict) else upstreams.value
+        if not data.get("upstreams"):
+            self._problem(root.line, root.column, "upstreams", "is empty; the mesh serves nothing", warning=True)
+        if defaults is not None:
+            self._validated(UpstreamDefaults, self._plain(defaults), defaults, None)
+        content = self._content
+        source = ConfigSource(content.path, content.digest, content.files, self._in_order(self._warnings))
+        written = {} if upstreams is None else {name: _written(item) for name, item in upstreams.mapping.items()}
+        config = self._validated(MeshConfig, data, root, Provenance(source, written, tuple(self._secrets)))
+        return config if isinstance(config, MeshConfig) else None
+
+    def _validated(self, model: type[BaseModel], data: Any, item: Item, context: Provenance | None) -> BaseModel | None:
+        try:
+            return model.model_validate(data, context=context)
+        except ValidationError as error:
+            details = error.errors(include_url=False, include_input=False)
+        for detail in details:
+            keys = detail.get("ctx", {}).get("keys", ())
+            at_key = bool(detail["loc"]) and detail["loc"][-1] == "[key]"
+            place = item.find((*(detail["loc"][:-1] if at_key else detail["loc"]), *keys))
+            if place.path in self._unresolved or _is_known_conflict(detail["loc"], detail["type"], keys):
+                continue
+            message, hint = describe(detail, place)
+            text = f"{message}; {hint}" if hint else message
+            if at_key:
+                self._at_key(place, text)
+            else:
+                self._problem(place.line, place.column, place.key, text)
+        return None
+
+    def _refuse_collisions(self, config: MeshConfig, root: Item) -> None:
+        """Two renamed components that end at one public name."""
+        taken: dict[tuple[str, str, str], str] = {}
+        for spec in config.enabled:
+            for kind in FILTER_KEYS:
+                for origin, name in getattr(spec, kind).rename.items():
+                    if kind in ("tools", "prompts"):
+                        public = ("", f"{spec.namespace}{config.separator}{name}" if spec.namespace else name)
+                    else:
+                        public = (spec.namespace, name)
+                    other = taken.setdefault((kind, *public), spec.name)
+                    if other != spec.name:
+                        place = root.find(("upstreams", spec.name, kind, "rename", origin))
+                        message = (
+                            f"upstream {other!r} has {public[1]!r} already; choose another name, or another namespace"
+                        )
+                        self._problem(place.line, place.column, place.key, message)
+
+    # What is found wrong
+
+    def _at_key(self, item: Item, message: str, *, warning: bool = False) -> None:
+        self._problem(item.key_line, item.key_column, item.key, message, warning=warning)
+
+    def _problem(self, line: int | None, column: int | None, key: str, message: str, *, warning: bool = False) -> None:
+        found = Problem(self._file, line, column, key, *_halves(message))
+        (self._warnings if warning else self._problems)[found] = None
+
+    def _error(self) -> ConfigError:
+        return ConfigError(self._in_order(self._problems))
+
+    def _in_order(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
+        scrub = Scrubber(self._secrets).scrub
+        clean = (
+            Problem(one.file, one.line, one.column, one.key, scrub(one.message), one.hint and scrub(one.hint))
+            for one in problems
+        )
+        return tuple(sorted(clean, key=lambda one: (one.line or 0, one.column or 0)))
+
+
+def _is_known_conflict(loc: KeyPath, kind: str, keys: tuple[str, ...]) -> bool:
+    """Whether the models refuse a whole upstream, or its name for the second time: `_upstream` has seen the one, its key the other."""
+    if len(loc) == 3 and loc[0] == "upstreams" and loc[2] == "name":
+        return True
+    return (
+        kind == "refused"
+        and len(loc) == 2
+        and loc[0] == "upstreams"
+        and (not keys or keys[0] in (*COMMAND_KEYS, *URL_KEYS))
+    )
+
+
+def _merged(below: Item, above: Item) -> Item:
+    """Two mappings in one, key by key; where both have a value that is no mapping, `above` has it."""
+    keys = dict(below.mapping)
+    for key, item in above.mapping.items():
+        under = keys.get(key)
+        both = under is not None and isinstance(under.value, dict) and isinstance(item.value, dict)
+        keys[key] = _merged(under, item) if under is not None and both else item
+    return above.with_value(keys)
+
+
+def _written(item: Item, section: str = "") -> Any:
+    """An upstream's values as they may be shown."""
+    if isinstance(item.value, dict):
+        return {key: _written(child, section or key) for key, child in item.value.items()}
+    if isinstance(item.value, list):
+        return [_written(child, section) for child in item.value]
+    if not isinstance(item.value, str):
+        return item.value
+    if section in SECRET_SECTIONS:
+        return shown_secret(item.value)
+    return shown_url(shown_text(item.value)) if section == "url" else shown_text(item.value)
+
+
+def _halves(message: str) -> tuple[str, str | None]:
+    """A message and its hint, which a semicolon parts."""
+    text, _, hint = message.partition("; ")
+    return text, hint or None

@@ -1,0 +1,133 @@
+"""What is wrong with keys and values, in words for whoever wrote the file. Pure.
+
+No message quotes a value of `headers` or `env`.
+"""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, Final
+
+from pydantic_core import ErrorDetails
+
+from meshproxy.config.document import Item, Path
+from meshproxy.config.models import MeshConfig, ReloadConfig, ServerConfig
+from meshproxy.config.upstream import FILTER_KEYS, Filter, Timeouts, UpstreamDefaults, UpstreamSpec
+
+TOP_KEYS: Final = (*MeshConfig.model_fields, "mcpServers", "defaults")
+UPSTREAM_KEYS: Final = (*(key for key in UpstreamSpec.model_fields if key != "name"), "type", "disabled")
+DEFAULT_KEYS: Final = (*UpstreamDefaults.model_fields, "type", "disabled")
+SECRET_SECTIONS: Final = ("headers", "env")
+
+_SYNONYMS: Final = {
+    "servers": "upstreams",
+    "serverUrl": "url",
+    "httpUrl": "url",
+    "uri": "url",
+    "cmd": "command",
+    "arguments": "args",
+    "environment": "env",
+    "workdir": "cwd",
+    "working_directory": "cwd",
+    "prefix": "namespace",
+    "timeout": "timeouts",
+    "resource_templates": "templates",
+}
+_KINDS: Final = {dict: "a mapping", list: "a list", bool: "a boolean", int: "a number", float: "a number", str: "text"}
+
+
+def known_keys(path: Path) -> tuple[str, ...]:
+    """The keys that the mapping at `path` may have; none if it may have any, or is none."""
+    match path:
+        case ():
+            return TOP_KEYS
+        case ("server",):
+            return tuple(ServerConfig.model_fields)
+        case ("reload",):
+            return tuple(ReloadConfig.model_fields)
+        case ("defaults",):
+            return DEFAULT_KEYS
+        case ("upstreams", _):
+            return UPSTREAM_KEYS
+        case (*_, "timeouts"):
+            return tuple(Timeouts.model_fields)
+        case (*_, last) if last in FILTER_KEYS:
+            return tuple(Filter.model_fields)
+    return ()
+
+
+def suggestion(key: str, path: Path) -> str | None:
+    """What was probably meant by the unknown `key` of the mapping at `path`."""
+    known = known_keys(path)
+    if (synonym := _SYNONYMS.get(key)) in known:
+        return f"did you mean {synonym!r}?"
+    if path == ("defaults",) and key in UPSTREAM_KEYS:
+        return "it belongs to a single upstream, and has no default"
+    for section in known:
+        if key in known_keys((*path, section)):
+            return f"it belongs under {section!r}"
+    if close := get_close_matches(key, known, n=1, cutoff=0.6):
+        return f"did you mean {close[0]!r}?"
+    folded = {name.replace("_", "").lower(): name for name in known}
+    if name := folded.get(key.replace("_", "").replace("-", "").lower()):
+        return f"did you mean {name!r}?"
+    return f"known here: {', '.join(known)}" if known else None
+
+
+def describe(error: ErrorDetails, item: Item) -> tuple[str, str | None]:
+    """The message, and the hint if there is one, for what pydantic said of `item`."""
+    context: Mapping[str, Any] = error.get("ctx", {})
+    if item.value is None and error["type"] != "refused":
+        return "has no value", "give it one, or remove the key"
+    match error["type"]:
+        case "string_type":
+            return _not_text(item)
+        case "bool_type":
+            meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(item.text.lower())
+            return _instead("true or false", item), f"write {meant}" if meant else None
+        case "int_type" | "int_from_float":
+            return _instead("a whole number", item), None
+        case "tuple_type":
+            return _instead("a list", item), _listed(item)
+        case "dict_type" | "model_type":
+            return _instead("a mapping of keys to values", item), None
+        case "literal_error":
+            return f"must be {context['expected']}", _closest(item, str(context["expected"]))
+        case "string_too_short":
+            return "cannot be empty", None
+        case "string_too_long":
+            return f"is longer than {context['max_length']} characters", None
+        case "greater_than_equal":
+            return f"must be at least {context['ge']}", None
+        case "less_than_equal":
+            return f"must be at most {context['le']}", None
+        case "value_error":
+            return _split(str(context["error"]))
+        case "refused":
+            return _split(str(context["message"]))
+    return error["msg"], None  # pragma: no cover  # no other type is in the models
+
+
+def _instead(wanted: str, item: Item) -> str:
+    return f"must be {wanted}, not {_KINDS[type(item.value)]}"
+
+
+def _not_text(item: Item) -> tuple[str, str]:
+    if isinstance(item.value, (dict, list)):
+        return _instead("text", item), "write one value"
+    secret = any(section in item.path[:-1] for section in SECRET_SECTIONS)
+    return _instead("text", item), "put it in quotes" if secret else f'put it in quotes: "{item.text}"'
+
+
+def _listed(item: Item) -> str | None:
+    return f"write [{item.text}]" if isinstance(item.value, str) and len(item.text) <= 60 else None
+
+
+def _closest(item: Item, expected: str) -> str | None:
+    choices = [choice for choice in expected.split("'")[1::2] if choice]
+    close = get_close_matches(str(item.value), choices, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else None
+
+
+def _split(message: str) -> tuple[str, str | None]:
+    text, _, hint = message.partition("; ")
+    return text, hint or None

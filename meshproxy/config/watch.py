@@ -1,0 +1,162 @@
+"""Noticing edits of a config file, however they are made.
+
+Editors write in place, or write another file and rename it; a mounted ConfigMap is a chain of symlinks of which one in the middle is
+swapped. So the directories are watched: the file's own, those of every link on the way to it, and those of the files that it
+refers to with `${file:}`. Twice a second the files' metadata is compared too, which covers what events miss: network file systems, a
+directory that goes and comes back, and the moment in which the set of watched directories changes.
+"""
+
+import stat
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+from meshproxy.config.content import Content, content_digest, read_content
+
+__all__ = ["Change", "content_digest", "directories_of", "watch"]
+
+STEP: Final = 50
+"""Milliseconds. Events that follow each other faster are one."""
+SETTLE: Final = 0.03
+"""Seconds between the two readings that must agree before a content counts."""
+SETTLE_LONGER: Final = 0.15
+"""The same where a writer seems to be at work: the file is empty or missing."""
+SETTLE_READINGS: Final = 20
+POLL: Final = 0.5
+"""Seconds between two looks at the metadata."""
+_MOST_LINKS: Final = 40
+
+
+@dataclass(frozen=True)
+class Change:
+    """The file, or one that it refers to, holds something else than before; or it became unreadable, and `error` says why."""
+
+    digest: str
+    error: str | None = None
+
+
+async def watch(path: Path, seen: str | None = None, *, poll: float = POLL) -> AsyncGenerator[Change]:
+    """Each change of the config at `path` that lasts; it never ends by itself, whatever becomes of the file.
+
+    `seen` is the digest that the caller has loaded (`MeshConfig.source.digest`), so that an edit made since is noticed;
+    None takes what is there now. To be closed (`contextlib.aclosing`) by the task that iterates.
+    """
+    content = await anyio.to_thread.run_sync(read_content, path)
+    last = content.digest if seen is None else seen
+    while True:
+        view = await anyio.to_thread.run_sync(_look, content.files)
+        directories, metadata = view.directories, None
+        async with aclosing(_stirrings(directories, poll)) as stirrings:
+            async for certain in stirrings:
+                view = await anyio.to_thread.run_sync(_look, content.files)
+                if certain or view.metadata != metadata:
+                    # From before the reading: what is written meanwhile differs from it at the next look.
+                    metadata = view.metadata
+                    content = await _settled(path)
+                    if content.digest != last:
+                        last = content.digest
+                        yield Change(content.digest, content.error)
+                    view = await anyio.to_thread.run_sync(_look, content.files)
+                if view.directories != directories:
+                    break
+
+
+@dataclass(frozen=True)
+class _View:
+    """What can be seen of the files without reading them."""
+
+    metadata: tuple[tuple[int, ...] | None, ...]
+    directories: frozenset[tuple[Path, int, int]]
+    """With device and inode: a directory that was made anew is another one to the system's watches."""
+
+
+def _look(files: Iterable[Path]) -> _View:
+    files = tuple(files)
+    found = ((directory, _metadata(directory)) for directory in directories_of(files))
+    return _View(tuple(map(_metadata, files)), frozenset((path, data[0], data[1]) for path, data in found if data))
+
+
+def _metadata(path: Path) -> tuple[int, ...] | None:
+    """What changes when a file is written or replaced; None if it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def directories_of(files: Iterable[Path]) -> frozenset[Path]:
+    """The directories in one of which something happens when one of `files` changes. Not all of them need exist.
+
+    The paths must be absolute, and not resolved.
+    """
+    directories: set[Path] = set()
+    for file in files:
+        _follow(file, directories)
+    return frozenset(directories)
+
+
+def _follow(path: Path, directories: set[Path]) -> None:
+    """Add the directory of `path`, and of each symlink on the way to it."""
+    directories.add(path.parent)
+    links = 0
+    here = Path(path.anchor)
+    rest = list(path.parts[1:])
+    while rest:
+        step = rest.pop(0)
+        here = here.parent if step == ".." else here / step
+        try:
+            linked = links < _MOST_LINKS and stat.S_ISLNK(here.lstat().st_mode)
+        except OSError:
+            break
+        if linked:
+            links += 1
+            directories.add(here.parent)
+            target = here.readlink()
+            rest[:0] = target.parts[1:] if target.is_absolute() else target.parts
+            here = Path(target.anchor) if target.is_absolute() else here.parent
+    directories.add(here.parent)
+
+
+async def _stirrings(directories: Iterable[tuple[Path, int, int]], poll: float) -> AsyncGenerator[bool]:
+    """True whenever something happens in `directories`, False now and then while nothing does; the first comes at once."""
+    # Imported late: reading a config needs no watcher.
+    from watchfiles import awatch  # noqa: PLC0415
+
+    yield False
+    paths = sorted(path for path, *_ in directories)
+    # OSError: a directory has gone, or the system's watches are used up. Looking once in a while still works.
+    with suppress(OSError):
+        if paths:
+            changes = awatch(
+                *paths,
+                watch_filter=None,
+                debounce=4 * STEP,
+                step=STEP,
+                rust_timeout=int(poll * 1000),
+                yield_on_timeout=True,
+                recursive=False,
+                ignore_permission_denied=True,
+            )
+            async with aclosing(changes):
+                async for happened in changes:
+                    yield bool(happened)
+    while True:
+        await anyio.sleep(poll)
+        yield False
+
+
+async def _settled(path: Path) -> Content:
+    """What the file holds once two readings agree, so that no half-written one is taken for the whole."""
+    content = await anyio.to_thread.run_sync(read_content, path)
+    for _ in range(SETTLE_READINGS):
+        await anyio.sleep(SETTLE if content.data else SETTLE_LONGER)
+        again = await anyio.to_thread.run_sync(read_content, path)
+        if again.digest == content.digest:
+            break
+        content = again
+    return content
