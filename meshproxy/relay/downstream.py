@@ -32,6 +32,20 @@ class Downstream(ABC):
         closed: set when no message can reach it any more.
     """
 
+    # One is made for each modern request, and ten thousand sessions may be open: no dictionary, and an event only when waited for.
+    __slots__ = (
+        "__weakref__",
+        "_closed",
+        "_gone",
+        "_on_close",
+        "capabilities",
+        "client",
+        "key",
+        "log_level",
+        "principal",
+        "version",
+    )
+
     era: ClassVar[Era]
 
     def __init__(self, key: str) -> None:
@@ -41,8 +55,17 @@ class Downstream(ABC):
         self.client: dict[str, Any] = {}
         self.principal: str | None = None
         self.log_level: str | None = None
-        self.closed = asyncio.Event()
-        self._on_close: list[Callable[[], None]] = []
+        self._gone = False
+        self._closed: asyncio.Event | None = None
+        self._on_close: list[Callable[[], None]] | None = None
+
+    @property
+    def closed(self) -> asyncio.Event:
+        if self._closed is None:
+            self._closed = asyncio.Event()
+            if self._gone:
+                self._closed.set()
+        return self._closed
 
     @abstractmethod
     def notify(self, method: str, params: Mapping[str, Any] | None) -> None:
@@ -54,24 +77,28 @@ class Downstream(ABC):
 
     def on_close(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` once when this client is gone (at once if it is already); the answer takes that back."""
-        if self.closed.is_set():
+        if self._gone:
             callback()
             return lambda: None
+        if self._on_close is None:
+            self._on_close = []
         self._on_close.append(callback)
 
         def forget() -> None:
-            if callback in self._on_close:
+            if self._on_close is not None and callback in self._on_close:
                 self._on_close.remove(callback)
 
         return forget
 
     def close(self) -> None:
         """Say that the client is gone. Idempotent."""
-        if self.closed.is_set():
+        if self._gone:
             return
-        self.closed.set()
-        callbacks, self._on_close = self._on_close, []
-        for callback in callbacks:
+        self._gone = True
+        if self._closed is not None:
+            self._closed.set()
+        callbacks, self._on_close = self._on_close, None
+        for callback in callbacks or ():
             callback()
 
 
@@ -84,6 +111,8 @@ class RequestContext(ABC):
         progress_token: what the client wants its progress told under; None if it asked for none.
         headers: lower-case HTTP headers of the request; empty elsewhere.
     """
+
+    __slots__ = ()
 
     downstream: Downstream
     request_id: Id
@@ -102,6 +131,12 @@ class RequestContext(ABC):
     @abstractmethod
     async def send_raw_request(self, method: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
         """Ask the client something within this request. `RpcError` if it refuses or cannot be asked."""
+
+    def close_stream(self) -> None:  # noqa: B027  # optional by nature: most wires have nothing to let go of
+        """Let the client poll: end its connection, and keep what is said from here on until it comes back (SEP-1699).
+
+        Does nothing where a stream cannot be resumed.
+        """
 
 
 class Handler(Protocol):
