@@ -10,7 +10,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 from pydantic import BaseModel, Field
 
-server = MCPServer("clock", instructions="Time zones are IANA names such as Europe/Paris.")
+server = MCPServer("clock", log_level="WARNING", instructions="Time zones are IANA names such as Europe/Paris.")
 
 ZoneName = Annotated[str, Field(description="An IANA time zone, such as Europe/Paris or UTC")]
 

@@ -9,7 +9,9 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ResourceNotFoundError, ToolError
 from pydantic import BaseModel, Field
 
-server = MCPServer("notes", instructions="Search before you write: a note with the same title is replaced.")
+server = MCPServer(
+    "notes", log_level="WARNING", instructions="Search before you write: a note with the same title is replaced."
+)
 
 Title = Annotated[str, Field(description="The title of the note", min_length=1, max_length=80)]
 
