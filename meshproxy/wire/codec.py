@@ -6,6 +6,7 @@ allows (lone surrogates, numbers beyond a double) goes through the standard libr
 """
 
 import json
+import re
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +23,9 @@ _encoder = msgspec.json.Encoder()
 _anything = msgspec.json.Decoder()
 _mapping = msgspec.json.Decoder(dict[str, Raw])
 _sequence = msgspec.json.Decoder(list[Raw])
+_scanner = json.JSONDecoder()
+_GAP: Final = re.compile(r"[ \t\n\r,:]*")
+"""What stands between the parts of an array or object."""
 
 
 def loads(data: bytes | Raw) -> Any:
@@ -49,11 +53,11 @@ def shallow(data: bytes | Raw) -> dict[str, Any]:
         return _mapping.decode(data)
     except msgspec.ValidationError:
         raise
-    except msgspec.DecodeError:
-        value = loads(data)
-        if not isinstance(value, dict):
+    except (msgspec.DecodeError, RecursionError):
+        if not isinstance(loads(data), dict):
             raise ValueError("expected an object") from None
-        return {key: Raw(dumps(item)) for key, item in value.items()}
+        parts = _split(bytes(data).decode())
+        return {loads(key): item for key, item in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def shallow_list(data: bytes | Raw) -> list[Any]:
@@ -66,11 +70,10 @@ def shallow_list(data: bytes | Raw) -> list[Any]:
         return _sequence.decode(data)
     except msgspec.ValidationError:
         raise
-    except msgspec.DecodeError:
-        value = loads(data)
-        if not isinstance(value, list):
+    except (msgspec.DecodeError, RecursionError):
+        if not isinstance(loads(data), list):
             raise ValueError("expected an array") from None
-        return [Raw(dumps(item)) for item in value]
+        return _split(bytes(data).decode())
 
 
 def dumps(value: Any) -> bytes:
@@ -78,7 +81,7 @@ def dumps(value: Any) -> bytes:
     try:
         return _encoder.encode(value)
     except UnicodeEncodeError:
-        return json.dumps(_decoded(value), separators=(",", ":")).encode()
+        return _encoded(value)
 
 
 def opened(value: Any) -> Any:
@@ -96,15 +99,27 @@ def mapping(value: Any) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _decoded(value: Any) -> Any:
-    """`value` with every `Raw` inside decoded, for the encoder of the standard library."""
+def _split(text: str) -> list[Raw]:
+    """The items of an array, or the keys and values of an object by turns, as they are spelled in `text`, which is valid JSON."""
+    parts = []
+    start = _GAP.match(text).end()  # type: ignore[union-attr]  # a pattern with * always matches
+    start = _GAP.match(text, start + 1).end()  # type: ignore[union-attr]
+    while text[start] not in "]}":
+        end = _scanner.raw_decode(text, start)[1]
+        parts.append(Raw(text[start:end].encode()))
+        start = _GAP.match(text, end).end()  # type: ignore[union-attr]
+    return parts
+
+
+def _encoded(value: Any) -> bytes:
+    """`value` as JSON, with lone surrogates escaped, which `msgspec` refuses to encode."""
     if isinstance(value, Raw):
-        return loads(value)
+        return bytes(value)
     if isinstance(value, dict):
-        return {key: _decoded(item) for key, item in value.items()}
+        return b"{" + b",".join(_encoded(key) + b":" + _encoded(item) for key, item in value.items()) + b"}"
     if isinstance(value, list | tuple):
-        return [_decoded(item) for item in value]
-    return value
+        return b"[" + b",".join(_encoded(item) for item in value) + b"]"
+    return json.dumps(value).encode() if isinstance(value, str) else _encoder.encode(value)
 
 
 def _refuse_constant(name: str) -> Any:

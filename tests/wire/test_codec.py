@@ -1,0 +1,87 @@
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from meshproxy.wire.codec import EMPTY, JsonError, Raw, dumps, loads, mapping, opened, shallow, shallow_list
+
+DEEP = b"[" * 100_000 + b"]" * 100_000
+ODD_TEXT = st.text(st.characters(exclude_categories=()))  # lone surrogates too
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | ODD_TEXT
+JSON = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(ODD_TEXT, inner), max_leaves=10)
+INDENTS = st.sampled_from([None, 0, 2, "\t"])
+
+
+def spelled(parts):
+    return [bytes(part).strip() for part in parts]
+
+
+@given(JSON)
+def test_any_json_is_decoded_as_the_standard_library_decodes_it(value):
+    text = json.dumps(value).encode()
+    assert loads(text) == value
+    assert loads(Raw(text)) == value
+
+
+def test_numbers_beyond_a_double_and_lone_surrogates_are_json():
+    assert loads(rb'[1E400, -1e400, "\ud800"]') == [math.inf, -math.inf, "\ud800"]
+
+
+@given(st.dictionaries(ODD_TEXT, JSON), INDENTS)
+def test_an_object_is_opened_by_one_level(value, indent):
+    fields = shallow(json.dumps(value, indent=indent).encode())
+    assert {key: json.loads(bytes(item)) for key, item in fields.items()} == value
+    assert [*fields] == [*value]
+    assert json.loads(dumps(fields)) == value
+
+
+@given(st.lists(JSON), INDENTS)
+def test_an_array_is_opened_by_one_level(value, indent):
+    items = shallow_list(Raw(json.dumps(value, indent=indent).encode()))
+    assert [json.loads(bytes(item)) for item in items] == value
+
+
+def test_what_is_not_looked_at_keeps_its_spelling_even_beside_a_lone_surrogate():
+    items = [rb'"\ud800"', b"1E400", b"1.0e5", b"-0", b"36893488147419103232", rb'{"a" : "\u00e9\/"}', b"null"]
+    assert spelled(shallow_list(b" [ " + b" , ".join(items) + b" ] ")) == items
+    text = b'{"\\ud800" : ' + b' , "x" : '.join(items) + b"}"
+    assert [*shallow(text)] == ["\ud800", "x"]
+    assert spelled(shallow(b'{"a":"\\ud800","b" : 1E400}').values()) == [rb'"\ud800"', b"1E400"]
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"nul", b"NaN", b"[1,]", b'{"a":1}x', b'"\xff"', b"[-Infinity]", DEEP])
+def test_what_is_no_json_is_refused(text):
+    for decode in (loads, shallow, shallow_list):
+        with pytest.raises(JsonError):
+            decode(text)
+
+
+@pytest.mark.parametrize("text", [b"1", rb'"\ud800"', b"null"])
+def test_another_shape_is_refused(text):
+    for decode in (shallow, shallow_list):
+        with pytest.raises(JsonError):
+            decode(text)
+    with pytest.raises(JsonError):
+        shallow(rb'["\ud800"]')
+    with pytest.raises(JsonError):
+        shallow_list(rb'{"a":"\ud800"}')
+
+
+def test_undecoded_parts_are_encoded_as_the_bytes_that_came():
+    assert dumps({"a": Raw(b"1.0e5"), "b": [Raw(b"null")]}) == b'{"a":1.0e5,"b":[null]}'
+    assert (
+        dumps({"a": (Raw(b"1E400"), "\ud800", 1.5), "b": [Raw(b"null")]}) == rb'{"a":[1E400,"\ud800",1.5],"b":[null]}'
+    )
+
+
+def test_a_value_is_opened_once():
+    assert opened(Raw(b"[1]")) == [1]
+    assert opened([1]) == [1]
+
+
+def test_only_an_object_is_a_mapping():
+    assert mapping(EMPTY) == {}
+    assert mapping({"a": 1}) == {"a": 1}
+    assert mapping(Raw(b"[]")) is None
+    assert mapping("a") is None
