@@ -105,6 +105,13 @@ class Link(ABC):
     async def notify(self, method: str, params: dict[str, Any] | None = None) -> None:
         """Send a notification; dropped if the link is closed."""
 
+    async def listen(self) -> None:
+        """Open the way for what the upstream says outside of any call, where that is a stream of its own.
+
+        Legacy streamable HTTP alone has one; elsewhere everything arrives anyway. The stream is kept up until `aclose`.
+        """
+        return
+
     @abstractmethod
     async def aclose(self) -> None:
         """End the connection, politely and within a bound, and leave nothing behind. Idempotent."""

@@ -1,0 +1,251 @@
+"""`DuplexLink`: a link over one channel of messages that goes both ways, on which answers find their requests by id.
+
+Standard input and output, the event stream of 2024 and an in-process server are such channels; a subclass for each says how a
+message leaves, and calls `_received` with each that arrives, in order. What arrives is sorted synchronously: a notification
+has been handed over before the answer behind it wakes anybody.
+"""
+
+import asyncio
+from abc import abstractmethod
+from functools import partial
+from typing import Any
+
+import structlog
+
+from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
+from meshproxy.upstream.envelope import UNCANCELLABLE, Stamp, greeting, probe
+from meshproxy.upstream.link import Call, Link, Listener
+from meshproxy.upstream.negotiation import negotiate
+from meshproxy.upstream.questions import Questions
+from meshproxy.wire.codec import JsonError, Raw, mapping, opened, shallow
+from meshproxy.wire.messages import Message, encode_notification, encode_request, parse
+from meshproxy.wire.protocol import META_PROGRESS, META_SUBSCRIPTION, Era
+
+log = structlog.get_logger(__name__)
+
+CLOSED = "the link is closed"
+
+
+class DuplexLink(Link):
+    """See the module. `open` negotiates; until then there is no era, and a lost connection is told to `open` alone."""
+
+    def __init__(self, upstream: str, listener: Listener, client: dict[str, Any], capabilities: dict[str, Any]) -> None:
+        self.upstream = upstream
+        self.calls: dict[int, Call | None] = {}
+        self._listener = listener
+        self._client = client
+        self._declared = capabilities
+        self._loop = asyncio.get_running_loop()
+        self._answers: dict[int, asyncio.Future[Raw]] = {}
+        self._questions = Questions(upstream, self._send)
+        self._stamp: Stamp | None = None
+        self._last_id = 0
+        self._ended: str | None = None
+        self._adopted = False
+        self._room: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        state = "open" if self._ended is None else f"closed: {self._ended}"
+        return f"<{type(self).__name__} {self.upstream!r} {state} calls={len(self.calls)}>"
+
+    # For subclasses.
+
+    @abstractmethod
+    def _send(self, message: bytes, request_id: int | None = None) -> None:
+        """Let a message leave, in order and without waiting; `request_id` says whose failure it is if it cannot."""
+
+    def _received(self, data: bytes) -> None:
+        """A message has arrived."""
+        try:
+            message = parse(data)
+        except RpcError as error:
+            self._on_garbage(data, error)
+            return
+        if message.method is None:
+            self._on_answer(message)
+        elif message.id is None:
+            self._on_notification(message)
+        else:
+            self._on_question(message)
+
+    def _on_garbage(self, data: bytes, error: RpcError) -> None:
+        """Something has arrived that is no message: if it looks like the answer to a request, that request fails."""
+        named = error.data["id"] if isinstance(error.data, dict) else None
+        future = self._answers.get(named) if type(named) is int else None
+        if future is not None and not future.done():
+            future.set_exception(AnswerLost(self.upstream, f"its answer cannot be read: {error.message}"))
+            return
+        log.warning("upstream.garbage", upstream=self.upstream, reason=error.message, text=excerpt(data))
+
+    def _fail(self, request_id: int | None, error: Exception) -> None:
+        """A message could not leave; if it was a request, that is its end."""
+        future = self._answers.get(request_id) if request_id is not None else None
+        if future is not None and not future.done():
+            future.set_exception(error)
+
+    def _lost(self, reason: str) -> None:
+        """The connection has ended by itself. Idempotent."""
+        if self._end(reason) and self._adopted:
+            self._listener.on_closed(self, reason)
+
+    def _end(self, reason: str) -> bool:
+        """No request can be sent or answered any more; false if that was so already."""
+        if self._ended is not None:
+            return False
+        self._ended = reason
+        for future in self._answers.values():
+            if not future.done():
+                future.set_exception(AnswerLost(self.upstream, reason))
+        self._questions.cancel()
+        self._resumed()
+        return True
+
+    def _paused(self) -> None:
+        """The other side does not read: later requests wait."""
+        if self._room is None:
+            self._room = self._loop.create_future()
+
+    def _resumed(self) -> None:
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)
+
+    # Negotiation.
+
+    async def open(self, remembered: Era | None) -> None:
+        """Negotiate. Raises `UpstreamUnavailable`."""
+        self.era, self.version, self.server = await negotiate(self.upstream, self, remembered)
+        self._stamp = Stamp(self.era, self.version, self._client, self._declared)
+        if self.era is Era.LEGACY:
+            self._send(encode_notification("notifications/initialized"))
+        self._adopted = True
+
+    async def discover(self, version: str) -> Raw:
+        return await self.request("server/discover", probe(version, self._client, self._declared))
+
+    async def initialize(self) -> Raw:
+        return await self.request("initialize", greeting(self._client, self._declared))
+
+    # The link.
+
+    @property
+    def is_open(self) -> bool:
+        return self._ended is None
+
+    async def request(self, method: str, params: dict[str, Any], call: Call | None = None) -> Raw:
+        if self._room is not None:
+            await self._wait_for_room(call)
+        if self._ended is not None:
+            raise UpstreamUnavailable(self.upstream, self._ended)
+        request_id = self._last_id = self._last_id + 1
+        stamped = params if self._stamp is None else self._stamp.onto(params, call, request_id)
+        message = encode_request(request_id, method, stamped)
+        future: asyncio.Future[Raw] = self._loop.create_future()
+        self._answers[request_id] = future
+        self.calls[request_id] = call
+        timer = None
+        if call is not None and call.timeout is not None:
+            timer = self._loop.call_later(call.timeout, self._expire, request_id, call.timeout)
+        try:
+            self._send(message, request_id)
+            return await future
+        except asyncio.CancelledError:
+            if future.cancelled() and method not in UNCANCELLABLE:
+                self._send_cancelled(request_id, "the caller gave it up")
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+            del self._answers[request_id], self.calls[request_id]
+
+    async def notify(self, method: str, params: dict[str, Any] | None = None) -> None:
+        if self._room is not None:
+            await self._room
+        if self._ended is None:
+            self._send(encode_notification(method, params))
+
+    def _send_cancelled(self, request_id: int, reason: str) -> None:
+        if self._ended is None:
+            self._send(encode_notification("notifications/cancelled", {"requestId": request_id, "reason": reason}))
+
+    def _expire(self, request_id: int, seconds: float) -> None:
+        future = self._answers.get(request_id)
+        if future is not None and not future.done():
+            future.set_exception(AnswerLost(self.upstream, f"no answer within {seconds:g} s"))
+            self._send_cancelled(request_id, "it took too long")
+
+    async def _wait_for_room(self, call: Call | None) -> None:
+        limit = None if call is None else call.timeout
+        try:
+            async with asyncio.timeout(limit):
+                while self._room is not None:
+                    # Shielded, since others wait for the same.
+                    await asyncio.shield(self._room)
+        except TimeoutError:
+            raise UpstreamUnavailable(self.upstream, f"it has not read its input for {limit:g} s") from None
+
+    # What arrives.
+
+    def _on_answer(self, message: Message) -> None:
+        request_id = message.id
+        future = self._answers.get(request_id) if type(request_id) is int else None
+        if future is None or future.done():
+            # Given up meanwhile, or never asked.
+            return
+        if isinstance(message.result, Raw):
+            future.set_result(message.result)
+        else:
+            future.set_exception(message.rpc_error)
+
+    def _on_notification(self, message: Message) -> None:
+        method = str(message.method)
+        try:
+            params = _params(message)
+        except JsonError:
+            log.warning("upstream.garbage", upstream=self.upstream, reason=f"the params of {method} are no object")
+            return
+        try:
+            if method == "notifications/progress":
+                token = opened(params.get(META_PROGRESS))
+                call = self.calls.get(token) if type(token) is int else None
+                if call is not None and call.wants_progress:
+                    call.on_notification(method, params)
+            elif method == "notifications/cancelled":
+                self._on_cancelled(opened(params.get("requestId")))
+            else:
+                subscription = self._subscription(params)
+                if subscription is None:
+                    self._listener.on_notification(self, method, params)
+                elif type(subscription) is int and (call := self.calls.get(subscription)) is not None:
+                    call.on_notification(method, params)
+        except Exception:
+            # One receiver's defect must not cost the others their connection.
+            log.exception("upstream.notification_failed", upstream=self.upstream, method=method)
+
+    def _on_cancelled(self, request_id: Any) -> None:
+        """The upstream gives up its question, or, on a modern connection, ends the subscription that we asked for."""
+        if self._stamp is not None and self.era is Era.MODERN and type(request_id) is int:
+            self._fail(request_id, AnswerLost(self.upstream, "the upstream ended the subscription"))
+        else:
+            self._questions.cancel(request_id)
+
+    def _subscription(self, params: dict[str, Any]) -> Any:
+        """The listen request that a modern notification belongs to; None for none."""
+        if self._stamp is None or self.era is Era.LEGACY or "_meta" not in params:
+            return None
+        meta = mapping(params["_meta"])
+        return None if meta is None else opened(meta.get(META_SUBSCRIPTION))
+
+    def _on_question(self, message: Message) -> None:
+        self._questions.ask(message, partial(self._listener.on_request, self))
+
+
+def _params(message: Message) -> dict[str, Any]:
+    return shallow(message.params) if isinstance(message.params, Raw) else {}
+
+
+def excerpt(data: bytes, limit: int = 200) -> str:
+    """The beginning of what somebody sent, fit for one line of a log."""
+    text = data[: limit * 4].decode("utf-8", "replace").strip()
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return printable if len(printable) <= limit else printable[: limit - 3] + "..."

@@ -1,0 +1,58 @@
+"""What a link adds to the `_meta` of a request: the modern envelope, the log level, the progress token.
+
+Source: 2026-07-28 basic/index, "_meta"; all revisions basic/utilities/progress.
+"""
+
+from typing import Any, Final
+
+from meshproxy.upstream.link import Call
+from meshproxy.wire.codec import Raw, dumps, mapping
+from meshproxy.wire.protocol import LATEST_LEGACY, META_CAPABILITIES, META_LOG_LEVEL, META_PROGRESS, Era, envelope
+
+
+class Stamp:
+    """Stamps the requests of one link. Who we are is encoded once and not with each request."""
+
+    def __init__(self, era: Era, version: str, client: dict[str, Any], capabilities: dict[str, Any]) -> None:
+        self._own: dict[str, Any] = {}
+        if era is Era.MODERN:
+            self._own = {key: Raw(dumps(value)) for key, value in envelope(version, client, capabilities).items()}
+
+    def onto(self, params: dict[str, Any], call: Call | None, token: int) -> dict[str, Any]:
+        """`params` with the members that belong to this connection; what was given is not changed.
+
+        `token` is what progress is to be told under, if the call wants any.
+        """
+        own = self._own
+        if call is None:
+            if not own:
+                return params
+            added = own
+        elif own:
+            added = dict(own)
+            if call.capabilities is not None:
+                added[META_CAPABILITIES] = call.capabilities
+            if call.log_level is not None:
+                added[META_LOG_LEVEL] = call.log_level
+            if call.wants_progress:
+                added[META_PROGRESS] = token
+        elif call.wants_progress:
+            added = {META_PROGRESS: token}
+        else:
+            return params
+        given = mapping(params.get("_meta"))
+        return {**params, "_meta": {**given, **added} if given else added}
+
+
+def greeting(client: dict[str, Any], capabilities: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of `initialize` (2025-11-25 basic/lifecycle)."""
+    return {"protocolVersion": LATEST_LEGACY, "capabilities": capabilities, "clientInfo": client}
+
+
+def probe(version: str, client: dict[str, Any], capabilities: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of `server/discover` (2026-07-28 server/discover)."""
+    return {"_meta": envelope(version, client, capabilities)}
+
+
+UNCANCELLABLE: Final = frozenset({"initialize", "server/discover"})
+"""Requests that no `notifications/cancelled` may name (basic/utilities/cancellation)."""

@@ -1,0 +1,119 @@
+"""Which era an upstream speaks: asked both ways at once where asking one after the other would cost time.
+
+`server/discover` goes first, since a server of both eras is modern if it is asked so. Any error means "legacy" (2026-07-28
+basic/versioning: the fallback must not be keyed to one code), and so may silence: after `HEAD_START` seconds `initialize` is sent
+as well, and the first good answer decides. A server of both eras that starts slowly sees `server/discover` first and refuses the
+handshake, which then says nothing; it is the pending probe that counts.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, NamedTuple, Protocol
+
+from meshproxy.errors import INVALID_REQUEST, UNSUPPORTED_VERSION, AnswerLost, RpcError, UpstreamUnavailable
+from meshproxy.wire.codec import JsonError, Raw, loads
+from meshproxy.wire.protocol import LATEST_MODERN, LEGACY_VERSIONS, MODERN_VERSIONS, Era
+
+HEAD_START: Final = 1.0
+"""Seconds that a server has to answer `server/discover` before the handshake is tried beside it."""
+
+
+class Opening(NamedTuple):
+    """What a negotiation ended at: `server` is the decoded result of `initialize` or `server/discover`."""
+
+    era: Era
+    version: str
+    server: dict[str, Any]
+
+
+class Peer(Protocol):
+    """A connection that is not negotiated yet. Both raise `RpcError` for a no, and `UpstreamError`."""
+
+    async def discover(self, version: str) -> Raw:
+        """Send `server/discover` in the envelope of `version`."""
+        ...
+
+    async def initialize(self) -> Raw:
+        """Send `initialize`."""
+        ...
+
+
+_Way = Callable[[Peer], Coroutine[Any, Any, Opening]]
+
+
+async def negotiate(upstream: str, peer: Peer, remembered: Era | None = None) -> Opening:
+    """Find the era of `peer`: the remembered one if it still answers so, and whichever answers first otherwise.
+
+    There is no deadline in here: the caller has one for the whole of connecting.
+
+    Raises:
+        UpstreamUnavailable: it answers neither way, or cannot be reached.
+    """
+    order: tuple[_Way, _Way] = (_legacy, _modern) if remembered is Era.LEGACY else (_modern, _legacy)
+    refusals: dict[_Way, Exception] = {}
+    attempts: dict[asyncio.Task[Opening], _Way] = {}
+    waiting = list(order)
+    try:
+        while attempts or waiting:
+            if waiting:
+                way = waiting.pop(0)
+                attempts[asyncio.create_task(way(peer))] = way
+            head_start = HEAD_START if waiting and remembered is None else None
+            done, _ = await asyncio.wait(attempts, timeout=head_start, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                way = attempts.pop(task)
+                try:
+                    return task.result()
+                except (RpcError, AnswerLost) as refusal:
+                    refusals[way] = refusal
+    finally:
+        for task in attempts:
+            task.cancel()
+        await asyncio.gather(*attempts, return_exceptions=True)
+    raise UpstreamUnavailable(upstream, _reason(refusals[_legacy], refusals[_modern]))
+
+
+async def _modern(peer: Peer) -> Opening:
+    result = _decoded("server/discover", await peer.discover(LATEST_MODERN))
+    offered = result.get("supportedVersions")
+    if not isinstance(offered, list):
+        raise RpcError(INVALID_REQUEST, "the answer to server/discover lists no versions")
+    common = [version for version in MODERN_VERSIONS if version in offered]
+    if not common:
+        listed = ", ".join(str(version) for version in offered) or "none"
+        raise RpcError(
+            UNSUPPORTED_VERSION, f"it speaks the versions {listed}, and none of {', '.join(MODERN_VERSIONS)}"
+        )
+    return Opening(Era.MODERN, common[-1], result)
+
+
+async def _legacy(peer: Peer) -> Opening:
+    result = _decoded("initialize", await peer.initialize())
+    version = result.get("protocolVersion")
+    if version not in LEGACY_VERSIONS:
+        raise RpcError(
+            UNSUPPORTED_VERSION,
+            f"it answered initialize with version {version!r}, and not {', '.join(LEGACY_VERSIONS)}",
+        )
+    return Opening(Era.LEGACY, version, result)
+
+
+def _decoded(method: str, result: Raw) -> dict[str, Any]:
+    try:
+        value = loads(result)
+    except JsonError:
+        value = None
+    if not isinstance(value, dict):
+        raise RpcError(INVALID_REQUEST, f"the result of {method} is no object")
+    return value
+
+
+def _reason(legacy: Exception, modern: Exception) -> str:
+    """Why neither way led in, from the refusal that says most."""
+    if isinstance(legacy, AnswerLost):
+        return legacy.reason
+    # A server that speaks only modern versions of its own says so in both answers, and better in the first.
+    refusal = modern if isinstance(modern, RpcError) and modern.code == UNSUPPORTED_VERSION else legacy
+    if isinstance(refusal, RpcError):
+        return f"refused the handshake: {refusal.message} ({refusal.code})"
+    return str(refusal)

@@ -1,0 +1,80 @@
+"""`Questions`: the requests that an upstream sends us, each answered by a task of its own."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import structlog
+
+from meshproxy.errors import INTERNAL_ERROR, INVALID_PARAMS, RpcError
+from meshproxy.wire.codec import JsonError, Raw, shallow
+from meshproxy.wire.messages import Id, Message, encode_error, encode_result
+
+log = structlog.get_logger(__name__)
+
+Answerer = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
+"""Answers a question, by its method and its shallow parameters, or raises `RpcError`."""
+
+PATIENCE: Final = 1.0
+"""Seconds that cancelled questions have to end when their link is closed."""
+
+
+class Questions:
+    """The questions of one link that are not answered yet.
+
+    `send` takes each answer; it must not wait.
+    """
+
+    def __init__(self, upstream: str, send: Callable[[bytes], None]) -> None:
+        self._upstream = upstream
+        self._send = send
+        self._tasks: dict[Id, asyncio.Task[None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def ask(self, message: Message, answerer: Answerer) -> asyncio.Task[None] | None:
+        """Have a question answered. `ping` is answered at once: it asks whether the link lives (basic/utilities/ping)."""
+        request_id, method = message.id, message.method
+        if request_id is None or method is None:
+            raise ValueError("a question has an id and a method")
+        if method == "ping":
+            self._send(encode_result(request_id, {}))
+            return None
+        try:
+            params = shallow(message.params) if isinstance(message.params, Raw) else {}
+        except JsonError:
+            self._send(encode_error(request_id, RpcError(INVALID_PARAMS, f"the params of {method} must be an object")))
+            return None
+        task = asyncio.create_task(self._answer(request_id, method, params, answerer))
+        self._tasks[request_id] = task
+        task.add_done_callback(lambda ended: self._forget(request_id, ended))
+        return task
+
+    def cancel(self, request_id: Any = None) -> None:
+        """The upstream, or the link's end, takes one question or all of them back."""
+        if request_id is None:
+            for task in self._tasks.values():
+                task.cancel()
+        elif isinstance(request_id, int | str) and (found := self._tasks.get(request_id)) is not None:
+            found.cancel()
+
+    async def aclose(self) -> None:
+        """Cancel all of them and wait for their end, a moment at most."""
+        self.cancel()
+        tasks = list(self._tasks.values())
+        if tasks:
+            await asyncio.wait(tasks, timeout=PATIENCE)
+
+    async def _answer(self, request_id: Id, method: str, params: dict[str, Any], answerer: Answerer) -> None:
+        try:
+            self._send(encode_result(request_id, await answerer(method, params)))
+        except RpcError as error:
+            self._send(encode_error(request_id, error))
+        except Exception:
+            log.exception("upstream.question_failed", upstream=self._upstream, method=method)
+            self._send(encode_error(request_id, RpcError(INTERNAL_ERROR, "the question could not be answered")))
+
+    def _forget(self, request_id: Id, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(request_id) is task:
+            del self._tasks[request_id]
