@@ -1,0 +1,96 @@
+"""`Catalog`: what one upstream offers. `Mount`: how it stands in the mesh. Both frozen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from meshproxy.kinds import Kind
+from meshproxy.naming import origin_uri, public_name, public_uri
+
+Definitions = Mapping[Kind, tuple[Mapping[str, Any], ...]]
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The components of one upstream, as it listed them, and what it says of itself.
+
+    Attributes:
+        definitions: per kind, the listed definitions in the upstream's order.
+        capabilities: its server capabilities.
+        instructions: its own words to a model; None without.
+        ttl: per kind, the milliseconds for which a listing may be kept (SEP-2549); absent or 0 is not at all.
+        private: the kinds whose listing it calls private to its caller.
+    """
+
+    definitions: Definitions = field(default_factory=dict)
+    capabilities: Mapping[str, Any] = field(default_factory=dict)
+    instructions: str | None = None
+    ttl: Mapping[Kind, int] = field(default_factory=dict)
+    private: frozenset[Kind] = frozenset(Kind)
+
+    def __getitem__(self, kind: Kind) -> tuple[Mapping[str, Any], ...]:
+        return self.definitions.get(kind, ())
+
+    def counts(self) -> dict[Kind, int]:
+        """How many components of each kind."""
+        return {kind: len(self[kind]) for kind in Kind}
+
+
+EMPTY: Final = Catalog()
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which components of a kind are shown, by globs on their origins, and under which other names.
+
+    `rename` maps an origin to what is then put under the namespace as if the upstream called it so.
+    """
+
+    include: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ()
+    rename: Mapping[str, str] = field(default_factory=dict)
+
+    def admits(self, origin: str) -> bool:
+        """Whether a component is shown: some `include` matches and no `exclude` does."""
+        return any(fnmatchcase(origin, glob) for glob in self.include) and not any(
+            fnmatchcase(origin, glob) for glob in self.exclude
+        )
+
+
+_OPEN: Final = Filter()
+
+
+@dataclass(frozen=True)
+class Mount:
+    """How an upstream stands in the mesh.
+
+    Attributes:
+        name: the upstream's configured name.
+        namespace: what its names and URIs get; "" for nothing.
+        separator: what stands between the namespace and a name.
+        filters: per kind, what is shown; a missing kind is shown whole.
+        hide_when_down: whether its components leave the listing while it is down.
+    """
+
+    name: str
+    namespace: str = ""
+    separator: str = "_"
+    filters: Mapping[Kind, Filter] = field(default_factory=dict)
+    hide_when_down: bool = False
+
+    def filter(self, kind: Kind) -> Filter:
+        return self.filters.get(kind, _OPEN)
+
+    def public_key(self, kind: Kind, origin: str, *, by_uri: bool) -> str:
+        """What a component is called in the mesh."""
+        shown = self.filter(kind).rename.get(origin, origin)
+        return self.public(shown) if by_uri else public_name(self.namespace, self.separator, shown)
+
+    def public(self, uri: str) -> str:
+        """A URI of the upstream's as clients see it."""
+        return public_uri(self.namespace, uri)
+
+    def origin(self, uri: str) -> str:
+        """A URI that clients use as the upstream knows it."""
+        return origin_uri(self.namespace, uri)

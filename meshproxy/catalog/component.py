@@ -1,0 +1,198 @@
+"""`ProxyTool`, `ProxyResource`, `ProxyTemplate` and `ProxyPrompt`: one thing that an upstream offers, and the way to use it.
+
+A component is frozen. It keeps the definition as its upstream listed it, the name or URI that it has there (`origin`) and the
+one that it has here (`public`); whatever is copied or renamed, the origin stays, so that a call always finds its way.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Final, Protocol, Self
+
+from meshproxy.errors import INTERNAL_ERROR, RpcError
+from meshproxy.kinds import KINDS, Kind, KindSpec
+from meshproxy.wire.codec import Raw, dumps, loads
+
+TASKS_FORBIDDEN: Final = "forbidden"
+
+
+class Source(Protocol):
+    """Whatever carries a request to the upstream of a component."""
+
+    @property
+    def name(self) -> str:
+        """The upstream's configured name."""
+        ...
+
+    async def request(
+        self,
+        method: str,
+        params: dict[str, Any],
+        context: Any = None,
+        mount: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Raw | dict[str, Any]:
+        """Send a request in the upstream's own names and URIs; the result comes as a shallow dictionary or `Raw`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyComponent:
+    """What all four kinds share.
+
+    Attributes:
+        definition: the component as its upstream lists it, whole, in the upstream's own names.
+        source: where it is used.
+        origin: its name, URI or URI template at the upstream.
+        public: the same in the mesh.
+    """
+
+    kind: ClassVar[Kind]
+
+    definition: Mapping[str, Any]
+    source: Source = field(repr=False, compare=False)
+    origin: str
+    public: str
+
+    @classmethod
+    def from_mcp(cls, source: Source, definition: Any) -> Self:
+        """Make a component of a listed definition: a mapping, or a model of the SDK's (`mcp_types.Tool` and the like).
+
+        Raises:
+            ValueError: the definition has no name or URI.
+        """
+        if not isinstance(definition, Mapping):
+            definition = definition.model_dump(mode="json", by_alias=True, exclude_none=True)
+        origin = definition.get(KINDS[cls.kind].key)
+        if not isinstance(origin, str):
+            raise ValueError(f"a {cls.kind} needs a string {KINDS[cls.kind].key!r}")
+        return cls(definition=definition, source=source, origin=origin, public=origin)
+
+    @property
+    def spec(self) -> KindSpec:
+        """The row of its kind."""
+        return KINDS[self.kind]
+
+    @property
+    def task_mode(self) -> str:
+        """Whether it may run as a task of 2025-11-25: never, since a task would outlive the call that a proxy carries."""
+        return TASKS_FORBIDDEN
+
+    @property
+    def name(self) -> str:
+        """Its label: what it is called in a listing that names things."""
+        name = self.definition.get("name")
+        return self.public if not self.spec.by_uri else str(name or self.public)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None) -> Self:
+        """A copy with other fields. `name`, `uri` or `uriTemplate` in `update` changes the public key; the origin never changes."""
+        changes = dict(update or {})
+        changes.pop("origin", None)
+        public = changes.pop(self.spec.key, changes.pop("public", self.public))
+        definition = {**self.definition, **{key: value for key, value in changes.items() if value is not None}}
+        return replace(self, definition=definition, public=public)
+
+    def listed(self) -> dict[str, Any]:
+        """The definition as the mesh lists it."""
+        return {**self.definition, self.spec.key: self.public}
+
+    def get_span_attributes(self) -> dict[str, str]:
+        """OpenTelemetry attributes of a use of it (semantic conventions for MCP)."""
+        return {
+            "mcp.method.name": self.spec.use_method,
+            f"meshproxy.{self.kind}": self.public,
+            "meshproxy.origin": self.origin,
+            "meshproxy.upstream": self.source.name,
+        }
+
+    async def _use(self, params: dict[str, Any], context: Any) -> dict[str, Any]:
+        return decoded(await self.source.request(self.spec.use_method, params, context))
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyTool(ProxyComponent):
+    """A tool of an upstream."""
+
+    kind = Kind.TOOL
+
+    @classmethod
+    def from_mcp_tool(cls, source: Source, tool: Any) -> "ProxyTool":
+        """See `ProxyComponent.from_mcp`."""
+        return cls.from_mcp(source, tool)
+
+    async def run(self, arguments: Mapping[str, Any] | None = None, context: Any = None) -> dict[str, Any]:
+        """Call it. The result is that of `tools/call`, decoded; `isError` in it is the tool's own word.
+
+        Raises:
+            RpcError: the upstream refused the call.
+            UpstreamError: it could not be reached, or its answer was lost.
+        """
+        return await self._use({"name": self.origin, "arguments": dict(arguments or {})}, context)
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyResource(ProxyComponent):
+    """A resource of an upstream."""
+
+    kind = Kind.RESOURCE
+
+    @classmethod
+    def from_mcp_resource(cls, source: Source, resource: Any) -> "ProxyResource":
+        """See `ProxyComponent.from_mcp`."""
+        return cls.from_mcp(source, resource)
+
+    async def read(self, context: Any = None) -> dict[str, Any]:
+        """Read it: the result of `resources/read`, decoded. Errors as `ProxyTool.run`."""
+        return await self._use({"uri": self.origin}, context)
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyTemplate(ProxyComponent):
+    """A resource template of an upstream."""
+
+    kind = Kind.TEMPLATE
+
+    @classmethod
+    def from_mcp_template(cls, source: Source, template: Any) -> "ProxyTemplate":
+        """See `ProxyComponent.from_mcp`."""
+        return cls.from_mcp(source, template)
+
+    def create_resource(self, uri: str, public: str | None = None) -> ProxyResource:
+        """The resource at `uri`, an expansion of the origin template that the caller made; it inherits the template's labels."""
+        labels = {key: value for key, value in self.definition.items() if key != self.spec.key}
+        return ProxyResource(definition={**labels, "uri": uri}, source=self.source, origin=uri, public=public or uri)
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyPrompt(ProxyComponent):
+    """A prompt of an upstream."""
+
+    kind = Kind.PROMPT
+
+    @classmethod
+    def from_mcp_prompt(cls, source: Source, prompt: Any) -> "ProxyPrompt":
+        """See `ProxyComponent.from_mcp`."""
+        return cls.from_mcp(source, prompt)
+
+    async def render(self, arguments: Mapping[str, str] | None = None, context: Any = None) -> dict[str, Any]:
+        """Render it: the result of `prompts/get`, decoded. Errors as `ProxyTool.run`."""
+        params: dict[str, Any] = {"name": self.origin}
+        if arguments:
+            params["arguments"] = dict(arguments)
+        return await self._use(params, context)
+
+
+COMPONENTS: Final[dict[Kind, type[ProxyComponent]]] = {
+    cls.kind: cls for cls in (ProxyTool, ProxyResource, ProxyTemplate, ProxyPrompt)
+}
+
+
+def decoded(result: Any) -> dict[str, Any]:
+    """A result as a decoded dictionary, whatever form it travelled in.
+
+    Raises:
+        RpcError: it is no object.
+    """
+    value = loads(result if isinstance(result, Raw) else dumps(result))
+    if not isinstance(value, dict):
+        raise RpcError(INTERNAL_ERROR, "the upstream's result is no object")
+    return value

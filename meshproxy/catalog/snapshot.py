@@ -1,0 +1,210 @@
+"""`Snapshot`: all listings and routes of one version of the mesh, built at once by `build_snapshot`. Immutable.
+
+The listing and the look-up come from the same table, so they cannot disagree.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+
+from meshproxy.catalog.catalog import Catalog, Mount
+from meshproxy.catalog.component import COMPONENTS, ProxyComponent, Source
+from meshproxy.catalog.rewrite import rewrite_definition
+from meshproxy.kinds import KINDS, Kind
+from meshproxy.naming import TemplateMatcher, split_uri
+from meshproxy.wire.codec import dumps
+from meshproxy.wire.headers import ParamMap, param_header_map
+from meshproxy.wire.protocol import KNOWN_EXTENSIONS, Era
+
+INSTRUCTIONS_LIMIT: Final = 16_000
+"""Characters of one upstream's instructions that are handed on; a model reads them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One upstream as a snapshot is built of it. `catalog` is None as long as it was never listed."""
+
+    mount: Mount
+    source: Source
+    catalog: Catalog | None
+    is_up: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a public name or URI leads.
+
+    Attributes:
+        source: the upstream to ask.
+        origin: what it calls the component.
+        mount: how its answer is put into the mesh's names.
+        component: the listed component; None for a URI that is routed by its namespace alone.
+        headers: for a tool, which arguments go into `Mcp-Param-*` headers (SEP-2243), by path.
+    """
+
+    source: Source
+    origin: str
+    mount: Mount
+    component: ProxyComponent | None = None
+    headers: ParamMap = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Collision:
+    """Two components that end at one public name: `loser` is not served."""
+
+    kind: Kind
+    public: str
+    winner: str
+    loser: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kind} {self.public!r} of upstream {self.loser!r} is hidden by that of {self.winner!r}: "
+            "give one of them another namespace, or rename or exclude it"
+        )
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One version of the mesh.
+
+    Attributes:
+        members: the upstreams, in the order of the config.
+        routes: per kind, public name or URI -> route, in the order of the listing.
+        collisions: what lost its name to an earlier upstream.
+    """
+
+    members: tuple[Member, ...] = ()
+    routes: Mapping[Kind, Mapping[str, Route]] = field(default_factory=lambda: {kind: {} for kind in Kind})
+    collisions: tuple[Collision, ...] = ()
+
+    def find(self, kind: Kind, public: str) -> Route | None:
+        """The route of a listed name or URI."""
+        return self.routes[kind].get(public)
+
+    def resolve_uri(self, uri: str) -> Route | None:
+        """The route of any public URI: listed, else an expansion of a template, else by its namespace, else at the upstream without one.
+
+        A mount's filters hold for what is not listed, too.
+        """
+        route = self.routes[Kind.RESOURCE].get(uri)
+        if route is not None:
+            return route
+        for matcher, template in self._matchers:
+            if matcher.matches(uri):
+                return Route(template.source, template.mount.origin(uri), template.mount, template.component)
+        split = split_uri(uri)
+        member = self._by_namespace.get(split[0]) if split else None
+        origin = split[1] if split and member else uri
+        member = member or self._by_namespace.get("")
+        if member is None or not member.mount.filter(Kind.RESOURCE).admits(origin):
+            return None
+        return Route(member.source, origin, member.mount)
+
+    def resolve_template(self, template: str) -> Route | None:
+        """The route of a public URI template, or of a concrete URI, as a completion refers to it."""
+        return self.routes[Kind.TEMPLATE].get(template) or self.resolve_uri(template)
+
+    def listing(self, kind: Kind, era: Era) -> bytes:
+        """The JSON array of a kind's definitions, as clients of an era are shown them. Encoded once."""
+        known = self._listings.get((kind, era))
+        if known is None:
+            known = dumps([_shown(route, era) for route in self.routes[kind].values()])
+            self._listings[kind, era] = known
+        return known
+
+    def changed_kinds(self, other: "Snapshot") -> tuple[Kind, ...]:
+        """The kinds whose listing differs between two snapshots."""
+        return tuple(kind for kind in Kind if self.listing(kind, Era.MODERN) != other.listing(kind, Era.MODERN))
+
+    def caching(self, kind: Kind) -> tuple[int, bool]:
+        """`ttlMs` and whether the scope is public, for a listing: the shortest of all, and public only if all are."""
+        catalogs = [member.catalog for member in self.members if member.catalog is not None]
+        ttl = min((catalog.ttl.get(kind, 0) for catalog in catalogs), default=0)
+        return ttl, bool(catalogs) and not any(kind in catalog.private for catalog in catalogs)
+
+    @cached_property
+    def extensions(self) -> dict[str, Any]:
+        """Server extensions that pass through the mesh, the first upstream's settings of each."""
+        found: dict[str, Any] = {}
+        for member in self.members:
+            offered = member.catalog.capabilities.get("extensions") if member.catalog else None
+            if isinstance(offered, Mapping):
+                found = {key: value for key, value in offered.items() if key in KNOWN_EXTENSIONS} | found
+        return found
+
+    def instructions(self, preface: str | None) -> str | None:
+        """The mesh's own words, then a section for each upstream that has some; None if there is nothing to say."""
+        parts = [preface] if preface else []
+        for member in self.members:
+            text = member.catalog.instructions if member.catalog else None
+            if text:
+                title = member.mount.namespace or member.mount.name
+                parts.append(f"## {title}\n\n{text[:INSTRUCTIONS_LIMIT]}" if self._needs_titles else text)
+        return "\n\n".join(parts) or None
+
+    @property
+    def _needs_titles(self) -> bool:
+        return len(self.members) > 1 or any(member.mount.namespace for member in self.members)
+
+    @cached_property
+    def _listings(self) -> dict[tuple[Kind, Era], bytes]:
+        return {}
+
+    @cached_property
+    def _matchers(self) -> tuple[tuple[TemplateMatcher, Route], ...]:
+        return tuple((TemplateMatcher(public), route) for public, route in self.routes[Kind.TEMPLATE].items())
+
+    @cached_property
+    def _by_namespace(self) -> dict[str, Member]:
+        found: dict[str, Member] = {}
+        for member in self.members:
+            found.setdefault(member.mount.namespace, member)
+        return found
+
+
+def build_snapshot(members: Sequence[Member]) -> Snapshot:
+    """Put the catalogs of all upstreams together. Pure: the same members make an equal snapshot."""
+    collisions: list[Collision] = []
+    routes: dict[Kind, dict[str, Route]] = {kind: {} for kind in Kind}
+    for kind, table in routes.items():
+        for member in members:
+            if member.catalog is None or (member.mount.hide_when_down and not member.is_up):
+                continue
+            for public, route in _routes(member, member.catalog[kind], kind):
+                winner = table.setdefault(public, route)
+                if winner is not route:
+                    collisions.append(Collision(kind, public, winner.mount.name, member.mount.name))
+    return Snapshot(tuple(members), routes, tuple(collisions))
+
+
+def _routes(member: Member, definitions: Iterable[Mapping[str, Any]], kind: Kind) -> Iterable[tuple[str, Route]]:
+    mount, spec = member.mount, KINDS[kind]
+    shown = mount.filter(kind)
+    for definition in definitions:
+        origin = definition.get(spec.key)
+        # A component without its key cannot be used by anybody; one that needs a core task cannot be called through a proxy.
+        if not isinstance(origin, str) or not shown.admits(origin) or _needs_task(definition):
+            continue
+        public = mount.public_key(kind, origin, by_uri=spec.by_uri)
+        mapped = rewrite_definition(definition, mount.public) if mount.namespace else definition
+        component = COMPONENTS[kind](definition=mapped, source=member.source, origin=origin, public=public)
+        headers: ParamMap = param_header_map(definition.get("inputSchema")) if kind is Kind.TOOL else {}
+        yield public, Route(member.source, origin, mount, component, headers)
+
+
+def _needs_task(definition: Mapping[str, Any]) -> bool:
+    execution = definition.get("execution")
+    return isinstance(execution, Mapping) and execution.get("taskSupport") == "required"
+
+
+def _shown(route: Route, era: Era) -> dict[str, Any]:
+    """A definition as an era allows it: `execution` is of 2025-11-25 tasks, which stay stripped; a legacy schema is an object's."""
+    definition = route.component.listed() if route.component else {}
+    definition.pop("execution", None)
+    schema = definition.get("outputSchema")
+    if era is Era.LEGACY and isinstance(schema, Mapping) and schema.get("type") != "object":
+        del definition["outputSchema"]
+    return definition

@@ -1,0 +1,1 @@
+"""The mesh: many providers as one, and the control loop that follows the file."""

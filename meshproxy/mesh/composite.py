@@ -1,0 +1,183 @@
+"""`CompositeProvider`: many providers as one. It owns the snapshot, swaps it, and routes every request by it.
+
+A request reads the snapshot once, and takes its lease on the provider in the same synchronous step.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from meshproxy.catalog.catalog import Mount
+from meshproxy.catalog.snapshot import Collision, Member, Route, Snapshot, build_snapshot
+from meshproxy.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND, RpcError, UpstreamUnavailable
+from meshproxy.kinds import KINDS, Kind
+from meshproxy.relay.downstream import Downstream, RequestContext, Result
+from meshproxy.relay.translate import outgoing
+from meshproxy.upstream.provider import ProxyProvider
+from meshproxy.wire.codec import Raw, mapping, opened
+from meshproxy.wire.headers import param_headers
+from meshproxy.wire.protocol import Era
+
+log = structlog.get_logger(__name__)
+
+Announce = Callable[[tuple[str, ...]], None]
+"""Told the `list_changed` notifications that a new snapshot makes due, each once."""
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """A provider and its place."""
+
+    provider: ProxyProvider = field(compare=False)
+    mount: Mount
+
+    @property
+    def member(self) -> Member:
+        """As a snapshot takes it, now."""
+        return Member(self.mount, self.provider, self.provider.catalog, self.provider.is_up)
+
+
+class CompositeProvider:
+    """Many providers as one."""
+
+    def __init__(self) -> None:
+        self.mounted: tuple[Mounted, ...] = ()
+        self.snapshot = Snapshot()
+        self._announce: list[Announce] = []
+        self._warned: set[Collision] = set()
+        self._subscribed: dict[str, set[ProxyProvider]] = {}
+
+    def __repr__(self) -> str:
+        return f"<CompositeProvider {[mounted.provider for mounted in self.mounted]}>"
+
+    def on_announce(self, callback: Announce) -> None:
+        """Call `callback` after each swap that changed a listing."""
+        self._announce.append(callback)
+
+    def add(self, provider: ProxyProvider, mount: Mount) -> None:
+        """Add a provider behind the others."""
+        provider.on_change(lambda _: self.refresh())
+        self.swap((*self.mounted, Mounted(provider, mount)))
+
+    def refresh(self) -> None:
+        """A provider changed: build anew from what all of them offer now."""
+        self.swap(self.mounted)
+
+    def preview(self, mounted: Sequence[Mounted]) -> Snapshot:
+        """The snapshot that a swap to `mounted` would make. Changes nothing."""
+        return build_snapshot([item.member for item in mounted])
+
+    def swap(self, mounted: Sequence[Mounted]) -> None:
+        """Make `mounted` what is served, in one step, and announce the difference."""
+        snapshot = self.preview(mounted)
+        before, self.snapshot = self.snapshot, snapshot
+        self.mounted = tuple(mounted)
+        for collision in snapshot.collisions:
+            if collision not in self._warned:
+                log.warning("name.collision", kind=str(collision.kind), name=collision.public, message=str(collision))
+        self._warned = set(snapshot.collisions)
+        changed = tuple(dict.fromkeys(KINDS[kind].changed for kind in snapshot.changed_kinds(before)))
+        if changed:
+            for announce in self._announce:
+                announce(changed)
+
+    # --- requests, by what they are routed by
+
+    async def use(self, context: RequestContext, method: str, kind: Kind, params: dict[str, Any]) -> Result:
+        """Call a tool or get a prompt, by its public name.
+
+        Raises:
+            RpcError: -32602 for a name that nobody has or parameters of the wrong type; else the upstream's error.
+            UpstreamError: see `ProxyProvider.request`.
+        """
+        name = params.get("name")
+        if not isinstance(name, str):
+            raise RpcError(INVALID_PARAMS, f"{method}: 'name' must be a string")
+        arguments = params.get("arguments")
+        if arguments is not None and not _is_object(arguments):
+            raise RpcError(INVALID_PARAMS, f"{method}: 'arguments' must be an object")
+        route = self.snapshot.find(kind, name)
+        if route is None:
+            raise RpcError(INVALID_PARAMS, f"Unknown {kind}: {name}")
+        headers = param_headers(route.headers, opened(arguments)) if route.headers and arguments is not None else None
+        sent = outgoing(params, {"name": route.origin})
+        return await route.source.request(method, sent, context, route.mount, headers)
+
+    async def read(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
+        """Read a resource by its public URI. Errors as `use`."""
+        route = self.route_of(context.downstream, params)
+        return await route.source.request(method, outgoing(params, {"uri": route.origin}), context, route.mount)
+
+    async def complete(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result | None:
+        """Complete an argument of a prompt or of a template; None if the upstream completes nothing. Errors as `use`."""
+        ref = mapping(params.get("ref")) or {}
+        kind = opened(ref.get("type"))
+        if kind == "ref/prompt":
+            key, name = "name", opened(ref.get("name"))
+            route = self.snapshot.find(Kind.PROMPT, name) if isinstance(name, str) else None
+        elif kind == "ref/resource":
+            key, name = "uri", opened(ref.get("uri"))
+            route = self.snapshot.resolve_template(name) if isinstance(name, str) else None
+        else:
+            raise RpcError(INVALID_PARAMS, "completion/complete: 'ref' must be a ref/prompt or a ref/resource")
+        if route is None:
+            raise RpcError(INVALID_PARAMS, f"completion/complete: unknown {kind} {name!r}")
+        catalog = self._provider_of(route).catalog
+        if catalog is not None and "completions" not in catalog.capabilities:
+            return None
+        origin = {**ref, key: route.origin}
+        return await route.source.request(method, outgoing(params, {"ref": origin}), context, route.mount)
+
+    # --- what a client wants to hear of
+
+    async def subscribe(
+        self, downstream: Downstream, params: dict[str, Any], tell: Callable[[dict[str, Any]], None]
+    ) -> None:
+        """Let a downstream hear of updates of a public URI; `tell` takes the parameters of each, in public URIs. Errors as `use`."""
+        route = self.route_of(downstream, params)
+        provider = self._provider_of(route)
+
+        def sink(uri: str, told: dict[str, Any]) -> None:
+            tell({**told, "uri": route.mount.public(uri)})
+
+        await provider.subscribe(downstream, route.origin, sink)
+        self._subscribed.setdefault(downstream.key, set()).add(provider)
+
+    async def unsubscribe(self, downstream: Downstream, params: dict[str, Any]) -> None:
+        """The opposite. Errors as `use`."""
+        route = self.route_of(downstream, params)
+        await self._provider_of(route).unsubscribe(downstream, route.origin)
+
+    async def unsubscribe_all(self, downstream: Downstream) -> None:
+        """A downstream is gone."""
+        for provider in self._subscribed.pop(downstream.key, set()):
+            await provider.unsubscribe_all(downstream)
+
+    def route_of(self, downstream: Downstream, params: dict[str, Any]) -> Route:
+        """The route of the public URI in `params`.
+
+        Raises:
+            RpcError: no upstream has it: -32602, or -32002 in the legacy era, with the URI as data (SEP-2164).
+        """
+        uri = params.get("uri")
+        if not isinstance(uri, str):
+            raise RpcError(INVALID_PARAMS, "'uri' must be a string")
+        route = self.snapshot.resolve_uri(uri)
+        if route is None:
+            code = INVALID_PARAMS if downstream.era is Era.MODERN else RESOURCE_NOT_FOUND
+            raise RpcError(code, f"Resource not found: {uri}", {"uri": uri})
+        return route
+
+    def _provider_of(self, route: Route) -> ProxyProvider:
+        for mounted in self.mounted:
+            if mounted.provider is route.source:
+                return mounted.provider
+        raise UpstreamUnavailable(route.mount.name, "it was removed from the mesh")
+
+
+def _is_object(value: Any) -> bool:
+    if isinstance(value, Raw):
+        return memoryview(value)[0] == ord("{")
+    return isinstance(value, dict)

@@ -1,0 +1,254 @@
+"""`Mesh`: the control loop. It alone decides which upstreams run, and it makes before it breaks.
+
+    edit -> load -> plan -> warm -> build -> swap -> announce -> drain
+            └────────── abort: only what this reload opened is closed ┘
+
+See docs/design.md, "Reload", for the steps.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from meshproxy.config.load import load
+from meshproxy.config.models import MeshConfig
+from meshproxy.config.upstream import UpstreamSpec
+from meshproxy.config.watch import watch
+from meshproxy.errors import ConfigError, Problem
+from meshproxy.mesh.composite import CompositeProvider, Mounted
+from meshproxy.mesh.plan import ReloadPlan, plan
+from meshproxy.mesh.upstreams import mount_of, provider_of
+from meshproxy.relay.translate import Stamp
+from meshproxy.upstream.provider import ProxyProvider, State
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a reload went.
+
+    Attributes:
+        plan: what was to be done.
+        failures: upstream -> why it could not be started; it serves with its old spec, or enters as unavailable.
+        seconds: from the load to the swap.
+    """
+
+    plan: ReloadPlan
+    failures: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class Mesh:
+    """The upstreams of one config file, in `composite`.
+
+    Attributes:
+        config: what is in force.
+    """
+
+    def __init__(self, config: MeshConfig, composite: CompositeProvider, stamp: Stamp) -> None:
+        self.config = config
+        self.composite = composite
+        self._stamp = stamp
+        self._specs: dict[str, UpstreamSpec] = {}
+        self._providers: dict[str, ProxyProvider] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._poke = asyncio.Event()
+
+    # --- life
+
+    def start(self) -> None:
+        """Mount every upstream of the config and let the eager ones begin to connect; what comes up is served as it comes."""
+        for spec in self.config.enabled:
+            self._adopt(spec, provider_of(spec, self.config.scrubber, self._stamp))
+        self._swap(self.config)
+        for provider in self._providers.values():
+            provider.start()
+
+    async def settled(self) -> None:
+        """Wait until every upstream that starts has come up or failed once.
+
+        Raises:
+            ConfigError: a required one failed.
+        """
+        await asyncio.gather(*(provider.settled() for provider in self._providers.values()))
+        self._check_required(self.config, self._providers)
+
+    async def aclose(self) -> None:
+        """Close every upstream, retiring ones too, now."""
+        await asyncio.gather(*(provider.aclose() for provider in self._providers.values()))
+        for task in self._retiring:
+            task.cancel()
+        if self._retiring:
+            await asyncio.wait(self._retiring)
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        """How each upstream is, by name, in the order of the config."""
+        return {name: provider.status() for name, provider in self._providers.items()}
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every required upstream is up."""
+        return all(self._providers[spec.name].is_up for spec in self._specs.values() if spec.required)
+
+    # --- following the file
+
+    def reload_soon(self) -> None:
+        """Read the file again, whether it changed or not."""
+        self._poke.set()
+
+    async def follow(self, path: Path) -> None:
+        """Apply every edit of the file at `path`, for ever; the latest wins."""
+        async with asyncio.TaskGroup() as group:
+            if self.config.reload.watch:
+                group.create_task(self._watch(path))
+            group.create_task(self._obey(path))
+
+    async def _watch(self, path: Path) -> None:
+        async with aclosing(watch(path, self.config.source.digest or None)) as changes:
+            async for _ in changes:
+                self._poke.set()
+
+    async def _obey(self, path: Path) -> None:
+        while True:
+            await self._poke.wait()
+            self._poke.clear()
+            applying = asyncio.create_task(self._follow_once(path))
+            newer = asyncio.create_task(self._poke.wait())
+            try:
+                await asyncio.wait({applying, newer}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                newer.cancel()
+                # A newer edit makes this one void: what it opened is closed before the next is looked at.
+                if not applying.done():
+                    applying.cancel()
+                await asyncio.wait({applying, newer})
+            if not applying.cancelled():
+                applying.result()
+
+    async def _follow_once(self, path: Path) -> None:
+        try:
+            config = await asyncio.to_thread(load, path)
+            await self.reload(config)
+        except ConfigError as error:
+            log.error("config.rejected", problems=[str(problem) for problem in error.problems])
+
+    # --- reload
+
+    async def reload(self, config: MeshConfig) -> Report:
+        """Bring `config` in force, or leave everything as it is.
+
+        Raises:
+            ConfigError: a required upstream could not be started, or two components would have one name; nothing changed.
+        """
+        begun = time.monotonic()
+        todo = plan(self._specs, self.config, config)
+        if config == self.config and not todo.start and not todo.retire:
+            return Report(todo)
+        wanted = {spec.name: spec for spec in config.enabled}
+        fresh = {name: provider_of(wanted[name], config.scrubber, self._stamp) for name in todo.start}
+        try:
+            await self._warm(fresh)
+            self._check_required(config, fresh)
+            failures = {name: provider.reason for name, provider in fresh.items() if provider.state is State.DOWN}
+            replaced = self._replacements(config, fresh, failures)
+            self._check_collisions(config, replaced)
+        except BaseException:
+            await asyncio.gather(*(provider.aclose() for provider in fresh.values()))
+            raise
+        # From here to the end of the swap nothing waits.
+        old = [
+            provider
+            for name, provider in self._providers.items()
+            if replaced.get(name, (None, None))[1] is not provider
+        ]
+        spare = [provider for name, provider in fresh.items() if replaced[name][1] is not provider]
+        self._specs, self._providers = {}, {}
+        for spec, provider in replaced.values():
+            self._adopt(spec, provider)
+        drain = self.config.reload.drain_timeout
+        self._swap(config)
+        for provider in (*old, *spare):
+            self._retire(provider, drain)
+        report = Report(todo, failures, time.monotonic() - begun)
+        log.info(
+            "config.reloaded",
+            kept=list(todo.keep),
+            started=[name for name in todo.start if name not in failures],
+            retired=list(todo.retire),
+            failed=failures,
+            restart_required=list(todo.restart_required),
+            seconds=round(report.seconds, 3),
+        )
+        return report
+
+    async def _warm(self, fresh: Mapping[str, ProxyProvider]) -> None:
+        for provider in fresh.values():
+            provider.start()
+        await asyncio.gather(*(provider.settled() for provider in fresh.values()))
+
+    def _replacements(
+        self, config: MeshConfig, fresh: Mapping[str, ProxyProvider], failures: Mapping[str, str]
+    ) -> dict[str, tuple[UpstreamSpec, ProxyProvider]]:
+        """Which provider serves each upstream, under which spec: a new one that failed leaves the old one in its place."""
+        chosen = {}
+        for spec in config.enabled:
+            name = spec.name
+            if name in fresh and not (name in failures and name in self._providers):
+                chosen[name] = (spec, fresh[name])
+            else:
+                chosen[name] = (self._specs[name] if name in failures else spec, self._providers[name])
+        return chosen
+
+    def _check_required(self, config: MeshConfig, providers: Mapping[str, ProxyProvider]) -> None:
+        problems = tuple(
+            Problem(
+                str(config.source.path or ""),
+                None,
+                None,
+                f"upstreams.{spec.name}",
+                f"required, and not up: {providers[spec.name].reason}",
+            )
+            for spec in config.enabled
+            if spec.required and spec.name in providers and providers[spec.name].state is State.DOWN
+        )
+        if problems:
+            raise ConfigError(problems)
+
+    def _check_collisions(self, config: MeshConfig, chosen: Mapping[str, tuple[UpstreamSpec, ProxyProvider]]) -> None:
+        """Refuse an edit that would hide a component behind another's name, unless it is so already."""
+        mounted = [Mounted(provider, mount_of(spec, config)) for spec, provider in chosen.values()]
+        known = set(self.composite.snapshot.collisions)
+        problems = tuple(
+            Problem(str(config.source.path or ""), None, None, f"upstreams.{collision.loser}", str(collision))
+            for collision in self.composite.preview(mounted).collisions
+            if collision not in known
+        )
+        if problems:
+            raise ConfigError(problems)
+
+    def _adopt(self, spec: UpstreamSpec, provider: ProxyProvider) -> None:
+        self._specs[spec.name] = spec
+        self._providers[spec.name] = provider
+        provider.on_change(self._on_change)
+
+    def _on_change(self, provider: ProxyProvider) -> None:
+        if self._providers.get(provider.name) is provider:
+            self.composite.refresh()
+
+    def _swap(self, config: MeshConfig) -> None:
+        self.config = config
+        self.composite.swap(
+            [Mounted(provider, mount_of(self._specs[name], config)) for name, provider in self._providers.items()]
+        )
+
+    def _retire(self, provider: ProxyProvider, drain: float | None) -> None:
+        task = asyncio.create_task(provider.retire(drain), name=f"retire {provider.name}")
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)

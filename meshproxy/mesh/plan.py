@@ -1,0 +1,47 @@
+"""`plan`: what a reload has to do, from two configs. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from meshproxy.config.models import MeshConfig
+from meshproxy.config.upstream import UpstreamSpec
+
+STATIC_SECTIONS = ("name", "server")
+"""What is fixed while the mesh runs."""
+
+
+@dataclass(frozen=True)
+class ReloadPlan:
+    """What to do with each upstream, by name.
+
+    Attributes:
+        keep: stays connected; its place in the mesh may change.
+        start: is connected anew; if the name is in `retire` too, the new one replaces the old one.
+        retire: is drained and closed.
+        restart_required: sections of the config that differ and take effect at the next start of the mesh.
+    """
+
+    keep: tuple[str, ...] = ()
+    start: tuple[str, ...] = ()
+    retire: tuple[str, ...] = ()
+    restart_required: tuple[str, ...] = ()
+
+
+def plan(running: Mapping[str, UpstreamSpec], old: MeshConfig, new: MeshConfig) -> ReloadPlan:
+    """Compare what runs with what is wanted.
+
+    Args:
+        running: the specs that are in force, by name: those of `old`, or older ones where a newer could not be started.
+        old: the config in force.
+        new: the config that was just loaded.
+    """
+    wanted = {spec.name: spec for spec in new.enabled}
+    keep = tuple(
+        name for name, spec in wanted.items() if name in running and running[name].connection == spec.connection
+    )
+    return ReloadPlan(
+        keep=keep,
+        start=tuple(name for name in wanted if name not in keep),
+        retire=tuple(name for name in running if name not in keep),
+        restart_required=tuple(key for key in STATIC_SECTIONS if getattr(old, key) != getattr(new, key)),
+    )

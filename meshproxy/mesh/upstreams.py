@@ -1,0 +1,73 @@
+"""From a spec to what runs: the endpoint, the provider and the mount of one configured upstream."""
+
+import structlog
+
+from meshproxy.catalog.catalog import Filter, Mount
+from meshproxy.config.models import MeshConfig
+from meshproxy.config.secrets import Scrubber
+from meshproxy.config.upstream import UpstreamSpec
+from meshproxy.kinds import KINDS
+from meshproxy.relay.translate import Stamp
+from meshproxy.upstream.client import ProxyClient
+from meshproxy.upstream.endpoint import Endpoint
+from meshproxy.upstream.provider import ProxyProvider
+from meshproxy.upstream.sse import SseEndpoint
+from meshproxy.upstream.stdio import StdioEndpoint
+from meshproxy.upstream.streamable import HttpEndpoint
+
+log = structlog.get_logger(__name__)
+
+
+def provider_of(spec: UpstreamSpec, scrubber: Scrubber, stamp: Stamp) -> ProxyProvider:
+    """The provider of a spec, not started."""
+    timeouts = spec.timeouts
+    return ProxyProvider(
+        ProxyClient(endpoint_of(spec, scrubber), name=spec.name),
+        name=spec.name,
+        session=spec.session,
+        start=spec.start,
+        forward_headers=spec.forward_headers,
+        connect_timeout=timeouts.connect,
+        list_timeout=timeouts.list,
+        call_timeout=timeouts.call,
+        idle_timeout=timeouts.idle,
+        stamp=stamp,
+        scrub=scrubber.scrub,
+    )
+
+
+def endpoint_of(spec: UpstreamSpec, scrubber: Scrubber) -> Endpoint:
+    """The way in that a spec describes."""
+    if spec.command is not None:
+
+        def stderr(line: str) -> None:
+            log.info("upstream.stderr", upstream=spec.name, line=scrubber.scrub(line))
+
+        return StdioEndpoint(
+            spec.name,
+            str(spec.command),
+            spec.args,
+            dict(spec.env),
+            str(spec.cwd) if spec.cwd is not None else None,
+            shutdown=spec.timeouts.shutdown,
+            stderr=stderr,
+        )
+    url, headers = str(spec.url), dict(spec.headers)
+    if spec.transport == "sse":
+        return SseEndpoint(spec.name, url, headers=headers)
+    return HttpEndpoint(spec.name, url, headers=headers)
+
+
+def mount_of(spec: UpstreamSpec, config: MeshConfig) -> Mount:
+    """The place in the mesh that a spec describes."""
+    filters = {}
+    for kind, row in KINDS.items():
+        written = getattr(spec, row.plural)
+        filters[kind] = Filter(tuple(written.include), tuple(written.exclude), dict(written.rename))
+    return Mount(
+        name=spec.name,
+        namespace=spec.namespace,
+        separator=config.separator,
+        filters=filters,
+        hide_when_down=spec.when_down == "hide",
+    )

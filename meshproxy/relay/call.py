@@ -1,0 +1,77 @@
+"""`RelayCall`: one request on its way up, and the way back of everything that the upstream says meanwhile.
+
+It was made for one request of one downstream, so it need not look for one.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from meshproxy.catalog.catalog import Mount
+from meshproxy.catalog.rewrite import rewrite_answer, rewrite_question
+from meshproxy.errors import METHOD_NOT_FOUND, RpcError
+from meshproxy.relay.downstream import RequestContext
+from meshproxy.relay.handlers import Handlers
+
+_NOBODY: Final[Mapping[str, str]] = {}
+
+Elsewhere = Callable[[str, dict[str, Any]], None]
+
+
+class RelayCall:
+    """The `Call` (see `meshproxy.upstream.link`) of a downstream's request.
+
+    `elsewhere` takes the notifications that came on this call's stream and are about something else: a listing, a resource.
+    """
+
+    __slots__ = (
+        "capabilities",
+        "context",
+        "elsewhere",
+        "handlers",
+        "headers",
+        "log_level",
+        "mount",
+        "owner",
+        "timeout",
+        "wants_progress",
+    )
+
+    def __init__(
+        self,
+        context: RequestContext,
+        mount: Mount,
+        handlers: Handlers,
+        elsewhere: Elsewhere,
+        timeout: float | None,
+        headers: Mapping[str, str] = _NOBODY,
+    ) -> None:
+        downstream = context.downstream
+        self.context = context
+        self.mount = mount
+        self.handlers = handlers
+        self.elsewhere = elsewhere
+        self.timeout = timeout
+        self.headers = headers
+        self.owner: object = downstream.key
+        self.capabilities: dict[str, Any] | None = downstream.capabilities
+        self.log_level = downstream.log_level
+        self.wants_progress = context.progress_token is not None
+
+    def on_notification(self, method: str, params: dict[str, Any]) -> None:
+        if method == "notifications/progress":
+            self.handlers.progress(self.context, params)
+        elif method == "notifications/message":
+            self.handlers.log(self.context, params)
+        else:
+            self.elsewhere(method, params)
+
+    async def on_request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        ask = {
+            "sampling/createMessage": self.handlers.sampling,
+            "elicitation/create": self.handlers.elicitation,
+            "roots/list": self.handlers.roots,
+        }.get(method)
+        if ask is None:
+            raise RpcError(METHOD_NOT_FOUND, f"Method not found: {method}")
+        answer = await ask(self.context, rewrite_question(method, params, self.mount.public))
+        return rewrite_answer(method, answer, self.mount.origin)

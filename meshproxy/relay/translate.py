@@ -1,0 +1,99 @@
+"""Results between eras: what one era adds, the other takes away. The payload stays closed wherever it can."""
+
+from typing import Any, Final
+
+from meshproxy.errors import INTERNAL_ERROR, RpcError
+from meshproxy.wire.codec import Raw, dumps, mapping, opened, shallow
+from meshproxy.wire.protocol import (
+    COMPLETE,
+    EXTENSION_TASKS,
+    HOP_META_REQUEST,
+    HOP_META_RESULT,
+    INPUT_REQUIRED,
+    META_SERVER,
+)
+
+_MODERN_ONLY: Final = ("resultType", "ttlMs", "cacheScope")
+_NOT_CACHED: Final = b'"ttlMs":0,"cacheScope":"private",'
+
+
+class Stamp:
+    """The mesh's own `serverInfo`, which modern results carry (2026-07-28 basic/index, "_meta"), encoded once."""
+
+    def __init__(self, server_info: dict[str, Any]) -> None:
+        self.meta = {META_SERVER: server_info}
+        self._head = b'{"resultType":"complete","_meta":' + dumps(self.meta)
+
+    def onto(self, result: Raw, *, cacheable: bool) -> Raw:
+        """A complete result of the legacy era as one of the modern era."""
+        data = bytes(result)
+        if b'"_meta"' in data or b'"resultType"' in data:
+            opened_result = shallow(data)
+            opened_result["resultType"] = COMPLETE
+            return Raw(dumps(self.into(opened_result, cacheable=cacheable)))
+        hints = _NOT_CACHED if cacheable else b""
+        rest = data[1:]
+        body = b"," + hints + rest if rest.strip() != b"}" else (b"," + hints[:-1] if hints else b"") + b"}"
+        return Raw(self._head + body)
+
+    def into(self, result: dict[str, Any], *, cacheable: bool) -> dict[str, Any]:
+        """The same for a shallow dictionary, which it changes."""
+        meta = mapping(result.get("_meta")) or {}
+        result["_meta"] = {key: value for key, value in meta.items() if key not in HOP_META_RESULT} | self.meta
+        result.setdefault("resultType", COMPLETE)
+        if cacheable:
+            result.setdefault("ttlMs", 0)
+            result.setdefault("cacheScope", "private")
+        return result
+
+
+def to_legacy(result: dict[str, Any]) -> dict[str, Any]:
+    """A complete modern result as one of the legacy era. Changes `result`.
+
+    Structured content that is no object does not exist there (2025-11-25 server/tools); its text twin stays.
+    """
+    for key in _MODERN_ONLY:
+        result.pop(key, None)
+    structured = result.get("structuredContent")
+    if structured is not None and mapping(structured) is None:
+        del result["structuredContent"]
+    return without_hop_meta(result)
+
+
+def without_hop_meta(result: dict[str, Any]) -> dict[str, Any]:
+    """A result without the `_meta` that belongs to the connection it came on. Changes `result`."""
+    meta = mapping(result.get("_meta"))
+    if meta is not None and not HOP_META_RESULT.isdisjoint(meta):
+        kept = {key: value for key, value in meta.items() if key not in HOP_META_RESULT}
+        if kept:
+            result["_meta"] = kept
+        else:
+            del result["_meta"]
+    return result
+
+
+def outgoing(params: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A downstream's parameters as they go up: some replaced, hop-by-hop `_meta` and core tasks of 2025-11-25 taken out."""
+    sent = {**params, **changes}
+    sent.pop("task", None)
+    meta = mapping(sent.get("_meta"))
+    if meta is not None:
+        kept = {key: value for key, value in meta.items() if key not in HOP_META_REQUEST}
+        if kept:
+            sent["_meta"] = kept
+        else:
+            del sent["_meta"]
+    return sent
+
+
+def result_type(result: dict[str, Any], capabilities: dict[str, Any]) -> str:
+    """The `resultType` of a modern result, which its receiver must know (2026-07-28 basic/index, "Results").
+
+    Raises:
+        RpcError: -32603 for a type that is neither the core's nor of an extension that the client declared.
+    """
+    kind = opened(result.get("resultType", COMPLETE))
+    extensions = mapping(capabilities.get("extensions")) or {}
+    if kind in (COMPLETE, INPUT_REQUIRED) or (kind == "task" and EXTENSION_TASKS in extensions):
+        return str(kind)
+    raise RpcError(INTERNAL_ERROR, f"the upstream answered with a result of the unknown type {kind!r}")

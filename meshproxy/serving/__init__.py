@@ -1,0 +1,1 @@
+"""One endpoint: the server that clients talk to, and its transports."""

@@ -1,0 +1,287 @@
+"""`FastMCP`: a server whose components come from providers. `FastMCPProxy`: the same in front of one upstream.
+
+    server = FastMCP("my-mesh")
+    server.add_provider(ProxyProvider(ProxyClient("https://docs.example.com/mcp")), namespace="docs")
+    server.run(transport="http", port=8000)
+
+It is the `Handler` of every downstream transport: each method of the protocol is a row of a table here, and what is not answered here is
+handed to the composite.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from meshproxy.catalog.catalog import Mount
+from meshproxy.errors import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError, UpstreamError
+from meshproxy.kinds import BY_LIST_METHOD, Kind, KindSpec
+from meshproxy.mesh.composite import CompositeProvider
+from meshproxy.relay.downstream import Downstream, RequestContext, Result
+from meshproxy.relay.translate import Stamp
+from meshproxy.serving.announcements import Announcements
+from meshproxy.upstream.client import CLIENT, ProxyClient
+from meshproxy.upstream.provider import ProxyProvider, SessionMode, State
+from meshproxy.wire.codec import Raw, dumps, opened
+from meshproxy.wire.protocol import COMPLETE, LOG_LEVELS, META_SUBSCRIPTION, MODERN_VERSIONS, Era, negotiated
+
+Answer = Callable[[RequestContext, str, dict[str, Any]], Awaitable[Result]]
+
+
+class FastMCP:
+    """A server made of providers.
+
+    `async with` starts and stops its providers; `run` does so around a transport.
+
+    Attributes:
+        composite: the providers, and the snapshot that is served.
+        stamp: its name and version, for results of the modern era.
+    """
+
+    def __init__(
+        self,
+        name: str = "meshproxy",
+        *,
+        version: str | None = None,
+        instructions: str | None = None,
+        list_grace: float = 3.0,
+    ) -> None:
+        self.composite = CompositeProvider()
+        self.instructions = instructions
+        self.list_grace = list_grace
+        self.info: dict[str, Any] = {"name": name, "version": version or CLIENT["version"]}
+        self.stamp = Stamp(self.info)
+        self._views: dict[object, Raw] = {}
+        self._viewed = self.composite.snapshot
+        self._announcements = Announcements(self.composite)
+        self.composite.on_announce(self._announcements.announce)
+        self._grace_ends = 0.0
+        self._background: set[asyncio.Task[None]] = set()
+        self._methods: dict[str, Answer] = {
+            "initialize": self._initialize,
+            "server/discover": self._discover,
+            "ping": self._ping,
+            "tools/call": self._call,
+            "prompts/get": self._get_prompt,
+            "resources/read": self.composite.read,
+            "completion/complete": self._complete,
+            "logging/setLevel": self._set_level,
+            "resources/subscribe": self._subscribe,
+            "resources/unsubscribe": self._unsubscribe,
+            "subscriptions/listen": self._listen,
+        } | dict.fromkeys(BY_LIST_METHOD, self._list)
+
+    def __repr__(self) -> str:
+        return f"<FastMCP {self.info['name']!r} {self.composite!r}>"
+
+    def add_provider(self, provider: ProxyProvider, namespace: str = "", *, separator: str = "_") -> None:
+        """Serve a provider's components behind those of the others; see docs/design.md for names in a namespace."""
+        self.composite.add(provider, Mount(provider.name, namespace, separator))
+
+    # --- life
+
+    def start(self) -> None:
+        """Let every provider begin to connect. Needs a running event loop."""
+        self.extend_grace()
+        for mounted in self.composite.mounted:
+            mounted.provider.start()
+
+    def extend_grace(self) -> None:
+        """Providers are starting: listings wait for them from now for as long as `list_grace` says."""
+        self._grace_ends = time.monotonic() + self.list_grace
+
+    async def aclose(self) -> None:
+        """End listen streams and close every provider. Idempotent."""
+        self._announcements.close()
+        await asyncio.gather(*(mounted.provider.aclose() for mounted in self.composite.mounted))
+        for task in self._background:
+            task.cancel()
+        if self._background:
+            await asyncio.wait(self._background)
+
+    async def __aenter__(self) -> Self:
+        self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    # --- the handler
+
+    async def on_request(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
+        """See `meshproxy.relay.downstream.Handler`."""
+        answer = self._methods.get(method)
+        if answer is None or method in _FOREIGN[context.downstream.era]:
+            raise RpcError(METHOD_NOT_FOUND, f"Method not found: {method}")
+        try:
+            return await answer(context, method, params)
+        except UpstreamError as error:
+            raise error.rpc from None
+
+    def on_notification(self, downstream: Downstream, method: str, params: dict[str, Any]) -> None:
+        """See `meshproxy.relay.downstream.Handler`."""
+        if method == "notifications/initialized":
+            self._announcements.add_session(downstream)
+            downstream.on_close(lambda: self._spawn(self.composite.unsubscribe_all(downstream)))
+        elif method == "notifications/roots/list_changed":
+            for mounted in self.composite.mounted:
+                self._spawn(mounted.provider.roots_changed(downstream))
+
+    def annotated_schema(self, tool: str) -> dict[str, Any] | None:
+        """See `meshproxy.relay.downstream.Handler`."""
+        route = self.composite.snapshot.find(Kind.TOOL, tool)
+        if route is None or not route.headers or route.component is None:
+            return None
+        schema: dict[str, Any] = route.component.definition["inputSchema"]
+        return schema
+
+    # --- answers
+
+    async def _initialize(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
+        version = negotiated(opened(params.get("protocolVersion")))
+        return self._view(
+            ("initialize", version), lambda: {"protocolVersion": version, **self._about(), "serverInfo": self.info}
+        )
+
+    async def _discover(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
+        return self._view(
+            method,
+            lambda: self.stamp.into({"supportedVersions": list(MODERN_VERSIONS), **self._about()}, cacheable=True),
+        )
+
+    async def _ping(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
+        return self._own({}, context)
+
+    async def _call(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
+        return await self.composite.use(context, method, Kind.TOOL, params)
+
+    async def _get_prompt(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
+        return await self.composite.use(context, method, Kind.PROMPT, params)
+
+    async def _complete(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
+        result = await self.composite.complete(context, method, params)
+        if result is None:
+            return self._own({"completion": {"values": []}}, context)
+        return result
+
+    async def _list(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
+        if params.get("cursor") is not None:
+            raise RpcError(INVALID_PARAMS, f"{method}: unknown cursor; the listing has one page")
+        await self._while_starting()
+        spec, era = BY_LIST_METHOD[method], context.downstream.era
+        return self._view((method, era), lambda: self._listing(spec, era))
+
+    async def _set_level(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
+        level = opened(params.get("level"))
+        if level not in LOG_LEVELS:
+            raise RpcError(INVALID_PARAMS, f"{method}: 'level' must be one of {', '.join(LOG_LEVELS)}")
+        context.downstream.log_level = level
+        await asyncio.gather(*(item.provider.set_level(context.downstream, level) for item in self.composite.mounted))
+        return {}
+
+    async def _subscribe(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
+        downstream = context.downstream
+        await self.composite.subscribe(
+            downstream, params, lambda told: downstream.notify("notifications/resources/updated", told)
+        )
+        return {}
+
+    async def _unsubscribe(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
+        await self.composite.unsubscribe(context.downstream, params)
+        return {}
+
+    async def _listen(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
+        await self._announcements.listen(context, params)
+        return {"resultType": COMPLETE, "_meta": {**self.stamp.meta, META_SUBSCRIPTION: context.request_id}}
+
+    # --- what is served
+
+    def _own(self, result: dict[str, Any], context: RequestContext) -> dict[str, Any]:
+        """A result of the mesh's own making, for the era of its caller."""
+        return self.stamp.into(result, cacheable=False) if context.downstream.era is Era.MODERN else result
+
+    def _about(self) -> dict[str, Any]:
+        """What the mesh can do. A reload may bring any kind at any time, so every kind is promised."""
+        about: dict[str, Any] = {
+            "capabilities": {
+                "tools": {"listChanged": True},
+                "resources": {"subscribe": True, "listChanged": True},
+                "prompts": {"listChanged": True},
+                "completions": {},
+                "logging": {},
+            }
+        }
+        if self.composite.snapshot.extensions:
+            about["capabilities"]["extensions"] = self.composite.snapshot.extensions
+        instructions = self.composite.snapshot.instructions(self.instructions)
+        if instructions:
+            about["instructions"] = instructions
+        return about
+
+    def _listing(self, spec: KindSpec, era: Era) -> dict[str, Any]:
+        listing: dict[str, Any] = {spec.items: Raw(self.composite.snapshot.listing(spec.kind, era))}
+        if era is Era.MODERN:
+            ttl, public = self.composite.snapshot.caching(spec.kind)
+            listing |= {"ttlMs": ttl, "cacheScope": "public" if public else "private"}
+            self.stamp.into(listing, cacheable=True)
+        return listing
+
+    def _view(self, key: object, make: Callable[[], dict[str, Any]]) -> Raw:
+        """What `make` makes, encoded once for each snapshot."""
+        if self._viewed is not self.composite.snapshot:
+            self._viewed = self.composite.snapshot
+            self._views.clear()
+        view = self._views.get(key)
+        if view is None:
+            view = self._views[key] = Raw(dumps(make()))
+        return view
+
+    async def _while_starting(self) -> None:
+        """Wait for providers that are starting, until the grace ends; many clients list once, at once."""
+        starting = []
+        for mounted in self.composite.mounted:
+            if mounted.provider.state is State.IDLE and mounted.provider.catalog is None:
+                mounted.provider.want()
+                self.extend_grace()
+            if mounted.provider.state is State.STARTING:
+                starting.append(mounted.provider)
+        left = self._grace_ends - time.monotonic()
+        if starting and left > 0:
+            waits = [asyncio.ensure_future(provider.settled()) for provider in starting]
+            try:
+                await asyncio.wait(waits, timeout=left)
+            finally:
+                for wait in waits:
+                    wait.cancel()
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._background.discard(task)
+        if not task.cancelled():
+            # What was only a courtesy to an upstream that is gone needs no word.
+            task.exception()
+
+
+class FastMCPProxy(FastMCP):
+    """One upstream behind one endpoint, without a prefix. `target` is what `ProxyClient` takes, a client, or a factory of clients."""
+
+    def __init__(self, target: Any, name: str = "meshproxy", *, session: SessionMode = "auto", **options: Any) -> None:
+        super().__init__(name, **options)
+        client = target if isinstance(target, ProxyClient) or callable(target) else ProxyClient(target)
+        self.add_provider(ProxyProvider(client, session=session))
+
+
+_FOREIGN: dict[Era, frozenset[str]] = {
+    Era.LEGACY: frozenset({"server/discover", "subscriptions/listen"}),
+    Era.MODERN: frozenset({"initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"}),
+}
+"""Methods that an era does not have (2026-07-28 changelog)."""
+
+Transport = Literal["http", "stdio"]

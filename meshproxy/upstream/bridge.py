@@ -1,0 +1,155 @@
+"""`Bridge`: carries one request over one link, whatever the eras on either side, and brings the result into the mesh's names.
+
+The four combinations (see docs/design.md, "Eras"):
+
+    downstream   upstream   how
+    legacy       legacy     as it is
+    modern       modern     as it is, per-request capabilities and all; `requestState` sealed to the caller
+    legacy       modern     the input driver asks the client and repeats the call
+    modern       legacy     a call that may ask is parked while the client finds its answer
+"""
+
+import uuid
+from collections.abc import Mapping
+from typing import Any, Final
+
+from meshproxy.catalog.rewrite import rewrite_answer
+from meshproxy.errors import (
+    HEADER_MISMATCH,
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    RESOURCE_NOT_FOUND,
+    UNSUPPORTED_VERSION,
+    URL_ELICITATION_REQUIRED,
+    RpcError,
+)
+from meshproxy.relay.call import RelayCall
+from meshproxy.relay.downstream import RequestContext, Result
+from meshproxy.relay.driver import drive
+from meshproxy.relay.parked import ParkingLot
+from meshproxy.relay.seal import Sealer, binding_of
+from meshproxy.relay.translate import Stamp, result_type, to_legacy
+from meshproxy.upstream.link import Link
+from meshproxy.wire.codec import Raw, dumps, loads, mapping, opened, shallow
+from meshproxy.wire.protocol import CACHEABLE, INPUT_METHODS, INPUT_REQUIRED, Era
+
+_ASKED: Final = ("sampling", "elicitation", "roots")
+"""Client capabilities that let an upstream ask something during a call."""
+
+
+class Bridge:
+    """The crossing of one upstream: its parked calls and its seals live here."""
+
+    def __init__(self, stamp: Stamp) -> None:
+        self.stamp = stamp
+        self.sealer = Sealer()
+        self.parking = ParkingLot(self.sealer)
+
+    async def carry(self, link: Link, call: RelayCall, method: str, params: dict[str, Any]) -> Result:
+        """Send a request in the upstream's names; the result is in the mesh's, and of the caller's era.
+
+        Raises:
+            RpcError: the upstream's error, as the caller's era spells it.
+            UpstreamError: see `Link.request`.
+        """
+        downstream = call.context.downstream.era
+        try:
+            if link.era is Era.LEGACY:
+                if downstream is Era.LEGACY:
+                    return rewrite_answer(method, await link.request(method, params, call), call.mount.public)
+                return await self._modern_to_legacy(link, call, method, params)
+            if downstream is Era.MODERN:
+                return await self._modern_to_modern(link, call, method, params)
+            return await self._legacy_to_modern(link, call, method, params)
+        except RpcError as error:
+            raise _as_told(error, call) from None
+
+    async def resume(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result | None:
+        """Take up the parked call that a retry names; None if it names none of this upstream's."""
+        binding = binding_of(context, method, params)
+        state = opened(params.get("requestState"))
+        if not self.parking.holds(state, binding):
+            return None
+        try:
+            return await self.parking.resume(context, binding, state, params.get("inputResponses"))
+        except RpcError as error:
+            return _asked_of_url(error, context)
+
+    async def _modern_to_legacy(self, link: Link, call: RelayCall, method: str, params: dict[str, Any]) -> Result:
+        context = call.context
+        # A legacy upstream knows neither: a retry whose call is not parked here starts anew only if it never had a state.
+        if "requestState" in params:
+            raise RpcError(INVALID_PARAMS, "Invalid or expired requestState")
+        params.pop("inputResponses", None)
+
+        async def start(attended: RequestContext) -> Result:
+            call.context = attended
+            answer = await link.request(method, params, call)
+            return self.stamp.onto(rewrite_answer(method, answer, call.mount.public), cacheable=method in CACHEABLE)
+
+        if method not in INPUT_METHODS or not any(key in context.downstream.capabilities for key in _ASKED):
+            return await start(context)
+        call.wants_progress = True
+        try:
+            return await self.parking.run(context, binding_of(context, method, params), start)
+        except RpcError as error:
+            return _asked_of_url(error, context)
+
+    async def _modern_to_modern(self, link: Link, call: RelayCall, method: str, params: dict[str, Any]) -> Result:
+        binding = b""
+        if method in INPUT_METHODS and "requestState" in params:
+            binding = binding_of(call.context, method, params)
+            sealed = opened(params["requestState"])
+            params["requestState"] = loads(self.sealer.open(sealed, binding))
+        result = shallow(rewrite_answer(method, await link.request(method, params, call), call.mount.public))
+        kind = result_type(result, call.context.downstream.capabilities)
+        if kind == INPUT_REQUIRED and "requestState" in result:
+            binding = binding or binding_of(call.context, method, params)
+            result["requestState"] = self.sealer.seal(dumps(result["requestState"]), binding)
+        return self.stamp.into(result, cacheable=method in CACHEABLE and kind != INPUT_REQUIRED)
+
+    async def _legacy_to_modern(self, link: Link, call: RelayCall, method: str, params: dict[str, Any]) -> Result:
+        async def attempt(params: dict[str, Any]) -> dict[str, Any]:
+            result = shallow(await link.request(method, params, call))
+            result_type(result, call.context.downstream.capabilities)
+            return result
+
+        result = await drive(call, params, attempt) if method in INPUT_METHODS else await attempt(params)
+        return rewrite_answer(method, Raw(dumps(to_legacy(result))), call.mount.public)
+
+
+def _as_told(error: RpcError, call: RelayCall) -> RpcError:
+    """An upstream's error as its caller may hear it."""
+    modern = call.context.downstream.era is Era.MODERN
+    if error.code in (HEADER_MISMATCH, UNSUPPORTED_VERSION):
+        # About our connection to the upstream, not about anything that the client did.
+        return RpcError(INTERNAL_ERROR, f"the upstream refused the mesh's request: {error.message}")
+    data = mapping(error.data)
+    if data is not None and isinstance(uri := opened(data.get("uri")), str):
+        error = RpcError(error.code, error.message, {**data, "uri": call.mount.public(uri)})
+    if modern and error.code == RESOURCE_NOT_FOUND:
+        return RpcError(INVALID_PARAMS, error.message, error.data)
+    if modern and error.code == URL_ELICITATION_REQUIRED:
+        return RpcError(INTERNAL_ERROR, error.message, error.data)
+    return error
+
+
+def _asked_of_url(error: RpcError, context: RequestContext) -> Result:
+    """What a -32042 (2025-11-25 client/elicitation) is in the modern era: its URLs as input requests.
+
+    Raises:
+        RpcError: `error` itself, if it is another one or the caller cannot be shown a URL.
+    """
+    asked = opened((mapping(error.data) or {}).get("elicitations")) if error.code == URL_ELICITATION_REQUIRED else None
+    able = mapping(context.downstream.capabilities.get("elicitation")) or {}
+    if not isinstance(asked, list) or not isinstance(able.get("url"), Mapping):
+        raise error
+    questions = {
+        f"url-{uuid.uuid4().hex}": {
+            "method": "elicitation/create",
+            "params": {key: value for key, value in item.items() if key != "elicitationId"},
+        }
+        for item in asked
+        if isinstance(item, dict)
+    }
+    return {"resultType": INPUT_REQUIRED, "inputRequests": questions}

@@ -1,0 +1,133 @@
+"""Whose is it? What an upstream says on its own account, over a connection that serves many or one, finds its downstream here.
+
+A transport that knows the call of a message hands it to the call, and nothing comes here. What comes here is decided by who has calls under
+way: a question, and a log line, can only be of a call that had started and has not ended.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Final, Protocol
+
+import structlog
+
+from meshproxy.errors import INTERNAL_ERROR, METHOD_NOT_FOUND, RpcError
+from meshproxy.relay.downstream import Downstream
+from meshproxy.upstream.link import Call, Link
+from meshproxy.wire.codec import opened
+from meshproxy.wire.protocol import QUESTIONS, admits
+
+log = structlog.get_logger(__name__)
+
+HOLD: Final = 30.0
+"""Seconds that a question waits for its owner to become certain."""
+
+
+class Owner(Protocol):
+    """What the inbound side needs of the provider that it belongs to."""
+
+    @property
+    def name(self) -> str: ...
+
+    def on_talk(self) -> None:
+        """The upstream talks to its callers."""
+
+    def on_elsewhere(self, downstream: Downstream | None, method: str, params: dict[str, Any]) -> None:
+        """A notification about a listing, a resource or the like."""
+
+    def on_link_closed(self, link: Link, downstream: Downstream | None, reason: str) -> None:
+        """A link ended by itself."""
+
+    async def ask_standalone(self, downstream: Downstream, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        """Ask a client something outside of any call."""
+
+
+class Inbound:
+    """The `Listener` of one link: of all, or of one downstream's own."""
+
+    def __init__(self, owner: Owner, downstream: Downstream | None = None) -> None:
+        self._owner = owner
+        self._downstream = downstream
+        self._held: list[asyncio.Event] = []
+
+    def on_notification(self, link: Link, method: str, params: dict[str, Any]) -> None:
+        if method != "notifications/message":
+            self._owner.on_elsewhere(self._downstream, method, params)
+            return
+        if self._downstream is not None:
+            level = self._downstream.log_level
+            if level is None or admits(level, opened(params.get("level"))):
+                self._downstream.notify(method, params)
+            return
+        call = sole(link.calls.values())
+        if call is not None:
+            self._owner.on_talk()
+            call.on_notification(method, params)
+        else:
+            if link.calls:
+                self._owner.on_talk()
+            log.info(
+                "upstream.message",
+                upstream=self._owner.name,
+                level=opened(params.get("level")),
+                data=opened(params.get("data")),
+            )
+
+    async def on_request(self, link: Link, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        if method == "ping":
+            return {}
+        if method not in QUESTIONS:
+            raise RpcError(METHOD_NOT_FOUND, f"Method not found: {method}")
+        self._owner.on_talk()
+        if self._downstream is not None:
+            call = next(iter(reversed([call for call in link.calls.values() if call is not None])), None)
+            if call is not None:
+                return await call.on_request(method, params)
+            return await self._owner.ask_standalone(self._downstream, method, params)
+        return await (await self._certain(link, method)).on_request(method, params)
+
+    def on_closed(self, link: Link, reason: str) -> None:
+        self._owner.on_link_closed(link, self._downstream, reason)
+
+    def on_call_ended(self) -> None:
+        """Let held questions look again."""
+        for event in self._held:
+            event.set()
+
+    async def _certain(self, link: Link, method: str) -> Call:
+        """The call that a question belongs to, as soon as all that it may belong to are one client's.
+
+        Only a call that started before the question and has not ended may have asked it; the one that did cannot end before it is answered.
+        """
+        candidates = {number: call for number, call in link.calls.items() if call is not None}
+        ended = asyncio.Event()
+        self._held.append(ended)
+        try:
+            async with asyncio.timeout(HOLD):
+                while candidates:
+                    call = sole(candidates.values())
+                    if call is not None:
+                        return call
+                    ended.clear()
+                    await ended.wait()
+                    candidates = {number: call for number, call in candidates.items() if number in link.calls}
+        except TimeoutError:
+            raise RpcError(
+                INTERNAL_ERROR,
+                f"{method}: several clients are calling {self._owner.name!r} at once, so it is not certain whom this is for; "
+                f"set 'session: isolated' for the upstream {self._owner.name!r}",
+            ) from None
+        finally:
+            self._held.remove(ended)
+        raise RpcError(METHOD_NOT_FOUND, f"{method} belongs to no call, so there is nobody to ask")
+
+
+def sole(calls: Iterable[Call | None]) -> Call | None:
+    """The latest of the calls, if all are one owner's; None if there is none or they are of several."""
+    latest: Call | None = None
+    for call in calls:
+        if call is None:
+            continue
+        if latest is not None and call.owner != latest.owner:
+            return None
+        latest = call
+    return latest

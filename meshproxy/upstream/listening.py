@@ -1,0 +1,114 @@
+"""`Listening`: the `subscriptions/listen` stream of a modern upstream, kept open, and exchanged when there is more or less to hear.
+
+A stream's filter cannot change (2026-07-28 basic/patterns/subscriptions), so the next one is acknowledged before the last one is closed.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+import structlog
+
+from meshproxy.errors import MeshError, RpcError
+from meshproxy.upstream.link import Link
+
+log = structlog.get_logger(__name__)
+
+ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
+ACKNOWLEDGE_TIMEOUT: Final = 10.0
+REOPEN_PAUSE: Final = 1.0
+
+Tell = Callable[[str, dict[str, Any]], None]
+
+
+class Listening:
+    """What is heard on one link; `tell` takes each notification."""
+
+    def __init__(self, link: Link, tell: Tell) -> None:
+        self._link = link
+        self._tell = tell
+        self._task: asyncio.Task[None] | None = None
+
+    async def hear(self, uris: Iterable[str]) -> None:
+        """Hear of every listing, and of updates of `uris`; returns once the upstream agreed, or does not offer it.
+
+        Raises:
+            UpstreamError, RpcError: the upstream did not open the stream.
+        """
+        stream = _Stream(self._tell)
+        wanted: dict[str, Any] = {
+            f"{family}ListChanged": True
+            for family in ("tools", "prompts", "resources")
+            if _promises(self._link.capabilities.get(family), "listChanged")
+        }
+        subscribed = list(uris)
+        if subscribed:
+            wanted["resourceSubscriptions"] = subscribed
+        before, self._task = self._task, None
+        if wanted:
+            self._task = asyncio.create_task(self._keep(stream, wanted))
+            await stream.settled(self._task)
+        await _cancel(before)
+
+    async def aclose(self) -> None:
+        task, self._task = self._task, None
+        await _cancel(task)
+
+    async def _keep(self, stream: "_Stream", wanted: dict[str, Any]) -> None:
+        while self._link.is_open:
+            try:
+                await self._link.request("subscriptions/listen", {"notifications": wanted}, stream)
+            except MeshError as error:
+                if not stream.acknowledged.is_set():
+                    raise
+                log.info("upstream.listen_lost", upstream=self._link.upstream, reason=str(error))
+            # What was missed meanwhile is not replayed: look at everything again.
+            await asyncio.sleep(REOPEN_PAUSE)
+            for family in ("tools", "prompts", "resources"):
+                if f"{family}ListChanged" in wanted:
+                    self._tell(f"notifications/{family}/list_changed", {})
+
+
+class _Stream:
+    """The `Call` of a listen request."""
+
+    def __init__(self, tell: Tell) -> None:
+        self.owner: object = self
+        self.headers: Mapping[str, str] = {}
+        self.capabilities: dict[str, Any] | None = None
+        self.log_level: str | None = None
+        self.timeout: float | None = None
+        self.wants_progress = False
+        self.acknowledged = asyncio.Event()
+        self._tell = tell
+
+    def on_notification(self, method: str, params: dict[str, Any]) -> None:
+        if method == ACKNOWLEDGED:
+            self.acknowledged.set()
+        else:
+            self._tell(method, params)
+
+    async def on_request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002  # the seam's form
+        raise RpcError(-32601, f"Method not found: {method}")
+
+    async def settled(self, task: asyncio.Task[None]) -> None:
+        """Wait until it is acknowledged, or `task` failed."""
+        acknowledged = asyncio.ensure_future(self.acknowledged.wait())
+        try:
+            await asyncio.wait({acknowledged, task}, timeout=ACKNOWLEDGE_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            acknowledged.cancel()
+        if task.done():
+            task.result()
+
+
+def _promises(family: Any, feature: str) -> bool:
+    return isinstance(family, Mapping) and family.get(feature) is True
+
+
+async def _cancel(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()

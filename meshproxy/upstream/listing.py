@@ -1,0 +1,77 @@
+"""Listing an upstream: every kind, every page, into a `Catalog`."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+from meshproxy.catalog.catalog import Catalog
+from meshproxy.errors import METHOD_NOT_FOUND, RpcError, UpstreamUnavailable
+from meshproxy.kinds import KINDS, Kind, KindSpec
+from meshproxy.upstream.link import Link
+from meshproxy.wire.codec import JsonError, loads
+
+MAX_PAGES: Final = 10_000
+"""Pages after which a listing is given up, whatever its cursors say."""
+
+
+async def list_catalog(link: Link, timeout: float | None) -> Catalog:
+    """Ask an upstream for everything that it says it has, all kinds at once.
+
+    Raises:
+        UpstreamError: the connection ended, or `timeout` seconds passed.
+        RpcError: the upstream refused a listing that its capabilities promise.
+    """
+    kinds = [spec for spec in KINDS.values() if isinstance(link.capabilities.get(spec.capability), Mapping)]
+    try:
+        async with asyncio.timeout(timeout):
+            pages = await asyncio.gather(*(_list(link, spec) for spec in kinds))
+    except TimeoutError:
+        raise UpstreamUnavailable(link.upstream, f"did not list what it offers within {timeout:g} s") from None
+    instructions = link.server.get("instructions")
+    found = dict(zip((spec.kind for spec in kinds), pages, strict=True))
+    return Catalog(
+        definitions={kind: definitions for kind, (definitions, _, _) in found.items()},
+        capabilities=link.capabilities,
+        instructions=instructions if isinstance(instructions, str) else None,
+        ttl={kind: ttl for kind, (_, ttl, _) in found.items()},
+        private=frozenset(kind for kind in Kind if kind not in found or found[kind][2]),
+    )
+
+
+async def _list(link: Link, spec: KindSpec) -> tuple[tuple[dict[str, Any], ...], int, bool]:
+    definitions: list[dict[str, Any]] = []
+    ttl: int | None = None
+    private = False
+    params: dict[str, Any] = {}
+    seen: set[str] = set()
+    for _ in range(MAX_PAGES):
+        try:
+            page = loads(await link.request(spec.list_method, params))
+        except RpcError as error:
+            # Resource templates have no capability of their own, and many servers with resources do without.
+            if error.code == METHOD_NOT_FOUND:
+                break
+            raise
+        except JsonError:
+            page = None
+        items = page.get(spec.items) if isinstance(page, dict) else None
+        if not isinstance(items, list):
+            raise UpstreamUnavailable(link.upstream, f"its answer to {spec.list_method} holds no list of {spec.items}")
+        definitions += [item for item in items if isinstance(item, dict)]
+        page_ttl = page.get("ttlMs")
+        ttl = (
+            min(ttl, page_ttl) if ttl is not None and isinstance(page_ttl, int) else (page_ttl if ttl is None else ttl)
+        )
+        private = private or page.get("cacheScope") != "public"
+        cursor = page.get("nextCursor")
+        if not isinstance(cursor, str):
+            break
+        if cursor in seen:
+            raise UpstreamUnavailable(
+                link.upstream, f"its listing of {spec.items} never ends: a page repeats the cursor {cursor!r}"
+            )
+        seen.add(cursor)
+        params = {"cursor": cursor}
+    else:
+        raise UpstreamUnavailable(link.upstream, f"its listing of {spec.items} has more than {MAX_PAGES} pages")
+    return tuple(definitions), ttl if isinstance(ttl, int) else 0, private
