@@ -1,0 +1,172 @@
+"""Where a measurement happens: fixtures, contenders and the load client, started together and ended together, whatever happens."""
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from bench import processes
+from bench.contenders import Contender, Upstreams
+from bench.ground import ROOT, Ground
+
+FIXTURE = str(ROOT / "bench" / "upstream.py")
+
+
+class LoadFailed(Exception):
+    """The load client could not do what it was asked."""
+
+
+class LoadClient:
+    """The process of `bench.load`, one job at a time."""
+
+    def __init__(self) -> None:
+        argv = [sys.executable, "-m", "bench.load"]
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+    def job(self, op: str, load: str, **rest: object) -> dict:
+        self.process.stdin.write(json.dumps({"op": op, "load": load} | rest) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        answer = json.loads(line) if line else {"failed": "the load client has ended"}
+        if "failed" in answer:
+            raise LoadFailed(f"{load}: {answer['failed']}")
+        return answer
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait(10)
+
+
+@dataclass
+class Running:
+    """A contender that serves."""
+
+    contender: Contender
+    url: str
+    process: subprocess.Popen | None
+    """None for what has no process of its own."""
+    directory: Path
+    ledger: Path
+    port: int = 0
+
+    def cpu(self) -> float:
+        return processes.cpu(self.process.pid, self.ledger) if self.process else 0.0
+
+    def memory(self) -> dict[str, int]:
+        return processes.memory(self.process.pid)
+
+    def log(self) -> str:
+        return (self.directory / "log").read_text(errors="replace")[-2000:]
+
+
+class Arena:
+    """Use it as a context manager: at its end nothing that it started is left."""
+
+    def __init__(self, ground: Ground) -> None:
+        self.ground = ground
+        self.stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self.directory = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        self.load = LoadClient()
+        self.stack.callback(self.load.close)
+        self.made = 0
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stack.close()
+
+    def place(self, name: str) -> Path:
+        self.made += 1
+        place = self.directory / f"{self.made}-{name}"
+        place.mkdir()
+        return place
+
+    def http(self, names: list[str], *, tools: int = 8) -> Upstreams:
+        """Fixtures over HTTP, each a process."""
+        upstreams = {}
+        for name in names:
+            argv = [sys.executable, FIXTURE, "--tools", str(tools)]
+            process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+            self.stack.callback(processes.stop, process)
+            upstreams[name] = {"url": f"http://127.0.0.1:{int(process.stdout.readline())}/mcp"}
+        return upstreams
+
+    def stdio(self, names: list[str], *, tools: int = 8, options: dict[str, list[str]] | None = None) -> Upstreams:
+        """Fixtures over stdio, which the contender starts."""
+        return {
+            name: {
+                "command": sys.executable,
+                "args": [FIXTURE, "--stdio", "--tools", str(tools), *(options or {}).get(name, [])],
+            }
+            for name in names
+        }
+
+    def start(self, contender: Contender, upstreams: Upstreams, *, wait: bool = True) -> Running:
+        """Start a contender before these upstreams and wait for its port."""
+        directory = self.place(contender.name)
+        ledger = directory / "ledger"
+        if contender.command is None:
+            return Running(contender, upstreams["bench"]["url"], None, directory, ledger)
+        port = processes.free_port()
+        charged = {
+            name: upstream | {"args": [*upstream["args"], "--ledger", str(ledger)]} if "args" in upstream else upstream
+            for name, upstream in upstreams.items()
+        }
+        argv = contender.command(self.ground, directory, charged, port)
+        # Peers keep caches and state in the home directory: each gets an empty one.
+        home = {
+            key: str(directory)
+            for key in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME")
+        }
+        process = processes.start(argv, directory / "log", env=home, cwd=ROOT)
+        self.stack.callback(processes.stop, process)
+        running = Running(contender, f"http://127.0.0.1:{port}{contender.path}", process, directory, ledger, port)
+        if wait:
+            try:
+                processes.wait_for_port(port, process)
+            except processes.NotReady as error:
+                raise processes.NotReady(f"{contender.name} {error}:\n{running.log()}") from None
+        return running
+
+    def stop(self, running: Running) -> None:
+        if running.process is not None:
+            processes.stop(running.process)
+
+    def open(self, running: Running, load: str, era: str, clients: int, call: str, sessions: int = 0) -> None:
+        origin = {"small": "echo", "large": "payload"}.get(call, "")
+        self.load.job(
+            "open",
+            load,
+            url=running.url,
+            era=running.contender.eras[era],
+            clients=clients,
+            call=call,
+            tool=running.contender.prefix + origin,
+            sessions=sessions,
+        )
+
+    def wait_for_tool(self, running: Running, seconds: float = 60.0) -> None:
+        """Until the upstream's tool answers: an open port does not mean that upstreams are connected."""
+        load = f"{running.directory.name} ready"
+        era = next(iter(running.contender.eras))
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                self.open(running, load, era, 1, "small")
+                self.load.job("ready", load, warm=True)
+            except LoadFailed as error:
+                if time.monotonic() > deadline:
+                    raise LoadFailed(f"{error}\n{running.log()}") from None
+                time.sleep(0.05)
+            else:
+                return
+            finally:
+                with contextlib.suppress(LoadFailed):
+                    self.load.job("close", load)
