@@ -1,7 +1,10 @@
 """What tests of several rooms need: real servers in processes of their own, deadlines, and what must not be left over."""
 
 import contextlib
+import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,10 +15,44 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import pytest
 
 ROOT = Path(__file__).parent.parent
 DEADLINE = 20.0
 """Seconds after which a test that waits has failed; nothing takes nearly as long."""
+
+NODE_MODULES = ROOT / "tests" / "node" / "node_modules"
+NODE = next((str(path) for path in [NODE_MODULES / ".bin" / "node"] if path.exists()), shutil.which("node") or "node")
+"""The Node that is locked with the packages, or else the machine's."""
+needs_node = pytest.mark.skipif(
+    not NODE_MODULES.exists(), reason="the npm packages are not there; ./scripts/test installs them where there is npm"
+)
+
+
+def node_command(package: str, *arguments: str) -> list[str]:
+    """The command line of a program of an npm package from `tests/node`, by the name of the program."""
+    return [NODE, str((NODE_MODULES / ".bin" / package).resolve()), *arguments]
+
+
+def conformance(url: str, version: str, folder: Path) -> dict[str, str]:
+    """Run the official suite against a server of one revision.
+
+    Returns the status of each check by `scenario/check`, numbered where a check comes more than once: `SUCCESS`, `FAILURE`,
+    `WARNING`, `INFO` or `SKIPPED`, followed by the reason if it is none of the first.
+    """
+    line = node_command("conformance", "server", "--url", url, "--suite", "all", "--spec-version", version)
+    ended = subprocess.run(
+        [*line, "-o", str(folder), "--timeout", "30000"], capture_output=True, text=True, timeout=300, check=False
+    )
+    found: dict[str, str] = {}
+    for checks in sorted(folder.glob("**/checks.json")):
+        scenario = re.sub(r"^server-|-\d{4}-\d\d-\d\dT.*$", "", checks.parent.name)
+        for number, check in enumerate(json.loads(checks.read_text())):
+            key = f"{scenario}/{check['id']}"
+            key = key if key not in found else f"{key}#{number}"
+            found[key] = check["status"] + (f": {reason}" if (reason := check.get("errorMessage")) else "")
+    assert found, f"the suite reports nothing: {ended.stdout}{ended.stderr}"
+    return found
 
 
 def command(name: str, *arguments: str) -> list[str]:

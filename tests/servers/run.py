@@ -54,7 +54,8 @@ def listen(app: ASGIApp, options: argparse.Namespace, *, path: str = "/mcp") -> 
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", options.port))
     listener.listen(128)
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
+    # httptools would leave the blanks around header values, which RFC 9110, 5.5 takes away.
+    config = uvicorn.Config(app, http="h11", log_level="warning", timeout_graceful_shutdown=1)
     anyio.run(_serve, uvicorn.Server(config), listener, options, path)
 
 
