@@ -339,6 +339,8 @@ def _explain(error: MarkedYAMLError, text: str) -> Flaw:
         return _flaw(mark, "a second document begins here; write one file per mesh")
     if "cannot start any token" in problem:
         return _flaw(mark, f"a value cannot begin with {text[mark.index : mark.index + 1]!r}; put it in quotes")
+    if text[mark.index - 1 : mark.index + 1] == "${":
+        return Flaw(mark.line + 1, mark.column, "", 'inside { } and [ ], put a reference in quotes: "${...}"')
     if "mapping values" in problem:
         return _flaw(
             mark, "a colon that starts no value; put text that contains ': ' in quotes, or mend the indentation"

@@ -272,7 +272,8 @@ class _Loading:
                 continue
             message, hint = describe(detail, place)
             text = f"{message}; {hint}" if hint else message
-            if at_key:
+            # A value that is not there has no place of its own.
+            if at_key or (place.value is None and not place.text):
                 self._at_key(place, text)
             else:
                 self._problem(place.line, place.column, place.key, text)

@@ -67,9 +67,6 @@ def suggestion(key: str, path: Path) -> str | None:
             return f"it belongs under {section!r}"
     if close := get_close_matches(key, known, n=1, cutoff=0.6):
         return f"did you mean {close[0]!r}?"
-    folded = {name.replace("_", "").lower(): name for name in known}
-    if name := folded.get(key.replace("_", "").replace("-", "").lower()):
-        return f"did you mean {name!r}?"
     return f"known here: {', '.join(known)}" if known else None
 
 

@@ -218,7 +218,7 @@ class UpstreamSpec(UpstreamDefaults):
         if isinstance(data, dict):
             data = dict(data)
             if isinstance(name := data.get("name"), str):
-                data.setdefault("namespace", clean_namespace(name))
+                data.setdefault("namespace", clean_namespace(name)[:64])
             if data.get("command") is not None:
                 data.setdefault("transport", "stdio")
         return data

@@ -39,14 +39,14 @@ class Change:
     error: str | None = None
 
 
-async def watch(path: Path, seen: str | None = None, *, poll: float = POLL) -> AsyncGenerator[Change]:
+async def watch(path: Path, seen: str, *, poll: float = POLL) -> AsyncGenerator[Change]:
     """Each change of the config at `path` that lasts; it never ends by itself, whatever becomes of the file.
 
-    `seen` is the digest that the caller has loaded (`MeshConfig.source.digest`), so that an edit made since is noticed;
-    None takes what is there now. To be closed (`contextlib.aclosing`) by the task that iterates.
+    `seen` is the digest of what the caller knows (`MeshConfig.source.digest`, or `content_digest`), so that an edit made since
+    is noticed. To be closed (`contextlib.aclosing`) by the task that iterates.
     """
     content = await anyio.to_thread.run_sync(read_content, path)
-    last = content.digest if seen is None else seen
+    path = content.path
     while True:
         view = await anyio.to_thread.run_sync(_look, content.files)
         directories, metadata = view.directories, None
@@ -57,8 +57,8 @@ async def watch(path: Path, seen: str | None = None, *, poll: float = POLL) -> A
                     # From before the reading: what is written meanwhile differs from it at the next look.
                     metadata = view.metadata
                     content = await _settled(path)
-                    if content.digest != last:
-                        last = content.digest
+                    if content.digest != seen:
+                        seen = content.digest
                         yield Change(content.digest, content.error)
                     view = await anyio.to_thread.run_sync(_look, content.files)
                 if view.directories != directories:

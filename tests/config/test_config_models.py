@@ -1,0 +1,205 @@
+import pickle
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from meshproxy.config.frozen import FrozenMapping
+from meshproxy.config.models import Filter, MeshConfig, ServerConfig, Timeouts, UpstreamSpec
+from meshproxy.config.upstream import CONNECTION_KEYS, VIEW_KEYS, Environment, Headers
+from meshproxy.config.values import clean_namespace, is_loopback
+from pydantic import ValidationError
+
+COMMAND = {"name": "a", "command": "x"}
+URL = {"name": "a", "url": "http://a/"}
+
+
+@given(st.text(max_size=64))
+def test_a_cleaned_namespace_is_clean_as_long_and_stays_what_it_is(name):
+    clean = clean_namespace(name)
+    assert re.fullmatch(r"[A-Za-z0-9_-]*", clean, re.ASCII)
+    assert len(clean) == len(name)
+    assert clean_namespace(clean) == clean
+    assert all(new in (old, "_") for old, new in zip(name, clean, strict=True))
+
+
+def test_an_upstream_made_in_python_has_the_same_defaults_as_one_in_a_file(loaded, tmp_path):
+    config = loaded("upstreams: {my docs!: {url: 'http://a/'}, b: {command: npx, args: [x]}}")
+    made = MeshConfig(
+        upstreams={"my docs!": {"url": "http://a/"}, "b": {"command": "npx", "args": ["x"], "cwd": str(tmp_path)}}
+    )
+    assert made == config
+    assert hash(made) == hash(config)
+    assert made.enabled[0].namespace == "my_docs_"
+    assert made.source.path is None
+    assert UpstreamSpec(name="my docs!", url="http://a/") == config.enabled[0]
+
+
+CHANGES = [
+    (COMMAND, "connection", {"command": "y"}),
+    (COMMAND, "connection", {"args": ["-v"]}),
+    (COMMAND, "connection", {"env": {"A": "b"}}),
+    (COMMAND, "connection", {"cwd": "/"}),
+    (URL, "connection", {"url": "http://b/"}),
+    (URL, "connection", {"transport": "sse"}),
+    (URL, "connection", {"headers": {"A": "b"}}),
+    (URL, "connection", {"forward_headers": ["A"]}),
+    (COMMAND, "connection", {"session": "shared"}),
+    (COMMAND, "connection", {"start": "lazy"}),
+    (COMMAND, "connection", {"timeouts": {"call": "1s"}}),
+    (COMMAND, "view", {"namespace": "b"}),
+    (COMMAND, "view", {"required": True}),
+    (COMMAND, "view", {"when_down": "hide"}),
+    (COMMAND, "view", {"tools": {"include": ["x"]}}),
+    (COMMAND, "view", {"resources": {"exclude": ["x"]}}),
+    (COMMAND, "view", {"templates": {"rename": {"x": "y"}}}),
+    (COMMAND, "view", {"prompts": {"include": []}}),
+]
+
+
+@pytest.mark.parametrize(("base", "part", "change"), CHANGES)
+def test_a_change_of_a_key_is_one_of_the_connection_or_of_the_view_and_not_of_both(base, part, change):
+    one, other = UpstreamSpec(**base), UpstreamSpec(**{**base, **change})
+    assert one != other
+    assert (one.connection != other.connection) == (part == "connection")
+    assert (one.view != other.view) == (part == "view")
+    assert UpstreamSpec(**{**base, **change}) == other
+    assert hash(UpstreamSpec(**{**base, **change})) == hash(other)
+    assert len({one.connection, other.connection, one.view, other.view}) == 3
+
+
+def test_every_key_belongs_to_the_connection_or_to_the_view():
+    assert {*CONNECTION_KEYS, *VIEW_KEYS, "name", "enabled"} == set(UpstreamSpec.model_fields)
+    assert not {*CONNECTION_KEYS} & {*VIEW_KEYS}
+    tested = {key for _, _, change in CHANGES for key in change}
+    assert tested == {*CONNECTION_KEYS, *VIEW_KEYS}
+
+
+def test_how_a_value_is_written_makes_no_difference_and_what_it_stands_for_does(loaded):
+    text = "upstreams: {a: {url: 'http://a/', headers: {A: '%s'}}}"
+    one = loaded(text % "${A}", A="x").upstreams["a"]
+    assert one == loaded(text % "x").upstreams["a"]
+    assert one != loaded(text % "${A}", A="y").upstreams["a"]
+    assert one != UpstreamSpec(name="b", url="http://a/", headers={"A": "x"})
+    assert one != "a"
+    assert loaded("upstreams: {}") != "a"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "needs command .* or url"),
+        ({"command": "x", "url": "http://x"}, "exclude each other"),
+        ({"url": "http://x", "args": []}, "args is for upstreams with command"),
+        ({"command": "x", "urll": "y"}, "urll"),
+        ({"command": 1}, "command"),
+        ({"command": "x", "timeouts": {"call": "soon"}}, "not a duration"),
+    ],
+)
+def test_an_upstream_made_in_python_is_checked_too(values, message):
+    with pytest.raises(ValidationError, match=message):
+        UpstreamSpec(name="a", **values)
+
+
+def test_no_repr_dump_display_or_error_shows_a_secret(loaded, tmp_path):
+    (tmp_path / "token").write_text("s3cret-file")
+    text = """
+instructions: "${file:token}"
+upstreams:
+  a:
+    url: https://me:s3cret-password@host/?key=${KEY}
+    headers: {Authorization: "Bearer ${TOKEN}", X: s3cret-literal, Y: "${file:token}", Z: "${NONE:-s3cret-default}"}
+  b: {command: x, args: ["--token=${TOKEN}", "--file=${file:token}"], env: {A: "${TOKEN}", B: s3cret-literal}}
+  c: {command: x, args: ["${TOKEN}"], env: {A: "${TOKEN}"}, disabled: true}
+"""
+    config = loaded(text, TOKEN="s3cret-token", KEY="s3cret-key")
+    a, b, _ = config.upstreams.values()
+    assert a.headers["Authorization"] == "Bearer s3cret-token"
+    assert b.args == ("--token=s3cret-token", "--file=s3cret-file")
+    shown = [
+        f"{spec!r} {spec} {spec.display()} {spec.label} {spec.headers!r} {spec.env} {spec.model_dump()['headers']}"
+        for spec in config.upstreams.values()
+    ]
+    for told in [*shown, repr(config.upstreams), repr(config.source), repr(config.scrubber), repr(config.server)]:
+        assert "s3cret" not in told
+    assert "s3cret" not in str(config).replace("instructions='s3cret-file'", "")
+    assert a.display()["headers"] == {
+        "Authorization": "Bearer ${TOKEN}",
+        "X": "***",
+        "Y": "${file:token}",
+        "Z": "${NONE:-***}",
+    }
+    assert a.label == "https://me:***@host/?key=${KEY}"
+    assert b.label == "x '--token=${TOKEN}' '--file=${file:token}'"
+    said = "401 for Bearer s3cret-token (s3cret-token) s3cret-literal s3cret-file s3cret-default s3cret-password s3cret-key"
+    assert "s3cret" not in config.scrubber.scrub(said)
+
+
+def test_an_upstream_made_in_python_shows_no_secret_either():
+    a = UpstreamSpec(name="a", url="https://me:s3cret@host/", headers={"A": "Bearer s3cret"})
+    b = UpstreamSpec(name="b", command="x", args=("y z",), env={"A": "s3cret"})
+    assert "s3cret" not in f"{a!r} {b!r} {a.label} {b.label}"
+    assert b.label == "x 'y z'"
+    assert set(a.secrets) == {"Bearer s3cret", "s3cret"}
+    assert b.secrets == ("s3cret",)
+    with pytest.raises(ValidationError) as caught:
+        UpstreamSpec(name="a", url="https://a/", headers={"A": "s3cret\n"}, session="s3cret")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_nothing_of_a_config_can_be_changed(loaded):
+    config = loaded("upstreams: {a: {command: x, env: {A: b}}}")
+    spec = config.upstreams["a"]
+    for change in (
+        lambda: setattr(config, "name", "x"),
+        lambda: setattr(spec, "command", "y"),
+        lambda: setattr(spec.timeouts, "call", 1.0),
+        lambda: spec.env.__setitem__("A", "c"),
+        lambda: config.upstreams.__setitem__("b", spec),
+    ):
+        with pytest.raises((ValidationError, AttributeError)):
+            change()
+
+
+def test_a_filter_takes_what_is_included_and_not_excluded_and_renames_it():
+    chosen = Filter(include=["get_*", "list?"], exclude=["*_secret"], rename={"get_a": "a"})
+    names = ["get_a", "get_secret", "lists", "list", "Get_a", "other"]
+    assert [name for name in names if chosen.allows(name)] == ["get_a", "lists"]
+    assert (chosen.renamed("get_a"), chosen.renamed("get_b")) == ("a", "get_b")
+    assert all(Filter().allows(origin) for origin in ("", "a", "file:///x?y#z", "a\nb"))
+    assert not Filter(include=[]).allows("a")
+
+
+def test_mappings_are_equal_and_hash_alike_in_any_order():
+    one, other = FrozenMapping({"a": "1", "b": "2"}), FrozenMapping({"b": "2", "a": "1"})
+    assert one == other == {"a": "1", "b": "2"}
+    assert hash(one) == hash(other)
+    assert len(one) == 2
+    assert repr(one) == "{'a': '1', 'b': '2'}"
+    assert repr(Environment({"a": "1"})) == repr(Headers({"a": "1"})) == "{'a': '***'}"
+    assert pickle.loads(pickle.dumps(one)) == one
+    assert UpstreamSpec(**COMMAND, env=Environment({"A": "b"})) == UpstreamSpec(**COMMAND, env={"A": "b"})
+
+
+def test_dumps_show_what_is_no_secret():
+    assert Filter(rename={"a": "b"}).model_dump()["rename"] == {"a": "b"}
+    assert Timeouts(call="1m").model_dump()["call"] == 60.0
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("LocalHost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("10.0.0.1", False),
+        ("localhost.example.com", False),
+    ],
+)
+def test_only_this_machine_is_loopback(host, expected):
+    assert is_loopback(host) is expected
+    assert ServerConfig(host=host, allow_unauthenticated=True).host == host
