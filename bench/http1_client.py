@@ -9,6 +9,7 @@ CPU is the client process's own, user and system, which is what the client adds 
 import argparse
 import asyncio
 import multiprocessing
+import statistics
 import time
 from collections.abc import Awaitable, Callable
 from multiprocessing.connection import Connection as Pipe
@@ -17,6 +18,7 @@ import uvloop
 from meshproxy.upstream.http1 import HttpClient, Response, encode_headers
 from meshproxy.wire.sse import SseParser
 
+ROUNDS = 5
 BODY = (
     b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"text":"'
     + b"x" * 100
@@ -84,30 +86,32 @@ class Bare(asyncio.Protocol):
         await self.future
 
 
-async def measure(
-    label: str, clients: int, requests: int, make: Callable[[], Awaitable[Callable[[], Awaitable[None]]]]
-):
-    calls = [await make() for _ in range(clients)]
+async def measure(clients: int, requests: int, call: Callable[[], Awaitable[None]]) -> tuple[float, float]:
+    """Microseconds of CPU and of wall time per request."""
 
-    async def run(call, count):
+    async def run(count):
         for _ in range(count):
             await call()
 
-    await asyncio.gather(*(run(call, 200) for call in calls))
     cpu, wall = time.process_time(), time.perf_counter()
-    await asyncio.gather(*(run(call, requests // clients) for call in calls))
-    done = requests // clients * clients
-    cpu, wall = (time.process_time() - cpu) / done * 1e6, (time.perf_counter() - wall) / done * 1e6
-    print(f"{label:34} {clients:3} clients  {cpu:6.1f} us CPU  {wall:6.1f} us wall")
+    await asyncio.gather(*(run(requests // clients) for _ in range(clients)))
+    done = requests // clients * clients / 1e6
+    return (time.process_time() - cpu) / done, (time.perf_counter() - wall) / done
 
 
 async def main(port: int, requests: int, many: int) -> None:
     url = f"http://127.0.0.1:{port}"
 
+    bare: list[Bare] = []
+
     async def floor():
-        _, bare = await asyncio.get_running_loop().create_connection(Bare, "127.0.0.1", port)
-        request = b"POST /json HTTP/1.1\r\nhost: x\r\n" + HEADERS + b"content-length: %d\r\n\r\n" % len(BODY) + BODY
-        return lambda: bare.request(request)
+        if not bare:
+            bare.append((await asyncio.get_running_loop().create_connection(Bare, "127.0.0.1", port))[1])
+        one = bare.pop()
+        await one.request(
+            b"POST /json HTTP/1.1\r\nhost: x\r\n" + HEADERS + b"content-length: %d\r\n\r\n" % len(BODY) + BODY
+        )
+        bare.append(one)
 
     plain, events = HttpClient(f"{url}/json", connect_timeout=5), HttpClient(f"{url}/sse", connect_timeout=5)
 
@@ -136,14 +140,20 @@ async def main(port: int, requests: int, many: int) -> None:
             for event in parser.feed(chunk):
                 assert event.data == RESULT
 
-    async def same(call):
-        return call
-
+    contenders = {
+        "floor: bare protocol": floor,
+        "HttpClient, JSON": json_call,
+        "HttpClient, event stream pushed": pushed_call,
+        "HttpClient, event stream iterated": iterated_call,
+    }
     for clients in (1, many):
-        await measure("floor: bare protocol", clients, requests, floor)
-        await measure("HttpClient, JSON", clients, requests, lambda: same(json_call))
-        await measure("HttpClient, event stream pushed", clients, requests, lambda: same(pushed_call))
-        await measure("HttpClient, event stream iterated", clients, requests, lambda: same(iterated_call))
+        rounds: dict[str, list[tuple[float, float]]] = {label: [] for label in contenders}
+        for _ in range(ROUNDS):  # interleaved, so that a change of the machine's speed meets all
+            for label, call in contenders.items():
+                rounds[label].append(await measure(clients, requests // ROUNDS, call))
+        for label, results in rounds.items():
+            cpu, wall = (statistics.median(values) for values in zip(*results, strict=True))
+            print(f"{label:34} {clients:3} clients  {cpu:6.1f} us CPU  {wall:6.1f} us wall")
     await plain.aclose()
     await events.aclose()
 

@@ -150,12 +150,12 @@ class _ConnectAnswer(asyncio.Protocol):
         if self.status.done():
             return
         self._head += data
-        line, _, rest = self._head.partition(b"\r\n")
+        line = self._head.partition(b"\r\n")[0]
         head_ended = self._head.endswith(b"\r\n\r\n")
         words = line.split(None, 2)
         if head_ended and len(words) >= 2 and words[0].startswith(b"HTTP/1.") and words[1].isdigit():
             self.status.set_result(int(words[1]))
-        elif b"\r\n\r\n" in rest or len(self._head) > _MAX_CONNECT_ANSWER:
+        elif b"\r\n\r\n" in self._head or len(self._head) > _MAX_CONNECT_ANSWER:
             # A body comes only with a refusal, whose status says enough.
             refused = len(words) >= 2 and words[1].isdigit() and not words[1].startswith(b"2")
             if refused:
@@ -163,7 +163,7 @@ class _ConnectAnswer(asyncio.Protocol):
             else:
                 self.status.set_exception(ConnectFailed("the proxy's answer to CONNECT is not HTTP"))
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's signature
+    def connection_lost(self, exc: Exception | None) -> None:
         if not self.status.done():
             self.status.set_exception(ConnectFailed("the proxy closed the connection before it answered CONNECT"))
 

@@ -143,7 +143,7 @@ class HttpClient:
         return f"<HttpClient {self._peer} connections={counts['connections']} idle={counts['idle']}>"
 
     def statistics(self) -> dict[str, int]:
-        """``connections`` open and being opened, and how many of them are ``idle``."""
+        """How many ``connections`` are open, and how many of them are ``idle``."""
         return {"connections": len(self._connections), "idle": len(self._idle)}
 
     async def request(
@@ -153,7 +153,7 @@ class HttpClient:
         headers: bytes | Iterable[tuple[str, str]] = b"",
         body: bytes = b"",
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - one timer for all requests is the point; asyncio.timeout costs one each
+        timeout: float | None = None,
         on_head: OnHead | None = None,
         stream: bool = False,
     ) -> Response:
@@ -224,7 +224,7 @@ class HttpClient:
             if self._emptied is None:
                 self._emptied = self._loop.create_future()
             await asyncio.wait([self._emptied], timeout=_CLOSE_TIMEOUT)
-            for connection in self._connections:
+            for connection in list(self._connections):
                 connection.abort()  # a TLS peer that does not say goodbye
 
     def _constant_lines(self, authority: str, headers: Mapping[str, str], basic: bytes | None) -> bytes:

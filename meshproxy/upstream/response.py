@@ -224,7 +224,9 @@ class Response:
             except Exception as error:  # noqa: BLE001 - whatever the consumer raises ends the exchange and reaches the requester
                 self._connection.fail(_refused(error))
                 return
-        if self._on_data is None and not self._ended and (self._stream or self.is_event_stream):
+        if self._future is None:  # closed or released by on_head
+            return
+        if self._on_data is None and (self._stream or self.is_event_stream):
             self._streamed = True
             self._connection.deadline = math.inf
             self._settle()

@@ -575,6 +575,10 @@ async def test_a_released_response_that_goes_on_loses_its_connection(client, ser
     peer.send(CHUNKED)
     (await result(task)).release()
     assert await peer.closed()
+    task, peer = await begin(client, server, on_head=Response.release)
+    peer.send(CHUNKED)
+    assert (await result(task)).status == 200
+    assert await peer.closed()
 
 
 async def test_close_drops_the_connection_only_if_the_body_is_not_complete(client, server) -> None:
