@@ -770,7 +770,7 @@ async def test_an_answer_before_the_request_was_taken_is_delivered_and_the_conne
 
 async def test_an_answer_that_does_not_come_in_time_is_a_timeout_of_that_request_only(client, server) -> None:
     slow, slow_peer = await begin(client, server, timeout=DEADLINE)
-    task, peer = await begin(client, server, timeout=0.02)
+    task, peer = await begin(client, server, timeout=0.3)
     with pytest.raises(TransportTimeout, match="in time") as caught:
         await result(task)
     assert caught.value.sent
@@ -782,15 +782,15 @@ async def test_an_answer_that_does_not_come_in_time_is_a_timeout_of_that_request
 
 
 async def test_a_whole_body_has_to_come_in_time_and_a_stream_only_its_head(client, server) -> None:
-    task, peer = await begin(client, server, timeout=0.02)
+    task, peer = await begin(client, server, timeout=0.3)
     peer.send(OK + b"Content-Length: 3\r\n\r\na")
     with pytest.raises(TransportTimeout):
         await result(task)
-    task, peer = await begin(client, server, timeout=0.1)
+    task, peer = await begin(client, server, timeout=0.3)
     peer.send(CHUNKED)
     response = await result(task)
     assert response._connection.deadline == float("inf")
-    short, _ = await begin(client, server, timeout=0.11)
+    short, _ = await begin(client, server, timeout=0.31)
     with pytest.raises(TransportTimeout):
         await result(short)
     peer.send(chunk(b"late"), b"0\r\n\r\n")

@@ -340,7 +340,7 @@ async def test_a_server_that_speaks_no_tls_is_a_failure_before_sending(server, t
 
 
 async def test_the_tls_handshake_counts_for_the_time_to_connect(server, trusting) -> None:
-    client = HttpClient(f"https://localhost:{server.port}/", connect_timeout=0.05, tls=lambda: trusting)
+    client = HttpClient(f"https://localhost:{server.port}/", connect_timeout=0.3, tls=lambda: trusting)
     with pytest.raises(TransportTimeout) as caught:
         await client.request("GET")
     assert not caught.value.sent
@@ -445,7 +445,7 @@ async def test_a_proxy_that_refuses_is_a_failure_before_sending(
 
 async def test_a_proxy_that_says_nothing_counts_for_the_time_to_connect(server, trusting, monkeypatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", server.url)
-    client = HttpClient("https://upstream.example/mcp", connect_timeout=0.05, tls=lambda: trusting)
+    client = HttpClient("https://upstream.example/mcp", connect_timeout=0.3, tls=lambda: trusting)
     with pytest.raises(TransportTimeout):
         await client.request("GET")
     assert (await (await server.accept()).request()).startswith(b"CONNECT ")
