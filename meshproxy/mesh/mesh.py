@@ -25,7 +25,8 @@ from meshproxy.mesh.composite import CompositeProvider, Mounted
 from meshproxy.mesh.plan import ReloadPlan, plan
 from meshproxy.mesh.upstreams import mount_of, provider_of
 from meshproxy.relay.translate import Stamp
-from meshproxy.upstream.provider import ProxyProvider, State
+from meshproxy.upstream.provider import ProxyProvider
+from meshproxy.upstream.supervisor import State
 
 log = structlog.get_logger(__name__)
 

@@ -9,9 +9,12 @@ from typing import Any, Final
 from meshproxy.catalog.catalog import Mount
 from meshproxy.catalog.rewrite import rewrite_answer, rewrite_question
 from meshproxy.errors import METHOD_NOT_FOUND, RpcError
+from meshproxy.relay.capabilities import bridged
 from meshproxy.relay.downstream import RequestContext
 from meshproxy.relay.handlers import Handlers
+from meshproxy.wire.protocol import Era
 
+DEFAULT_LEVEL: Final = "info"
 _NOBODY: Final[Mapping[str, str]] = {}
 
 Elsewhere = Callable[[str, dict[str, Any]], None]
@@ -24,12 +27,10 @@ class RelayCall:
     """
 
     __slots__ = (
-        "capabilities",
         "context",
         "elsewhere",
         "handlers",
         "headers",
-        "log_level",
         "mount",
         "owner",
         "timeout",
@@ -53,9 +54,18 @@ class RelayCall:
         self.timeout = timeout
         self.headers = headers
         self.owner: object = downstream.key
-        self.capabilities: dict[str, Any] | None = downstream.capabilities
-        self.log_level = downstream.log_level
         self.wants_progress = context.progress_token is not None
+
+    @property
+    def capabilities(self) -> dict[str, Any]:
+        """What its caller can do, as far as the mesh can carry it."""
+        return bridged(self.context.downstream.capabilities)
+
+    @property
+    def log_level(self) -> str | None:
+        """A legacy client that never set a level is not silent: it leaves the choice to the server, and this is ours."""
+        downstream = self.context.downstream
+        return downstream.log_level or (DEFAULT_LEVEL if downstream.era is Era.LEGACY else None)
 
     def on_notification(self, method: str, params: dict[str, Any]) -> None:
         if method == "notifications/progress":

@@ -22,7 +22,8 @@ from meshproxy.relay.downstream import Downstream, RequestContext, Result
 from meshproxy.relay.translate import Stamp
 from meshproxy.serving.announcements import Announcements
 from meshproxy.upstream.client import CLIENT, ProxyClient
-from meshproxy.upstream.provider import ProxyProvider, SessionMode, State
+from meshproxy.upstream.provider import ProxyProvider, SessionMode
+from meshproxy.upstream.supervisor import State
 from meshproxy.wire.codec import Raw, dumps, opened
 from meshproxy.wire.protocol import COMPLETE, LOG_LEVELS, META_SUBSCRIPTION, MODERN_VERSIONS, Era, negotiated
 

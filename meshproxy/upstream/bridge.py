@@ -10,8 +10,8 @@ The four combinations (see docs/design.md, "Eras"):
 """
 
 import uuid
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from meshproxy.catalog.rewrite import rewrite_answer
 from meshproxy.errors import (
@@ -24,6 +24,7 @@ from meshproxy.errors import (
     RpcError,
 )
 from meshproxy.relay.call import RelayCall
+from meshproxy.relay.capabilities import may_be_asked
 from meshproxy.relay.downstream import RequestContext, Result
 from meshproxy.relay.driver import drive
 from meshproxy.relay.parked import ParkingLot
@@ -32,9 +33,6 @@ from meshproxy.relay.translate import Stamp, result_type, to_legacy
 from meshproxy.upstream.link import Link
 from meshproxy.wire.codec import Raw, dumps, loads, mapping, opened, shallow
 from meshproxy.wire.protocol import CACHEABLE, INPUT_METHODS, INPUT_REQUIRED, Era
-
-_ASKED: Final = ("sampling", "elicitation", "roots")
-"""Client capabilities that let an upstream ask something during a call."""
 
 
 class Bridge:
@@ -45,8 +43,17 @@ class Bridge:
         self.sealer = Sealer()
         self.parking = ParkingLot(self.sealer)
 
-    async def carry(self, link: Link, call: RelayCall, method: str, params: dict[str, Any]) -> Result:
+    async def carry(
+        self,
+        link: Link,
+        call: RelayCall,
+        method: str,
+        params: dict[str, Any],
+        release: Callable[[], None] | None = None,
+    ) -> Result:
         """Send a request in the upstream's names; the result is in the mesh's, and of the caller's era.
+
+        A link that was lent to this call alone is given back by `release` when the upstream has answered, which may be after this returns.
 
         Raises:
             RpcError: the upstream's error, as the caller's era spells it.
@@ -57,7 +64,7 @@ class Bridge:
             if link.era is Era.LEGACY:
                 if downstream is Era.LEGACY:
                     return rewrite_answer(method, await link.request(method, params, call), call.mount.public)
-                return await self._modern_to_legacy(link, call, method, params)
+                return await self._modern_to_legacy(link, call, method, params, release)
             if downstream is Era.MODERN:
                 return await self._modern_to_modern(link, call, method, params)
             return await self._legacy_to_modern(link, call, method, params)
@@ -75,19 +82,25 @@ class Bridge:
         except RpcError as error:
             return _asked_of_url(error, context)
 
-    async def _modern_to_legacy(self, link: Link, call: RelayCall, method: str, params: dict[str, Any]) -> Result:
+    async def _modern_to_legacy(
+        self, link: Link, call: RelayCall, method: str, params: dict[str, Any], release: Callable[[], None] | None
+    ) -> Result:
         context = call.context
         # A legacy upstream knows neither: a retry whose call is not parked here starts anew only if it never had a state.
         if "requestState" in params:
             raise RpcError(INVALID_PARAMS, "Invalid or expired requestState")
-        params.pop("inputResponses", None)
+        params = {key: value for key, value in params.items() if key != "inputResponses"}
 
         async def start(attended: RequestContext) -> Result:
             call.context = attended
-            answer = await link.request(method, params, call)
+            try:
+                answer = await link.request(method, params, call)
+            finally:
+                if release is not None:
+                    release()
             return self.stamp.onto(rewrite_answer(method, answer, call.mount.public), cacheable=method in CACHEABLE)
 
-        if method not in INPUT_METHODS or not any(key in context.downstream.capabilities for key in _ASKED):
+        if method not in INPUT_METHODS or not may_be_asked(context.downstream):
             return await start(context)
         call.wants_progress = True
         try:
@@ -100,7 +113,7 @@ class Bridge:
         if method in INPUT_METHODS and "requestState" in params:
             binding = binding_of(call.context, method, params)
             sealed = opened(params["requestState"])
-            params["requestState"] = loads(self.sealer.open(sealed, binding))
+            params = {**params, "requestState": loads(self.sealer.open(sealed, binding))}
         result = shallow(rewrite_answer(method, await link.request(method, params, call), call.mount.public))
         kind = result_type(result, call.context.downstream.capabilities)
         if kind == INPUT_REQUIRED and "requestState" in result:

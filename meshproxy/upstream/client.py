@@ -14,22 +14,15 @@ from typing import Any, Final, Self
 from meshproxy.catalog.component import decoded
 from meshproxy.errors import METHOD_NOT_FOUND, RpcError, UpstreamUnavailable
 from meshproxy.kinds import Kind
+from meshproxy.relay.capabilities import bridged
 from meshproxy.relay.downstream import Downstream
 from meshproxy.relay.handlers import Handlers
 from meshproxy.upstream.endpoint import Endpoint
 from meshproxy.upstream.link import Link, Listener
 from meshproxy.upstream.listing import list_catalog
-from meshproxy.wire.protocol import KNOWN_EXTENSIONS
 
 CLIENT: Final[dict[str, Any]] = {"name": "meshproxy", "version": importlib.metadata.version("meshproxy")}
 """What the mesh calls itself to upstreams and, by default, to clients."""
-
-BRIDGED: Final[dict[str, Any]] = {
-    "roots": {"listChanged": True},
-    "sampling": {"tools": {}, "context": {}},
-    "elicitation": {"form": {}, "url": {}},
-}
-"""What a connection that serves many callers declares: all that the mesh can carry to one that is able."""
 
 
 @dataclass(frozen=True)
@@ -115,33 +108,22 @@ class ProxyClient:
 class StatefulProxyClient(ProxyClient):
     """A client of an upstream that keeps state: each downstream session gets an upstream session of its own, closed with it."""
 
-    def new_stateful(self, downstream: Downstream) -> ProxyClient:  # noqa: ARG002  # a factory is told for whom; this one makes the same for all
-        """A client for one downstream session; a `ClientFactory` for `ProxyProvider`."""
+    def new_stateful(self, downstream: Downstream) -> ProxyClient:
+        """A client for one downstream session: a factory for `ProxyProvider`. Being asked for each is what keeps them apart."""
         return ProxyClient(self.endpoint, name=self.name, handlers=self.handlers, timeout=self.timeout)
-
-
-def bridged(capabilities: Mapping[str, Any]) -> dict[str, Any]:
-    """A client's capabilities as far as the mesh can carry them; what it declared of each stays as it declared it."""
-    carried = {key: capabilities[key] for key in BRIDGED if key in capabilities}
-    extensions = capabilities.get("extensions")
-    if isinstance(extensions, Mapping):
-        known = {key: value for key, value in extensions.items() if key in KNOWN_EXTENSIONS}
-        if known:
-            carried["extensions"] = known
-    return carried
 
 
 def endpoint_of(target: Any, name: str | None = None, headers: Mapping[str, str] | None = None) -> Endpoint:
     """The way in to a target; see `ProxyClient`."""
     if isinstance(target, str):
-        from meshproxy.upstream.streamable import HttpEndpoint  # noqa: PLC0415
+        from meshproxy.upstream.streamable import HttpEndpoint
 
         return HttpEndpoint(name or target, target, headers=dict(headers or {}))
     if isinstance(target, Command):
-        from meshproxy.upstream.stdio import StdioEndpoint  # noqa: PLC0415
+        from meshproxy.upstream.stdio import StdioEndpoint
 
         return StdioEndpoint(name or target.command, target.command, tuple(target.args), dict(target.env), target.cwd)
-    from meshproxy.upstream.memory import MemoryEndpoint  # noqa: PLC0415
+    from meshproxy.upstream.memory import MemoryEndpoint
 
     return MemoryEndpoint(name or getattr(target, "name", None) or "in-process", target)
 
@@ -152,7 +134,7 @@ class _Deaf:
     def on_notification(self, link: Link, method: str, params: dict[str, Any]) -> None:
         """Nobody waits for it."""
 
-    async def on_request(self, link: Link, method: str, params: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+    async def on_request(self, link: Link, method: str, params: dict[str, Any]) -> dict[str, Any]:
         raise RpcError(METHOD_NOT_FOUND, f"Method not found: {method}")
 
     def on_closed(self, link: Link, reason: str) -> None:

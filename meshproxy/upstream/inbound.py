@@ -53,15 +53,14 @@ class Inbound:
         if method != "notifications/message":
             self._owner.on_elsewhere(self._downstream, method, params)
             return
-        if self._downstream is not None:
-            level = self._downstream.log_level
-            if level is None or admits(level, opened(params.get("level"))):
-                self._downstream.notify(method, params)
-            return
         call = sole(link.calls.values())
         if call is not None:
             self._owner.on_talk()
             call.on_notification(method, params)
+        elif self._downstream is not None:
+            level = self._downstream.log_level
+            if level is None or admits(level, opened(params.get("level"))):
+                self._downstream.notify(method, params)
         else:
             if link.calls:
                 self._owner.on_talk()
@@ -79,7 +78,7 @@ class Inbound:
             raise RpcError(METHOD_NOT_FOUND, f"Method not found: {method}")
         self._owner.on_talk()
         if self._downstream is not None:
-            call = next(iter(reversed([call for call in link.calls.values() if call is not None])), None)
+            call = sole(link.calls.values())
             if call is not None:
                 return await call.on_request(method, params)
             return await self._owner.ask_standalone(self._downstream, method, params)

@@ -26,10 +26,14 @@ class Call(Protocol):
 
     owner: object
     headers: Mapping[str, str]
-    capabilities: dict[str, Any] | None
-    log_level: str | None
     timeout: float | None
     wants_progress: bool
+
+    @property
+    def capabilities(self) -> dict[str, Any] | None: ...
+
+    @property
+    def log_level(self) -> str | None: ...
 
     def on_notification(self, method: str, params: dict[str, Any]) -> None:
         """A notification that belongs to this call, in the order of the wire and before its answer. Never blocks.

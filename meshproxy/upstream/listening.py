@@ -88,7 +88,7 @@ class _Stream:
         else:
             self._tell(method, params)
 
-    async def on_request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002  # the seam's form
+    async def on_request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:  # the seam's form
         raise RpcError(-32601, f"Method not found: {method}")
 
     async def settled(self, task: asyncio.Task[None]) -> None:

@@ -1,0 +1,30 @@
+"""Which of a client's capabilities go through the mesh, and what the mesh declares where many clients share a connection."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from meshproxy.relay.downstream import Downstream
+from meshproxy.wire.protocol import KNOWN_EXTENSIONS
+
+BRIDGED: Final[dict[str, Any]] = {
+    "roots": {"listChanged": True},
+    "sampling": {"tools": {}, "context": {}},
+    "elicitation": {"form": {}, "url": {}},
+}
+"""What a connection that serves many callers declares: all that the mesh can carry to one that is able."""
+
+
+def bridged(capabilities: Mapping[str, Any]) -> dict[str, Any]:
+    """A client's capabilities as far as the mesh can carry them; what it declared of each stays as it declared it."""
+    carried = {key: capabilities[key] for key in BRIDGED if key in capabilities}
+    extensions = capabilities.get("extensions")
+    if isinstance(extensions, Mapping):
+        known = {key: value for key, value in extensions.items() if key in KNOWN_EXTENSIONS}
+        if known:
+            carried["extensions"] = known
+    return carried
+
+
+def may_be_asked(downstream: Downstream) -> bool:
+    """Whether a client declared that it can answer any question."""
+    return any(key in downstream.capabilities for key in BRIDGED)

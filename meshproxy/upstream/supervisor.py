@@ -1,0 +1,271 @@
+"""`Supervisor`: keeps the control link of one upstream, and its catalog.
+
+The control link lists, hears what changes, and carries the calls that need no session of their own. One task opens it, watches it, and opens
+it again with growing pauses when it is lost; while it is down, nobody waits for it.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from enum import StrEnum
+from typing import Final
+
+import structlog
+
+from meshproxy.catalog.catalog import Catalog
+from meshproxy.errors import RpcError, UpstreamError, UpstreamUnavailable
+from meshproxy.kinds import KINDS
+from meshproxy.upstream.link import Link
+from meshproxy.upstream.listing import list_catalog
+
+log = structlog.get_logger(__name__)
+
+BACKOFF: Final = (0.5, 30.0)
+"""Seconds before the first attempt to connect again, and the most; each attempt doubles them, give or take a fifth."""
+STABLE: Final = 5.0
+"""Seconds after which a connection counts as one that held."""
+SETTLE: Final = 0.05
+"""Seconds for which several `list_changed` of one upstream are gathered into one listing."""
+
+
+class State(StrEnum):
+    """How an upstream is."""
+
+    STARTING = "starting"
+    UP = "up"
+    DOWN = "down"
+    IDLE = "idle"
+    """Not connected because nobody uses it: a lazy one, or one that `timeouts.idle` closed."""
+    CLOSED = "closed"
+
+
+class Supervisor:
+    """The control link of one upstream.
+
+    `connect` opens a link; `opened` is called with it once it is listed, and `closing` before it is closed; `in_use` says whether calls run.
+
+    Attributes:
+        state: how the upstream is.
+        reason: why it is down, in one line; "" otherwise.
+        catalog: what it offered when it was listed last; None before.
+        link: the control link; None while there is none.
+        seconds: how long connecting and listing took the last time.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], Awaitable[Link]],
+        opened: Callable[[Link], Awaitable[None]],
+        closing: Callable[[], Awaitable[None]],
+        in_use: Callable[[], bool],
+        *,
+        lazy: bool,
+        list_timeout: float | None,
+        idle_timeout: float | None,
+        cache_ttl: float | None,
+        scrub: Callable[[str], str],
+    ) -> None:
+        self.name = name
+        self.state = State.IDLE if lazy else State.STARTING
+        self.reason = ""
+        self.catalog: Catalog | None = None
+        self.link: Link | None = None
+        self.seconds = 0.0
+        self._connect = connect
+        self._opened = opened
+        self._closing = closing
+        self._in_use = in_use
+        self._list_timeout = list_timeout
+        self._idle_timeout = idle_timeout
+        self._cache_ttl = cache_ttl
+        self._scrub = scrub
+        self._listeners: list[Callable[[], None]] = []
+        self._task: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._wanted = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._relist = False
+        self._lost = ""
+        self._last_use = time.monotonic()
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call `callback` whenever `state` or `catalog` changed. It must not block."""
+        self._listeners.append(callback)
+
+    def start(self) -> None:
+        """Begin to connect, in the background. Idempotent."""
+        if self._task is None and self.state is not State.CLOSED:
+            self._task = asyncio.create_task(self._run(), name=f"upstream {self.name}")
+
+    def want(self) -> None:
+        """Somebody needs it: an idle one connects."""
+        self._last_use = time.monotonic()
+        if self.state is State.IDLE:
+            self._settled.clear()
+            self._set(State.STARTING)
+        self._wanted.set()
+
+    async def settled(self) -> None:
+        """Wait until the attempt to connect and list that is under way is over, one way or the other."""
+        if self.state is State.STARTING:
+            await self._settled.wait()
+
+    def open_link(self) -> Link | None:
+        """The control link if it can be used now."""
+        link = self.link
+        return link if link is not None and link.is_open else None
+
+    async def obtain_link(self) -> Link:
+        """The control link after a start that is under way.
+
+        Raises:
+            UpstreamUnavailable: there is none; at once, while the upstream is down.
+        """
+        self.start()
+        self.want()
+        await self.settled()
+        link = self.open_link()
+        if link is None:
+            raise UpstreamUnavailable(self.name, self.reason or self._lost or "it is not connected")
+        return link
+
+    def touch(self) -> None:
+        """Somebody uses it."""
+        self._last_use = time.monotonic()
+
+    def list_soon(self) -> None:
+        """A listing changed, says the upstream."""
+        self._relist = True
+        self._wake.set()
+
+    def lose(self, link: Link, reason: str) -> None:
+        """The link ended, or failed a request in a way that makes one doubt it: look, and connect again."""
+        if link is self.link and not self._lost:
+            self._lost = reason
+            self._wake.set()
+
+    async def aclose(self) -> None:
+        """Close the link, and stop. Idempotent."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+        await self._close()
+        self._settle(State.CLOSED)
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            if self.state is State.IDLE:
+                await self._wanted.wait()
+            begun = time.monotonic()
+            try:
+                await self._open()
+            except (UpstreamError, RpcError) as error:
+                await self._close()
+                self._down(error.reason if isinstance(error, UpstreamError) else error.message)
+            else:
+                self.seconds = time.monotonic() - begun
+                self._settle(State.UP)
+                await self._watch()
+                # What held for a while is tried again at once: most losses are restarts.
+                if time.monotonic() - begun > STABLE:
+                    failures = 0
+                    continue
+            if self.state is State.DOWN:
+                first, most = BACKOFF
+                self._wake.clear()
+                pause = min(most, first * 2**failures) * random.uniform(0.8, 1.2)  # noqa: S311  # spreads reconnections, guards nothing
+                await _wait(self._wake, pause)
+                failures += 1
+
+    async def _open(self) -> None:
+        self.link = await self._connect()
+        self._lost = ""
+        self._relist = False
+        self.catalog = await list_catalog(self.link, self._list_timeout)
+        await self.link.listen()
+        await self._opened(self.link)
+
+    async def _watch(self) -> None:
+        """Stay up until the link is lost or unused; list again when the upstream says so, or now and then if it never would."""
+        while self.link is not None:
+            patience = self._patience()
+            await _wait(self._wake, patience)
+            self._wake.clear()
+            if self._lost or not self.link.is_open:
+                await self._close()
+                self._down(self._lost or "the connection was closed")
+            elif self._is_unused():
+                self._wanted.clear()
+                self._settled.clear()
+                self._set(State.IDLE)
+                await self._close()
+            elif self._relist or patience == self._cache_ttl:
+                if self._relist:
+                    await asyncio.sleep(SETTLE)
+                self._relist = False
+                await self._list_again(self.link)
+
+    async def _list_again(self, link: Link) -> None:
+        try:
+            catalog = await list_catalog(link, self._list_timeout)
+        except (UpstreamError, RpcError) as error:
+            log.warning("upstream.listing_failed", upstream=self.name, reason=self._scrub(str(error)))
+            return
+        if catalog != self.catalog:
+            self.catalog = catalog
+            self._changed()
+
+    def _patience(self) -> float | None:
+        """Seconds until something is due without being asked for."""
+        waits = [self._idle_timeout] if self._idle_timeout is not None else []
+        if self._cache_ttl is not None and self.link is not None and not _announces(self.link):
+            waits.append(self._cache_ttl)
+        return min(waits, default=None)
+
+    def _is_unused(self) -> bool:
+        idle = self._idle_timeout
+        return idle is not None and not self._in_use() and time.monotonic() - self._last_use >= idle
+
+    async def _close(self) -> None:
+        link, self.link = self.link, None
+        await self._closing()
+        if link is not None:
+            await link.aclose()
+
+    def _down(self, reason: str) -> None:
+        reason = self._scrub(reason)
+        if (self.state, self.reason) != (State.DOWN, reason):
+            log.warning("upstream.down", upstream=self.name, reason=reason)
+        self._lost = ""
+        self._settle(State.DOWN, reason)
+
+    def _settle(self, state: State, reason: str = "") -> None:
+        self._set(state, reason)
+        self._settled.set()
+
+    def _set(self, state: State, reason: str = "") -> None:
+        if (state, reason) != (self.state, self.reason) or state is State.UP:
+            self.state, self.reason = state, reason
+            self._changed()
+
+    def _changed(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+
+def _announces(link: Link) -> bool:
+    """Whether an upstream promises to say when any of its listings changes."""
+    families = [link.capabilities.get(spec.capability) for spec in KINDS.values()]
+    return all(family.get("listChanged") is True for family in families if isinstance(family, Mapping))
+
+
+async def _wait(event: asyncio.Event, timeout: float | None) -> None:
+    try:
+        async with asyncio.timeout(timeout):
+            await event.wait()
+    except TimeoutError:
+        pass
