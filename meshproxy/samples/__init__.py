@@ -11,13 +11,14 @@ NAMES: Final = ("clock", "notes")
 """The samples there are; each is a module here whose `server` is the SDK's."""
 
 
-def run(name: str, port: int | None = None, *, until_eof: bool = False) -> None:
+def run(name: str, transport: str = "stdio", port: int | None = None, *, until_eof: bool = False) -> None:
     """Serve a sample until the client leaves or a signal comes.
 
     Args:
         name: one of `NAMES`.
-        port: where to listen on the loopback interface, 0 for any free port; over standard input and output if None.
-        until_eof: with a port, also end when standard input does, as a child does that must not outlive its parent.
+        transport: `stdio` or `http`.
+        port: with `http`, where to listen on the loopback interface; None or 0 for any free port.
+        until_eof: with `http`, also end when standard input does, as a child does that must not outlive its parent.
 
     Over HTTP the first and only line on stdout is the URL, once the server accepts connections.
 
@@ -25,9 +26,9 @@ def run(name: str, port: int | None = None, *, until_eof: bool = False) -> None:
         OSError: the port is taken.
     """
     server = import_module(f"meshproxy.samples.{name}").server
-    if port is None:
+    if transport == "stdio":
         server.run("stdio")
     else:
         from meshproxy.samples.http import serve  # noqa: PLC0415  - not needed over stdio, and not cheap
 
-        serve(server, port, until_eof=until_eof)
+        serve(server, port or 0, until_eof=until_eof)

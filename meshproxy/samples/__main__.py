@@ -13,7 +13,7 @@ def main() -> None:
     options.add_argument("--until-eof", action="store_true", help="with --http: end when standard input does")
     chosen = options.parse_args()
     try:
-        run(chosen.name, chosen.http, until_eof=chosen.until_eof)
+        run(chosen.name, "stdio" if chosen.http is None else "http", chosen.http, until_eof=chosen.until_eof)
     except OSError as error:
         sys.exit(f"The sample can't listen on port {chosen.http}: {error.strerror}")
 
