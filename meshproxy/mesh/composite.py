@@ -6,6 +6,7 @@ A request reads the snapshot once, and takes its lease on the provider in the sa
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import structlog
 
@@ -103,7 +104,10 @@ class CompositeProvider:
             raise RpcError(INVALID_PARAMS, f"Unknown {kind}: {name}")
         headers = param_headers(route.headers, opened(arguments)) if route.headers and arguments is not None else None
         sent = outgoing(params, {"name": route.origin})
-        return await route.source.request(method, sent, context, route.mount, headers)
+        result = await route.source.request(method, sent, context, route.mount, headers)
+        if isinstance(result, dict) and "taskId" in result:
+            return _public_task(result, route.mount)
+        return result
 
     async def read(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
         """Read a resource by its public URI. Errors as `use`."""
@@ -129,6 +133,15 @@ class CompositeProvider:
             return None
         origin = {**ref, key: route.origin}
         return await route.source.request(method, outgoing(params, {"ref": origin}), context, route.mount)
+
+    async def task(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
+        """Ask for, answer or cancel a task of the tasks extension (SEP-2663): its public id names its upstream. Errors as `use`."""
+        name, separator, origin = str(params.get("taskId")).partition("/")
+        mounted = next((item for item in self.mounted if quote(item.mount.name, safe="") == name), None)
+        if mounted is None or not separator:
+            raise RpcError(INVALID_PARAMS, f"{method}: unknown task")
+        result = await mounted.provider.request(method, outgoing(params, {"taskId": origin}), context, mounted.mount)
+        return _public_task(result, mounted.mount) if isinstance(result, dict) and "taskId" in result else result
 
     # --- what a client wants to hear of
 
@@ -175,6 +188,11 @@ class CompositeProvider:
             if mounted.provider is route.source:
                 return mounted.provider
         raise UpstreamUnavailable(route.mount.name, "it was removed from the mesh")
+
+
+def _public_task(result: dict[str, Any], mount: Mount) -> dict[str, Any]:
+    """A result that names a task, with the id that leads back to its upstream."""
+    return {**result, "taskId": f"{quote(mount.name, safe='')}/{opened(result['taskId'])}"}
 
 
 def _is_object(value: Any) -> bool:

@@ -59,7 +59,7 @@ class RelayCall:
     @property
     def capabilities(self) -> dict[str, Any]:
         """What its caller can do, as far as the mesh can carry it."""
-        return bridged(self.context.downstream.capabilities)
+        return bridged(self.context.downstream)
 
     @property
     def log_level(self) -> str | None:

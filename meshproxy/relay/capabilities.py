@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from meshproxy.relay.downstream import Downstream
-from meshproxy.wire.protocol import KNOWN_EXTENSIONS
+from meshproxy.wire.protocol import EXTENSION_TASKS, KNOWN_EXTENSIONS, Era
 
 BRIDGED: Final[dict[str, Any]] = {
     "roots": {"listChanged": True},
@@ -14,12 +14,20 @@ BRIDGED: Final[dict[str, Any]] = {
 """What a connection that serves many callers declares: all that the mesh can carry to one that is able."""
 
 
-def bridged(capabilities: Mapping[str, Any]) -> dict[str, Any]:
+CARRIED_EXTENSIONS: Final[dict[Era, frozenset[str]]] = {
+    Era.LEGACY: KNOWN_EXTENSIONS - {EXTENSION_TASKS},
+    Era.MODERN: KNOWN_EXTENSIONS,
+}
+"""The tasks extension needs results of a type that the legacy era does not have."""
+
+
+def bridged(downstream: Downstream) -> dict[str, Any]:
     """A client's capabilities as far as the mesh can carry them; what it declared of each stays as it declared it."""
-    carried = {key: capabilities[key] for key in BRIDGED if key in capabilities}
-    extensions = capabilities.get("extensions")
+    declared = downstream.capabilities
+    carried = {key: declared[key] for key in BRIDGED if key in declared}
+    extensions = declared.get("extensions")
     if isinstance(extensions, Mapping):
-        known = {key: value for key, value in extensions.items() if key in KNOWN_EXTENSIONS}
+        known = {key: value for key, value in extensions.items() if key in CARRIED_EXTENSIONS[downstream.era]}
         if known:
             carried["extensions"] = known
     return carried

@@ -25,7 +25,15 @@ from meshproxy.upstream.client import CLIENT, ProxyClient
 from meshproxy.upstream.provider import ProxyProvider, SessionMode
 from meshproxy.upstream.supervisor import State
 from meshproxy.wire.codec import Raw, dumps, opened
-from meshproxy.wire.protocol import COMPLETE, LOG_LEVELS, META_SUBSCRIPTION, MODERN_VERSIONS, Era, negotiated
+from meshproxy.wire.protocol import (
+    COMPLETE,
+    LOG_LEVELS,
+    META_SUBSCRIPTION,
+    MODERN_VERSIONS,
+    TASK_METHODS,
+    Era,
+    negotiated,
+)
 
 Answer = Callable[[RequestContext, str, dict[str, Any]], Awaitable[Result]]
 
@@ -71,7 +79,9 @@ class FastMCP:
             "resources/subscribe": self._subscribe,
             "resources/unsubscribe": self._unsubscribe,
             "subscriptions/listen": self._listen,
-        } | dict.fromkeys(BY_LIST_METHOD, self._list)
+            **dict.fromkeys(BY_LIST_METHOD, self._list),
+            **dict.fromkeys(TASK_METHODS, self.composite.task),
+        }
 
     def __repr__(self) -> str:
         return f"<FastMCP {self.info['name']!r} {self.composite!r}>"
@@ -280,7 +290,7 @@ class FastMCPProxy(FastMCP):
 
 
 _FOREIGN: dict[Era, frozenset[str]] = {
-    Era.LEGACY: frozenset({"server/discover", "subscriptions/listen"}),
+    Era.LEGACY: frozenset({"server/discover", "subscriptions/listen", *TASK_METHODS}),
     Era.MODERN: frozenset({"initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"}),
 }
 """Methods that an era does not have (2026-07-28 changelog)."""

@@ -14,7 +14,6 @@ from typing import Any, Final, Self
 from meshproxy.catalog.component import decoded
 from meshproxy.errors import METHOD_NOT_FOUND, RpcError, UpstreamUnavailable
 from meshproxy.kinds import Kind
-from meshproxy.relay.capabilities import bridged
 from meshproxy.relay.downstream import Downstream
 from meshproxy.relay.handlers import Handlers
 from meshproxy.upstream.endpoint import Endpoint
@@ -57,10 +56,10 @@ class ProxyClient:
         self._link: Link | None = None
 
     async def connect(self, listener: Listener, capabilities: dict[str, Any], timeout: float | None = None) -> Link:
-        """Open a link that the caller owns. Raises `UpstreamUnavailable`."""
+        """Open a link that the caller owns, declaring `capabilities`. Raises `UpstreamUnavailable`."""
         return await self.endpoint.connect(
             client=CLIENT,
-            capabilities=bridged(capabilities),
+            capabilities=capabilities,
             listener=listener,
             timeout=self.timeout if timeout is None else timeout,
         )

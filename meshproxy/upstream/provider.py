@@ -385,9 +385,10 @@ class ProxyProvider:
 
     async def _open_session(self, downstream: Downstream) -> Link:
         client = await self._make_client(downstream) if self._per_session else cast("ProxyClient", self._client)
-        link = await client.connect(Inbound(self, downstream), downstream.capabilities, self._connect_timeout)
+        declared = bridged(downstream)
+        link = await client.connect(Inbound(self, downstream), declared, self._connect_timeout)
         try:
-            if bridged(downstream.capabilities) or "logging" in link.capabilities:
+            if declared or "logging" in link.capabilities:
                 await link.listen()
             if downstream.log_level is not None and "logging" in link.capabilities:
                 await link.request("logging/setLevel", {"level": downstream.log_level})

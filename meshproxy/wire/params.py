@@ -24,6 +24,7 @@ READ: Final = frozenset(
         "ref",
         "requestId",
         "requestState",
+        "taskId",
         "uri",
     }
 )
@@ -36,7 +37,7 @@ def params_of(message: Message) -> dict[str, Any]:
     A message without parameters has an empty dictionary.
 
     Raises:
-        RpcError: -32602, they are no object.
+        RpcError: -32602, they are no object, or their `_meta` is none.
     """
     raw = message.params
     if raw is msgspec.UNSET:
@@ -48,4 +49,6 @@ def params_of(message: Message) -> dict[str, Any]:
                 params[key] = loads(params[key])
     except JsonError:
         raise RpcError(INVALID_PARAMS, "params must be an object") from None
+    if "_meta" in params and not isinstance(params["_meta"], dict):
+        raise RpcError(INVALID_PARAMS, "params._meta must be an object")
     return params

@@ -57,8 +57,15 @@ CACHEABLE: Final = frozenset(
     }
 )
 """Whose complete results carry `ttlMs` and `cacheScope` (SEP-2549)."""
-NAMED_BY: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
-"""The parameter that `Mcp-Name` repeats (SEP-2243)."""
+TASK_METHODS: Final = ("tasks/get", "tasks/update", "tasks/cancel")
+"""Of the tasks extension (SEP-2663)."""
+NAMED_BY: Final = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    **dict.fromkeys(TASK_METHODS, "taskId"),
+}
+"""The parameter that `Mcp-Name` repeats (SEP-2243, SEP-2663)."""
 
 COMPLETE: Final = "complete"
 INPUT_REQUIRED: Final = "input_required"
