@@ -21,8 +21,8 @@ def test_no_parameters_are_an_empty_dictionary() -> None:
     assert params_of(parse(b'{"jsonrpc":"2.0","id":1,"method":"ping"}')) == {}
 
 
-@pytest.mark.parametrize("params", [b"[]", b"1", b"null", b'"a"'])
-def test_parameters_that_are_no_object_are_refused(params: bytes) -> None:
+@pytest.mark.parametrize("params", [b"[]", b"1", b"null", b'"a"', b'{"_meta":1}', b'{"_meta":null}'])
+def test_parameters_or_metadata_that_are_no_object_are_refused(params: bytes) -> None:
     message = parse(b'{"jsonrpc":"2.0","id":1,"method":"ping","params":' + params + b"}")
     with pytest.raises(RpcError) as refused:
         params_of(message)

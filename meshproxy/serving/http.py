@@ -1,0 +1,234 @@
+"""MCP over streamable HTTP, both eras at one address, as one ASGI application. Place: serving.
+
+The era of a request is that of its `MCP-Protocol-Version`: none, or that of a legacy revision, is legacy; any other is modern.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Final, TypeAlias
+
+import structlog
+
+from meshproxy.relay.downstream import Handler
+from meshproxy.serving.legacy import LegacyHttp
+from meshproxy.serving.modern import ModernHttp
+from meshproxy.serving.response import JSON, TEXT, refuse, respond
+from meshproxy.serving.security import Guard
+from meshproxy.serving.settings import HttpSettings
+from meshproxy.serving.stream import Receive, Scope, Send
+from meshproxy.wire.protocol import LEGACY_VERSIONS
+
+__all__ = ["Health", "HttpApp", "HttpSettings"]
+
+log = structlog.get_logger(__name__)
+
+Health: TypeAlias = Callable[[], tuple[int, bytes]]
+"""Answers a GET of its path with a status and a JSON body."""
+Lifespan: TypeAlias = Callable[[], AbstractAsyncContextManager[object]]
+
+_LEGACY: Final = frozenset(version.encode() for version in LEGACY_VERSIONS)
+_ONCE: Final = frozenset(
+    {
+        *(b"host", b"origin", b"content-type", b"mcp-protocol-version", b"mcp-method", b"mcp-name"),
+        *(b"mcp-session-id", b"last-event-id"),
+    }
+)
+"""Headers of which two copies would make two readers see two requests."""
+_REMEMBERED: Final = 256
+
+_Passport: TypeAlias = tuple[bytes | None, bytes | None, bytes | None, bytes | None]
+
+
+class HttpApp:
+    """Serves `handler` at `settings.path`, and the `health` callables at their paths. Everything else is not found.
+
+    `lifespan` is entered when an ASGI server starts the application and left when it stops it, after `aclose`.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        settings: HttpSettings | None = None,
+        *,
+        health: Mapping[str, Health] | None = None,
+        lifespan: Lifespan | None = None,
+    ) -> None:
+        self.settings = settings or HttpSettings()
+        self._legacy = LegacyHttp(handler, self.settings)
+        self._modern = ModernHttp(handler, self.settings)
+        self._guard = Guard(self.settings.host, self.settings.allowed_hosts, self.settings.allowed_origins)
+        path = self.settings.path.rstrip("/")
+        self._paths = frozenset({path or "/", f"{path}/"})
+        self._health = dict(health or {})
+        self._lifespan = lifespan
+        self._passed: set[_Passport] = set()
+        self._draining = False
+
+    def statistics(self) -> dict[str, int]:
+        """How many sessions are open, and how many requests of each era are being carried out."""
+        return {
+            "sessions": len(self._legacy.sessions),
+            "legacy_requests": sum(len(session.running) for session in self._legacy.sessions),
+            "modern_requests": len(self._modern.running),
+        }
+
+    async def drain(self, timeout: float) -> None:
+        """Take nothing new (503), and wait until what runs is answered, `timeout` seconds at most; then `aclose`."""
+        self._draining = True
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        tasks = {exchange.task for session in self._legacy.sessions for exchange in session.running.values()}
+        tasks |= {exchange.task for exchange in self._modern.running}
+        if waiting := [task for task in tasks if task is not None]:
+            await asyncio.wait(waiting, timeout=max(0.0, deadline - loop.time()))
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End every session, stream and request; what comes later is refused with 503. Idempotent."""
+        self._draining = True
+        self._legacy.sessions.close()
+        self._modern.close()
+        await asyncio.sleep(0)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "http":
+            if scope["path"] in self._paths:
+                await self._serve(scope, receive, send)
+            else:
+                await self._elsewhere(scope, send)
+        elif kind == "lifespan":
+            await self._live(receive, send)
+        elif kind == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raw: list[tuple[bytes, bytes]] = scope["headers"]
+        headers = dict(raw)
+        duplicated = None if len(headers) == len(raw) else _fold(raw, headers)
+        method = scope["method"]
+        version = headers.get(b"mcp-protocol-version")
+        legacy = version is None or version in _LEGACY or version.strip() in _LEGACY
+        passport = (
+            headers.get(b"host"),
+            headers.get(b"origin"),
+            headers.get(b"accept"),
+            headers.get(b"content-type") if method == "POST" else None,
+        )
+        if (passport not in self._passed or duplicated or self._draining) and not await self._admitted(
+            method, passport, duplicated, send
+        ):
+            return
+        if method == "POST":
+            body = await self._body(headers, receive, send)
+            if body is None:
+                return
+            if legacy:
+                await self._legacy.post(headers, raw, body, receive, send)
+            else:
+                await self._modern.post(headers, duplicated, raw, body, receive, send)
+        elif legacy and method == "GET":
+            await self._legacy.get(headers, receive, send)
+        elif legacy and method == "DELETE":
+            await self._legacy.delete(headers, send)
+        else:
+            allowed = b"GET, POST, DELETE" if legacy else b"POST"
+            await refuse(send, 405, f"Method not allowed: {method}", extra=((b"allow", allowed),))
+
+    async def _admitted(self, method: str, passport: _Passport, duplicated: str | None, send: Send) -> bool:
+        """Whether a request may be looked at; if not, it is answered. What passed is remembered, since clients repeat themselves."""
+        host, origin, accept, content_type = (None if value is None else value.decode("latin-1") for value in passport)
+        if self._draining:
+            await refuse(send, 503, "The server is shutting down", extra=((b"retry-after", b"5"),))
+        elif duplicated in ("host", "origin", "content-type", "mcp-session-id", "last-event-id"):
+            await refuse(send, 400, f"Invalid request: the {duplicated} header appears more than once")
+        elif not self._guard.admits_host(host):
+            hint = "add it to server.allowed_hosts if the server should go by this name"
+            await refuse(send, 421, f"Misdirected request: this server does not go by the Host {host!r}; {hint}")
+        elif not self._guard.admits_origin(origin):
+            hint = "add it to server.allowed_origins if pages from there may call"
+            await refuse(send, 403, f"Forbidden: pages of the Origin {origin!r} may not call this server; {hint}")
+        elif method == "POST" and (content_type or "").partition(";")[0].strip().lower() != "application/json":
+            await refuse(send, 415, "Unsupported media type: Content-Type must be application/json")
+        elif method in ("POST", "GET") and (missing := _unacceptable(accept or "", method)):
+            await refuse(send, 406, f"Not acceptable: Accept must include {missing}")
+        else:
+            if duplicated is None and method == "POST":
+                if len(self._passed) >= _REMEMBERED:
+                    self._passed.clear()
+                self._passed.add(passport)
+            return True
+        return False
+
+    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> bytes | None:
+        """The body, whole; None if there is nobody or no reason to go on, and an answer is given."""
+        limit = self.settings.max_body
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        body: bytes = message.get("body", b"")
+        if message.get("more_body", False):
+            length = headers.get(b"content-length", b"")
+            pieces, size = [body], len(body)
+            too_large = length.isdigit() and (len(length) > 18 or int(length) > limit)
+            while not too_large and message.get("more_body", False):
+                message = await receive()
+                if message["type"] != "http.request":
+                    return None
+                pieces.append(message.get("body", b""))
+                size += len(pieces[-1])
+                too_large = size > limit
+            body = b"".join(pieces)
+        else:
+            too_large = len(body) > limit
+        if too_large:
+            await refuse(send, 413, f"The request is larger than {limit} bytes", extra=((b"connection", b"close"),))
+            return None
+        return body
+
+    async def _elsewhere(self, scope: Scope, send: Send) -> None:
+        health = self._health.get(scope["path"])
+        if health is None:
+            text = f"Not found. The MCP endpoint is {self.settings.path}\n"
+            await respond(send, 404, text.encode(), TEXT)
+        elif scope["method"] in ("GET", "HEAD"):
+            status, body = health()
+            await respond(send, status, body, JSON, ((b"cache-control", b"no-store"),))
+        else:
+            await respond(send, 405, b"", extra=((b"allow", b"GET, HEAD"),))
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        async with AsyncExitStack() as stack:
+            await receive()
+            try:
+                if self._lifespan is not None:
+                    await stack.enter_async_context(self._lifespan())
+            except Exception as error:
+                await send({"type": "lifespan.startup.failed", "message": str(error)})
+                raise
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await self.aclose()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def _fold(raw: list[tuple[bytes, bytes]], headers: dict[bytes, bytes]) -> str | None:
+    """Join repeated list headers in `headers`; the name of a repeated one that is no list, if there is any."""
+    seen: set[bytes] = set()
+    duplicated: str | None = None
+    for name, _ in raw:
+        if name in seen and name in _ONCE:
+            duplicated = duplicated or name.decode("latin-1")
+        elif name in seen and name == b"accept":
+            headers[name] = b", ".join(other for key, other in raw if key == name)
+        seen.add(name)
+    return duplicated
+
+
+def _unacceptable(accept: str, method: str) -> str:
+    """What a client must accept and does not (RFC 9110, 12.5.1; a quality of zero is not looked for)."""
+    kinds = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
+    wanted = ("text/event-stream",) if method == "GET" else ("application/json", "text/event-stream")
+    missing = [kind for kind in wanted if not kinds & {kind, f"{kind.partition('/')[0]}/*", "*/*"}]
+    return " and ".join(missing)

@@ -1,0 +1,350 @@
+"""HTTP of the legacy era: sessions, requests that may ask back, and streams that can be resumed. Place: serving.
+
+Source: 2025-03-26 to 2025-11-25 basic/transports, "Streamable HTTP". A connection that breaks does not cancel its request: what is
+still to be said is kept, and a GET with `Last-Event-ID` has it.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+import structlog
+
+from meshproxy.errors import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, REQUEST_CANCELLED, RpcError
+from meshproxy.relay.downstream import Handler
+from meshproxy.serving.events import STANDALONE, parse_event_id
+from meshproxy.serving.exchange import HttpExchange
+from meshproxy.serving.response import refuse, refuse_message, respond
+from meshproxy.serving.session import Session, Sessions
+from meshproxy.serving.settings import HttpSettings
+from meshproxy.serving.stream import EventStream, Receive, Send
+from meshproxy.wire.codec import loads
+from meshproxy.wire.messages import Id, Message, encode_error, encode_notification, parse
+from meshproxy.wire.params import params_of
+
+__all__ = ["LegacyExchange", "LegacyHttp", "record_client", "record_version"]
+
+log = structlog.get_logger(__name__)
+
+_CANCELLED: Final = "notifications/cancelled"
+
+
+class LegacyExchange(HttpExchange):
+    """One request of a session. Its stream has a number, by which a later connection can take it over."""
+
+    __slots__ = ("_held", "_number", "_own", "_session")
+
+    def __init__(
+        self,
+        session: Session,
+        request_id: Id,
+        params: dict[str, Any],
+        raw_headers: list[tuple[bytes, bytes]],
+        receive: Receive,
+        send: Send,
+        settings: HttpSettings,
+    ) -> None:
+        super().__init__(session, request_id, params, raw_headers, receive, send, settings)
+        self._session = session
+        self._number = 0
+        self._own: EventStream | None = None
+        self._held = True
+        session.active += 1
+
+    @property
+    def can_send_request(self) -> bool:
+        return not self.answered
+
+    def notify(self, method: str, params: Mapping[str, Any] | None) -> None:
+        if not self.answered:
+            self._say(encode_notification(method, params))
+
+    async def send_raw_request(self, method: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
+        return await self._session.ask(self._say, method, params)
+
+    def close_stream(self) -> None:
+        if self._session.resumable and not self.answered:
+            self.open_stream()
+            if self.stream is not None:
+                self.stream.finish()
+
+    def open_stream(self) -> None:
+        if self._number:
+            return
+        self._number = self._session.number()
+        self._session.streams[self._number] = self
+        self.stream = self._own = EventStream(
+            self._send, self._settings.max_buffer, self._settings.keepalive, self._too_slow
+        )
+        self.stream.start()
+        if first := self._session.prime(self._number):
+            self.stream.write(first)
+
+    def take_over(self, stream: EventStream, after: int) -> None:
+        """Go on over another connection, from the event at place `after` on."""
+        if self.stream is not None:
+            self.stream.cut()
+        self.stream = stream
+        for event in self._session.events.after(self._number, after):
+            stream.write(event)
+
+    def disconnected(self) -> None:
+        if self._own is not None:
+            self._own.abandon()
+        self.release()
+
+    def release(self) -> None:
+        """No connection holds the session open for this request any more."""
+        if self._held:
+            self._held = False
+            self._session.release()
+
+    async def send(self, answer: bytes) -> None:
+        """Send the answer on whatever there is by now."""
+        if not self._number:
+            await self.respond(answer, 200)
+            return
+        del self._session.streams[self._number]
+        stream = self.stream
+        event = self._session.events.append(self._number, answer)
+        if stream is not None:
+            stream.finish(event)
+            await stream.drained()
+
+    def _say(self, data: bytes) -> None:
+        if self._number == 0:
+            if self.answered:
+                return
+            self.open_stream()
+        event = self._session.events.append(self._number, data)
+        if self.stream is not None:
+            self.stream.write(event)
+
+    def _too_slow(self) -> None:
+        log.warning("client.too_slow", client=self._session.client.get("name"), waiting_bytes=self._settings.max_buffer)
+
+
+class LegacyHttp:
+    """Serves the legacy era at one endpoint."""
+
+    def __init__(self, handler: Handler, settings: HttpSettings) -> None:
+        self._handler = handler
+        self._settings = settings
+        self.sessions = Sessions(settings)
+
+    async def post(
+        self,
+        headers: Mapping[bytes, bytes],
+        raw_headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Take one message of a client: a request, a notification or an answer."""
+        try:
+            message = parse(body)
+        except RpcError as error:
+            await refuse_message(send, 400, error)
+            return
+        key = headers.get(b"mcp-session-id")
+        if key is None:
+            if message.method == "initialize" and message.id is not None:
+                await self._initialize(message, raw_headers, receive, send)
+            else:
+                await refuse(send, 400, "Missing session ID: the Mcp-Session-Id header is required after initialize")
+            return
+        session = self.sessions.get(key) or self.sessions.get(key.strip())
+        if session is None:
+            await _unknown_session(send)
+        elif message.method is None:
+            if session.questions is not None:
+                session.questions.answer(message)
+            session.touch()
+            await respond(send, 202)
+        elif message.id is None:
+            self._notified(session, message)
+            session.touch()
+            await respond(send, 202)
+        else:
+            await self._request(session, message, raw_headers, receive, send)
+
+    async def _request(
+        self, session: Session, message: Message, raw_headers: list[tuple[bytes, bytes]], receive: Receive, send: Send
+    ) -> None:
+        request_id, method = message.id, message.method
+        assert request_id is not None  # noqa: S101  # for the type checker: the caller has looked
+        assert method is not None  # noqa: S101
+        try:
+            params = params_of(message)
+        except RpcError as error:
+            await respond(send, 200, encode_error(request_id, error))
+            return
+        if request_id in session.running or method == "initialize":
+            reason = "this session is initialized already" if method == "initialize" else "this id is in use"
+            await respond(send, 400, encode_error(request_id, RpcError(INVALID_REQUEST, f"Invalid request: {reason}")))
+            return
+        exchange = LegacyExchange(session, request_id, params, raw_headers, receive, send, self._settings)
+        session.running[request_id] = exchange
+        try:
+            try:
+                answer = await exchange.carry_out(self._handler, method, params)
+            finally:
+                del session.running[request_id]
+            await exchange.send(answer)
+        finally:
+            exchange.release()
+
+    async def _initialize(
+        self, message: Message, raw_headers: list[tuple[bytes, bytes]], receive: Receive, send: Send
+    ) -> None:
+        request_id = message.id
+        assert request_id is not None  # noqa: S101  # for the type checker: the caller has looked
+        if self.sessions.full:
+            log.warning("session.refused", open=len(self.sessions))
+            await refuse(send, 503, "Too many open sessions: try again later", INTERNAL_ERROR)
+            return
+        session = Session(self._settings)
+        try:
+            params = params_of(message)
+            record_client(session, params)
+        except RpcError as error:
+            await respond(send, 200, encode_error(request_id, error))
+            return
+        exchange = _Initialize(session, request_id, params, raw_headers, receive, send, self._settings)
+        try:
+            answer = await exchange.carry_out(self._handler, "initialize", params)
+            if record_version(session, answer):
+                self.sessions.add(session)
+                await respond(send, 200, answer, extra=((b"mcp-session-id", session.key.encode()),))
+            else:
+                session.close()
+                await respond(send, 200, answer)
+        finally:
+            exchange.release()
+
+    def _notified(self, session: Session, message: Message) -> None:
+        try:
+            params = params_of(message)
+        except RpcError as error:
+            log.debug("notification.malformed", method=message.method, reason=error.message)
+            return
+        if message.method == _CANCELLED:
+            cancelled = params.get("requestId")
+            if isinstance(cancelled, int | str) and (running := session.running.get(cancelled)) is not None:
+                running.cancel(RpcError(REQUEST_CANCELLED, "Request cancelled"))
+            return
+        try:
+            self._handler.on_notification(session, str(message.method), params)
+        except Exception as error:  # a notification has no answer, so there is nobody else to tell
+            log.error("notification.failed", method=message.method, exc_info=error)
+
+    async def get(self, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
+        """Open the standalone stream, or resume whichever stream `Last-Event-ID` names."""
+        session = await self._session(headers, send)
+        if session is None:
+            return
+        place: tuple[int, int] | None = None
+        if (last := headers.get(b"last-event-id", b"").strip()) != b"":
+            place = parse_event_id(last.decode("latin-1"))
+            if place is None or not session.events.issued(place[1]):
+                await refuse(send, 400, "Unknown Last-Event-ID: this session has said no such event")
+                return
+        stream = EventStream(send, self._settings.max_buffer, self._settings.keepalive, lambda: None)
+        if place is None or place[0] == STANDALONE:
+            if session.standalone is not None and not session.standalone.ended:
+                if place is None:
+                    await refuse(send, 409, "Conflict: this session has a stream open already")
+                    return
+                session.standalone.cut()
+            stream.start()
+            session.attach(stream, place[1] if place else None)
+        elif (exchange := session.streams.get(place[0])) is not None:
+            stream.start()
+            exchange.take_over(stream, place[1])
+        else:
+            rest = session.events.after(*place)
+            if not rest:
+                await refuse(send, 400, "Nothing is left of the stream that Last-Event-ID names")
+                return
+            stream.start()
+            stream.finish(b"".join(rest))
+        await self._hold(session, stream, receive)
+
+    async def delete(self, headers: Mapping[bytes, bytes], send: Send) -> None:
+        """End a session because its client says so."""
+        session = await self._session(headers, send)
+        if session is not None:
+            session.close()
+            await respond(send, 200)
+
+    async def _hold(self, session: Session, stream: EventStream, receive: Receive) -> None:
+        """Keep a GET's stream until either side ends it."""
+        session.active += 1
+        watcher = asyncio.get_running_loop().create_task(_watch(stream, receive))
+        try:
+            await stream.drained()
+        finally:
+            watcher.cancel()
+            session.detach(stream)
+            session.release()
+
+    async def _session(self, headers: Mapping[bytes, bytes], send: Send) -> Session | None:
+        key = headers.get(b"mcp-session-id")
+        if key is None:
+            await refuse(send, 400, "Missing session ID: the Mcp-Session-Id header is required")
+            return None
+        session = self.sessions.get(key.strip())
+        if session is None:
+            await _unknown_session(send)
+        return session
+
+
+class _Initialize(LegacyExchange):
+    """The request that opens a session: it says nothing before its answer, because the answer's head names the session."""
+
+    __slots__ = ()
+
+    @property
+    def can_send_request(self) -> bool:
+        return False
+
+    def open_stream(self) -> None:
+        """Wait in silence."""
+
+    def _say(self, data: bytes) -> None:
+        """Drop it."""
+
+
+def record_client(session: Any, params: Mapping[str, Any]) -> None:
+    """Note on a legacy downstream what `initialize` says of the client.
+
+    Raises:
+        RpcError: -32602, a member that it must have is missing or of the wrong type.
+    """
+    shapes = {"protocolVersion": str, "capabilities": dict, "clientInfo": dict}
+    for key, shape in shapes.items():
+        if not isinstance(params.get(key), shape):
+            kind = "a string" if shape is str else "an object"
+            raise RpcError(INVALID_PARAMS, f"initialize: params.{key} must be {kind}")
+    session.capabilities = params["capabilities"]
+    session.client = params["clientInfo"]
+
+
+def record_version(session: Any, answer: bytes) -> bool:
+    """Note the version that the encoded answer to `initialize` names; False if it is an error."""
+    result = loads(answer).get("result")
+    version = result.get("protocolVersion") if isinstance(result, dict) else None
+    if not isinstance(version, str):
+        return False
+    session.version = version
+    return True
+
+
+async def _watch(stream: EventStream, receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    stream.abandon()
+
+
+async def _unknown_session(send: Send) -> None:
+    await refuse(send, 404, "Session not found: it has ended or never was; initialize a new one")

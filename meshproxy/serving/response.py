@@ -1,0 +1,40 @@
+"""Whole HTTP responses, and the refusals that every request can meet. Place: serving."""
+
+from typing import Final
+
+from meshproxy.errors import INVALID_REQUEST, RpcError
+from meshproxy.serving.stream import Send
+from meshproxy.wire.messages import encode_error
+
+__all__ = ["JSON", "refuse", "refuse_message", "respond"]
+
+JSON: Final = (b"content-type", b"application/json")
+TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
+
+
+async def respond(
+    send: Send,
+    status: int,
+    body: bytes = b"",
+    kind: tuple[bytes, bytes] = JSON,
+    extra: tuple[tuple[bytes, bytes], ...] = (),
+) -> None:
+    """Send a response of known length; the type is left out where there is no body."""
+    headers = [*extra, (b"content-length", b"%d" % len(body))]
+    if body:
+        headers.append(kind)
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def refuse(
+    send: Send, status: int, message: str, code: int = INVALID_REQUEST, extra: tuple[tuple[bytes, bytes], ...] = ()
+) -> None:
+    """Answer a request that was not read, or could not be, with a JSON-RPC error that belongs to no id."""
+    await respond(send, status, encode_error(None, RpcError(code, message)), JSON, extra)
+
+
+async def refuse_message(send: Send, status: int, error: RpcError) -> None:
+    """Answer a body that `parse` refused: the error's data may hold the id, which is then the answer's."""
+    known = error.data.get("id") if isinstance(error.data, dict) else None
+    await respond(send, status, encode_error(known, RpcError(error.code, error.message)))

@@ -1,0 +1,237 @@
+"""A client of the legacy era over HTTP, from `initialize` to the end of its session, and the table of all of them. Place: serving."""
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from meshproxy.errors import REQUEST_CANCELLED, RpcError
+from meshproxy.relay.downstream import Downstream, no_back_channel
+from meshproxy.serving.events import STANDALONE, EventLog
+from meshproxy.serving.questions import Questions
+from meshproxy.serving.settings import HttpSettings
+from meshproxy.serving.stream import EventStream
+from meshproxy.wire.messages import Id, encode_notification
+from meshproxy.wire.protocol import Era
+
+if TYPE_CHECKING:
+    from meshproxy.serving.legacy import LegacyExchange
+
+__all__ = ["Session", "Sessions"]
+
+log = structlog.get_logger(__name__)
+
+_UNSAID: Final = 100
+"""How many messages wait for a client that has no standalone stream open; of more, the oldest are dropped."""
+_GRACE: Final = 5.0
+"""Seconds that a question which belongs to no request waits for a standalone stream: many clients open it right after `initialize`."""
+_SWEEP: Final = 60.0
+_MEMORY: Final = 300.0
+"""Seconds after which events of the past begin to be forgotten."""
+
+
+class Session(Downstream):
+    """One session. What is not needed before somebody uses it is not made before: an idle one is a few kilobytes.
+
+    Attributes:
+        running: its requests that are not answered yet, by id.
+        streams: those of them that have an event stream, by its number.
+        standalone: the stream of its GET, while one is open.
+        active: how many HTTP requests hold it open.
+        touched: when the last one ended, in the loop's time.
+    """
+
+    __slots__ = (
+        "_awaited",
+        "_events",
+        "_numbers",
+        "_settings",
+        "_unsaid",
+        "active",
+        "questions",
+        "running",
+        "standalone",
+        "streams",
+        "touched",
+    )
+    era = Era.LEGACY
+
+    def __init__(self, settings: HttpSettings) -> None:
+        super().__init__(secrets.token_urlsafe(24))
+        self._settings = settings
+        self._events: EventLog | None = None
+        self._numbers = STANDALONE
+        self._unsaid: deque[bytes] | None = None
+        self._awaited: asyncio.Event | None = None
+        self.questions: Questions | None = None
+        self.running: dict[Id, LegacyExchange] = {}
+        self.streams: dict[int, LegacyExchange] = {}
+        self.standalone: EventStream | None = None
+        self.active = 0
+        self.touched = 0.0
+
+    @property
+    def events(self) -> EventLog:
+        if self._events is None:
+            self._events = EventLog(self._settings.max_buffer, self._settings.max_events)
+        return self._events
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the client knows events without data, which tell it where to resume (2025-11-25, SEP-1699)."""
+        return self.version >= "2025-11-25"
+
+    @property
+    def idle(self) -> bool:
+        return self.active <= 0
+
+    def touch(self) -> None:
+        """Something came from the client."""
+        self.touched = asyncio.get_running_loop().time()
+
+    def release(self) -> None:
+        """One HTTP request less holds the session open."""
+        self.active -= 1
+        self.touched = asyncio.get_running_loop().time()
+
+    def number(self) -> int:
+        """The number of a new stream."""
+        self._numbers += 1
+        return self._numbers
+
+    def prime(self, stream: int) -> bytes:
+        """The first event of a stream: its only news is where to resume from, and how soon."""
+        return self.events.append(stream, b"", self._settings.retry_ms) if self.resumable else b""
+
+    def notify(self, method: str, params: Mapping[str, Any] | None) -> None:
+        self._say(encode_notification(method, params))
+
+    async def send_raw_request(self, method: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
+        if self.standalone is None:
+            self._awaited = self._awaited or asyncio.Event()
+            try:
+                await asyncio.wait_for(self._awaited.wait(), _GRACE)
+            except TimeoutError:
+                raise no_back_channel(method) from None
+        return await self.ask(self._say, method, params)
+
+    async def ask(self, say: Callable[[bytes], None], method: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Ask the client something over one of its streams."""
+        if self._gone:
+            raise no_back_channel(method)
+        if self.questions is None:
+            self.questions = Questions()
+        return await self.questions.ask(say, method, params)
+
+    def attach(self, stream: EventStream, after: int | None) -> None:
+        """Make `stream` the standalone one, and say on it what came after the event at place `after`, and what waited for it."""
+        self.standalone = stream
+        if after is None:
+            if first := self.prime(STANDALONE):
+                stream.write(first)
+        else:
+            for event in self.events.after(STANDALONE, after):
+                stream.write(event)
+        waiting, self._unsaid = self._unsaid, None
+        for data in waiting or ():
+            stream.write(self.events.append(STANDALONE, data))
+        if self._awaited is not None:
+            self._awaited.set()
+            self._awaited = None
+
+    def detach(self, stream: EventStream) -> None:
+        """The connection of this standalone stream is gone; it may have been replaced already."""
+        if self.standalone is stream:
+            self.standalone = None
+
+    def age(self) -> None:
+        """Forget events of the past that nobody came back for."""
+        if self._events is not None:
+            self._events.age()
+
+    def close(self) -> None:
+        if self._gone:
+            return
+        super().close()
+        for exchange in list(self.running.values()):
+            exchange.cancel(RpcError(REQUEST_CANCELLED, "the session has ended"))
+        if self.questions is not None:
+            self.questions.refuse("the client's session has ended")
+        if self.standalone is not None:
+            self.standalone.finish()
+
+    def _say(self, data: bytes) -> None:
+        if self._gone:
+            return
+        if self.standalone is not None and not self.standalone.ended:
+            self.standalone.write(self.events.append(STANDALONE, data))
+            return
+        if self._unsaid is None:
+            self._unsaid = deque(maxlen=_UNSAID)
+        self._unsaid.append(data)
+
+
+class Sessions:
+    """The open sessions by id, and the one timer that ends idle ones."""
+
+    def __init__(self, settings: HttpSettings) -> None:
+        self._settings = settings
+        self._open: dict[bytes, Session] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._aged = 0.0
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._open.values()))
+
+    @property
+    def full(self) -> bool:
+        return len(self._open) >= self._settings.max_sessions
+
+    def get(self, key: bytes) -> Session | None:
+        return self._open.get(key)
+
+    def add(self, session: Session) -> None:
+        """Open a session. However it is closed, it leaves the table."""
+        key = session.key.encode()
+        self._open[key] = session
+        session.on_close(lambda: self._forget(key))
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._aged = loop.time()
+            self._timer = loop.call_later(self._interval, self._sweep)
+
+    def close(self) -> None:
+        """End every session."""
+        for session in self:
+            session.close()
+
+    @property
+    def _interval(self) -> float:
+        timeout = self._settings.session_idle_timeout
+        return _SWEEP if timeout is None else min(_SWEEP, timeout / 4)
+
+    def _forget(self, key: bytes) -> None:
+        self._open.pop(key, None)
+        if not self._open and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        now, timeout = loop.time(), self._settings.session_idle_timeout
+        self._timer = loop.call_later(self._interval, self._sweep)
+        if timeout is not None:
+            expired = [session for session in self if session.idle and now - session.touched > timeout]
+            for session in expired:
+                log.info("session.expired", client=session.client.get("name"), idle_s=round(now - session.touched, 1))
+                session.close()
+        if now - self._aged > _MEMORY:
+            self._aged = now
+            for session in self:
+                session.age()
