@@ -8,7 +8,7 @@ See docs/design.md, "Reload", for the steps.
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,16 +47,23 @@ class Report:
 
 
 class Mesh:
-    """The upstreams of one config file, in `composite`.
+    """The upstreams of one config file, in `composite`. `on_config` is told each config just before it is in force.
 
     Attributes:
         config: what is in force.
     """
 
-    def __init__(self, config: MeshConfig, composite: CompositeProvider, stamp: Stamp) -> None:
+    def __init__(
+        self,
+        config: MeshConfig,
+        composite: CompositeProvider,
+        stamp: Stamp,
+        on_config: Callable[[MeshConfig], None] = lambda _: None,
+    ) -> None:
         self.config = config
         self.composite = composite
         self._stamp = stamp
+        self._on_config = on_config
         self._specs: dict[str, UpstreamSpec] = {}
         self._providers: dict[str, ProxyProvider] = {}
         self._retiring: set[asyncio.Task[None]] = set()
@@ -245,6 +252,7 @@ class Mesh:
 
     def _swap(self, config: MeshConfig) -> None:
         self.config = config
+        self._on_config(config)
         self.composite.swap(
             [Mounted(provider, mount_of(self._specs[name], config)) for name, provider in self._providers.items()]
         )

@@ -169,6 +169,7 @@ class Supervisor:
             else:
                 self.seconds = time.monotonic() - begun
                 self._settle(State.UP)
+                self._announce_up()
                 await self._watch()
                 # What held for a while is tried again at once: most losses are restarts.
                 if time.monotonic() - begun > STABLE:
@@ -235,6 +236,11 @@ class Supervisor:
         await self._closing()
         if link is not None:
             await link.aclose()
+
+    def _announce_up(self) -> None:
+        counts = self.catalog.counts() if self.catalog is not None else {}
+        offered = {KINDS[kind].plural: count for kind, count in counts.items() if count}
+        log.info("upstream.up", upstream=self.name, **offered, seconds=round(self.seconds, 3))
 
     def _down(self, reason: str) -> None:
         reason = self._scrub(reason)
