@@ -11,9 +11,6 @@ from meshproxy.relay.translate import Stamp
 from meshproxy.upstream.client import ProxyClient
 from meshproxy.upstream.endpoint import Endpoint
 from meshproxy.upstream.provider import ProxyProvider
-from meshproxy.upstream.sse import SseEndpoint
-from meshproxy.upstream.stdio import StdioEndpoint
-from meshproxy.upstream.streamable import HttpEndpoint
 
 log = structlog.get_logger(__name__)
 
@@ -37,8 +34,9 @@ def provider_of(spec: UpstreamSpec, scrubber: Scrubber, stamp: Stamp) -> ProxyPr
 
 
 def endpoint_of(spec: UpstreamSpec, scrubber: Scrubber) -> Endpoint:
-    """The way in that a spec describes."""
+    """The way in that a spec describes. A transport is imported when an upstream needs it."""
     if spec.command is not None:
+        from meshproxy.upstream.stdio import StdioEndpoint  # noqa: PLC0415
 
         def stderr(line: str) -> None:
             log.info("upstream.stderr", upstream=spec.name, line=scrubber.scrub(line))
@@ -54,7 +52,11 @@ def endpoint_of(spec: UpstreamSpec, scrubber: Scrubber) -> Endpoint:
         )
     url, headers = str(spec.url), dict(spec.headers)
     if spec.transport == "sse":
+        from meshproxy.upstream.sse import SseEndpoint  # noqa: PLC0415
+
         return SseEndpoint(spec.name, url, headers=headers)
+    from meshproxy.upstream.streamable import HttpEndpoint  # noqa: PLC0415
+
     return HttpEndpoint(spec.name, url, headers=headers)
 
 

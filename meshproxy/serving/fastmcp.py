@@ -21,6 +21,8 @@ from meshproxy.mesh.composite import CompositeProvider
 from meshproxy.relay.downstream import Downstream, RequestContext, Result
 from meshproxy.relay.translate import Stamp
 from meshproxy.serving.announcements import Announcements
+from meshproxy.serving.http import HttpApp
+from meshproxy.serving.settings import HttpSettings
 from meshproxy.upstream.client import CLIENT, ProxyClient
 from meshproxy.upstream.provider import ProxyProvider, SessionMode
 from meshproxy.upstream.supervisor import State
@@ -36,6 +38,7 @@ from meshproxy.wire.protocol import (
 )
 
 Answer = Callable[[RequestContext, str, dict[str, Any]], Awaitable[Result]]
+Transport = Literal["http", "stdio"]
 
 
 class FastMCP:
@@ -102,9 +105,13 @@ class FastMCP:
         """Providers are starting: listings wait for them from now for as long as `list_grace` says."""
         self._grace_ends = time.monotonic() + self.list_grace
 
+    def end_streams(self) -> None:
+        """End every listen stream in good order: nothing else does, so it comes before waiting for what runs."""
+        self._announcements.close()
+
     async def aclose(self) -> None:
         """End listen streams and close every provider. Idempotent."""
-        self._announcements.close()
+        self.end_streams()
         await asyncio.gather(*(mounted.provider.aclose() for mounted in self.composite.mounted))
         for task in self._background:
             task.cancel()
@@ -119,6 +126,24 @@ class FastMCP:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    # --- transports
+
+    def http_app(self, settings: HttpSettings | None = None) -> HttpApp:
+        """An ASGI application of its own, which starts and closes the providers with its lifespan."""
+        return HttpApp(self, settings, lifespan=lambda: self)
+
+    def run(
+        self, transport: Transport = "stdio", *, host: str = "127.0.0.1", port: int = 8000, path: str = "/mcp"
+    ) -> None:
+        """Serve until the client leaves (stdio) or SIGINT or SIGTERM comes; `host`, `port` and `path` are for http.
+
+        Raises:
+            CannotListen: the port cannot be had.
+        """
+        from meshproxy.serving.server import run_server  # noqa: PLC0415  # a server inside of another needs no loop
+
+        run_server(self, transport, HttpSettings(host=host, path=path), port)
 
     # --- the handler
 
@@ -294,5 +319,3 @@ _FOREIGN: dict[Era, frozenset[str]] = {
     Era.MODERN: frozenset({"initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"}),
 }
 """Methods that an era does not have (2026-07-28 changelog)."""
-
-Transport = Literal["http", "stdio"]

@@ -1,0 +1,83 @@
+"""`main`: from the command line to an exit status. Whatever goes wrong is told in one line, and never as a traceback.
+
+Statuses: 0, it worked; 1, it failed while it ran; 2, the command line or the config is wrong; 130, interrupted.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+
+from meshproxy.errors import ConfigError, MeshError, RpcError
+
+__all__ = ["Failure", "guarded", "main", "note"]
+
+DEBUG = "MESHPROXY_DEBUG"
+"""The environment variable that, if set, shows the traceback of an unexpected error."""
+
+
+class Failure(MeshError):
+    """What ends a command: one line for each thing that is wrong, and the exit status."""
+
+    def __init__(self, *lines: str, status: int = 1) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+        self.status = status
+
+
+def main() -> None:
+    """The entry point of the program `meshproxy`."""
+    sys.exit(guarded(_run))
+
+
+def guarded(run: Callable[[], int]) -> int:
+    """The exit status of `run`, whatever it raises; see the module."""
+    try:
+        status = run()
+        # Now, and not when the interpreter ends: then a reader who is gone would be a message on stderr.
+        sys.stdout.flush()
+    except ConfigError as error:
+        return _failed(2, *(str(problem) for problem in error.problems))
+    except Failure as failure:
+        return _failed(failure.status, *failure.lines)
+    except RpcError as error:
+        return _failed(1, f"{error.message} (code {error.code})")
+    except MeshError as error:
+        return _failed(1, str(error))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # `meshproxy list ... | head`: nobody reads on, which is no error. What is still buffered goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        return _failed(1, f"unexpected {what} (set {DEBUG}=1 to see where)")
+    return status
+
+
+def note(text: str) -> None:
+    """Tell the user something beside the output."""
+    sys.stderr.write(text + "\n")
+
+
+def _run() -> int:
+    import typer  # noqa: PLC0415  # only what runs is imported
+
+    from meshproxy.cli.app import app  # noqa: PLC0415
+
+    try:
+        status = app(prog_name="meshproxy", standalone_mode=False)
+    except typer.TyperException as error:
+        message = error.format_message().replace("Value error, ", "").rstrip(".")
+        raise Failure(f"{message}; see meshproxy --help", status=2) from None
+    except typer.Abort:
+        return 130
+    return int(status or 0)
+
+
+def _failed(status: int, *lines: str) -> int:
+    for line in lines:
+        note(f"error: {line}")
+    return status

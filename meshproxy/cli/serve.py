@@ -1,0 +1,127 @@
+"""`meshproxy serve`: load, open the port, start the mesh, follow the file, and end in good order."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+
+from meshproxy.cli.entry import Failure
+from meshproxy.config.load import load, with_server
+from meshproxy.config.models import MeshConfig, ServerConfig
+from meshproxy.errors import ConfigError
+from meshproxy.mesh.mesh import Mesh
+from meshproxy.observe import logs
+from meshproxy.serving.fastmcp import FastMCP, Transport
+from meshproxy.serving.health import health_of
+from meshproxy.serving.http import HttpApp, HttpSettings
+from meshproxy.serving.server import CannotListen, listen, run, serve_http, serve_pipes, url_of
+
+log = structlog.get_logger(__name__)
+
+Endpoint = Callable[[FastMCP, Mesh, asyncio.Event], Awaitable[None]]
+"""Serves until the event is set, or until nobody is left to serve."""
+StartUp = Callable[[Mesh], Awaitable[None]]
+"""Waits until every upstream has come up or failed once. Raises `ConfigError` if a required one failed."""
+
+
+def serve(
+    file: str, *, transport: Transport, host: str | None, port: int | None, level: logs.Level, form: logs.Format
+) -> int:
+    """Serve a config until a signal, or the client of stdio, ends it; see `meshproxy serve --help`."""
+    on_terminal = form == "console" and sys.stderr.isatty()
+    logs.configure(level, form, colours=on_terminal)
+    config = load(file)
+    for warning in config.source.warnings:
+        log.warning("config.warning", problems=[str(warning)])
+    endpoint, url = (_over_stdio, None) if transport == "stdio" else _over_http(config, host, port)
+    start_up: StartUp = Mesh.settled
+    if on_terminal:
+        from meshproxy.cli.display import Display  # noqa: PLC0415  # a log needs no display
+
+        start_up = Display(config, url).show
+    else:
+        log.info("mesh.listening", **({"url": url} if url else {"transport": transport}))
+    return run(lambda stopping: _serve(config, Path(file), endpoint, start_up, stopping))
+
+
+async def _serve(config: MeshConfig, file: Path, endpoint: Endpoint, start_up: StartUp, stopping: asyncio.Event) -> int:
+    server = FastMCP(config.name, instructions=config.instructions, list_grace=config.server.list_grace)
+
+    def take(config: MeshConfig) -> None:
+        server.instructions = config.instructions
+
+    def scrub(text: str) -> str:
+        return mesh.config.scrubber.scrub(text)
+
+    mesh = Mesh(config, server.composite, server.stamp, take)
+    logs.conceal(scrub)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, mesh.reload_soon)
+    failure: ConfigError | None = None
+
+    async def start() -> None:
+        nonlocal failure
+        try:
+            await start_up(mesh)
+        except ConfigError as error:
+            failure = error
+            stopping.set()
+
+    tasks = set()
+    try:
+        server.extend_grace()
+        mesh.start()
+        tasks = {asyncio.create_task(start()), asyncio.create_task(_follow(mesh, file))}
+        await endpoint(server, mesh, stopping)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await server.aclose()
+        await mesh.aclose()
+        log.info("mesh.ended")
+    if failure is not None:
+        raise Failure(*map(str, failure.problems))
+    return 0
+
+
+async def _follow(mesh: Mesh, file: Path) -> None:
+    try:
+        await mesh.follow(file)
+    except Exception:
+        log.exception("config.unwatched", consequence="edits are not noticed any more; start the mesh again")
+
+
+def _over_http(config: MeshConfig, host: str | None, port: int | None) -> tuple[Endpoint, str]:
+    """An open port, and where it is."""
+    asked = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+    # The mesh is given the file's own settings, or each edit would look as if it had changed them.
+    settings = with_server(config, **asked).server
+    try:
+        sockets = listen(settings.host, settings.port)
+    except CannotListen as error:
+        raise Failure(f"{error}; choose another with --port" if error.in_use else str(error)) from None
+
+    async def endpoint(server: FastMCP, mesh: Mesh, stopping: asyncio.Event) -> None:
+        app = HttpApp(server, _http_settings(settings), health=health_of(mesh))
+        await serve_http(app, sockets, stopping, before_drain=server.end_streams)
+
+    return endpoint, url_of(sockets, settings.host, settings.path)
+
+
+async def _over_stdio(server: FastMCP, mesh: Mesh, stopping: asyncio.Event) -> None:  # noqa: ARG001  # an `Endpoint`
+    await serve_pipes(server, stopping)
+
+
+def _http_settings(server: ServerConfig) -> HttpSettings:
+    return HttpSettings(
+        host=server.host,
+        path=server.path,
+        allowed_hosts=server.allowed_hosts,
+        allowed_origins=server.allowed_origins,
+        max_body=server.max_body,
+        max_sessions=server.max_sessions,
+        session_idle_timeout=server.session_idle_timeout,
+    )

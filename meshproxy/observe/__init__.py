@@ -1,0 +1,1 @@
+"""What the mesh says of itself to whoever runs it: its logs."""

@@ -1,0 +1,26 @@
+"""`GET /healthz` and `GET /readyz`: whether the mesh lives, and whether it should get traffic. Place: serving.
+
+`/healthz` is 200 as long as the process answers at all. `/readyz` is 200 once every required upstream is up and 503 before and
+whenever one is not; its body has the state of each upstream, with the reason if it is down, and no secret.
+"""
+
+from meshproxy.mesh.mesh import Mesh
+from meshproxy.serving.http import Health
+from meshproxy.wire.codec import dumps
+
+__all__ = ["health_of"]
+
+
+def health_of(mesh: Mesh) -> dict[str, Health]:
+    """The two answers, by path."""
+
+    def healthz() -> tuple[int, bytes]:
+        return 200, b'{"status":"ok"}'
+
+    def readyz() -> tuple[int, bytes]:
+        ready, upstreams = mesh.is_ready, mesh.status()
+        starting = any(upstream["state"] == "starting" for upstream in upstreams.values())
+        status = "ready" if ready else "starting" if starting else "unready"
+        return 200 if ready else 503, dumps({"status": status, "upstreams": upstreams})
+
+    return {"/healthz": healthz, "/readyz": readyz}

@@ -1,0 +1,191 @@
+"""Running an endpoint: its port, its event loop, the signals that end it, and the order of that end. Place: serving.
+
+The first SIGINT or SIGTERM asks for the end: nothing new is taken, what runs has `GRACE` seconds, and then everything is closed by
+whoever opened it. A second one ends the process at once, and what it started with it.
+"""
+
+import asyncio
+import errno
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
+from typing import Any, Final, TypeVar
+
+from meshproxy.errors import MeshError
+from meshproxy.relay.downstream import Handler
+from meshproxy.serving.fastmcp import FastMCP, Transport
+from meshproxy.serving.http import HttpApp, HttpSettings
+from meshproxy.upstream.process import kill_all
+
+__all__ = ["GRACE", "CannotListen", "listen", "run", "run_server", "serve_http", "serve_pipes", "url_of"]
+
+T = TypeVar("T")
+
+GRACE: Final = 3.0
+"""Seconds that running calls have once the end is asked for."""
+KEEP_ALIVE: Final = 75
+"""Seconds that an idle connection stays open: more than clients and balancers have, so that it is they who close."""
+BACKLOG: Final = 2048
+_LEAVE: Final = 1
+"""Seconds for the last bytes to reach their clients."""
+
+
+class CannotListen(MeshError):
+    """The port cannot be had; `in_use` says that this is because another program has it."""
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        self.in_use = error.errno == errno.EADDRINUSE
+        reason = "is in use" if self.in_use else f"cannot be listened on: {error.strerror or error}"
+        super().__init__(f"port {port} on {host} {reason}")
+
+
+def run(main: Callable[[asyncio.Event], Awaitable[T]]) -> T:
+    """Run `main` in an event loop of its own. It is given the event that is set when the end is asked for."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_attended(main))
+
+
+def run_server(server: FastMCP, transport: Transport, settings: HttpSettings, port: int) -> None:
+    """Start a server made in Python, serve it until its end, and close it; see `FastMCP.run`."""
+    sockets = listen(settings.host, port) if transport == "http" else []
+
+    async def main(stopping: asyncio.Event) -> None:
+        async with server:
+            if transport == "http":
+                app = HttpApp(server, settings)
+                await serve_http(app, sockets, stopping, before_drain=server.end_streams)
+            else:
+                await serve_pipes(server, stopping)
+
+    run(main)
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Sockets that listen on every address that `host` stands for, at one port; 0 takes a free one.
+
+    Raises:
+        CannotListen: the system refuses.
+    """
+    sockets: list[socket.socket] = []
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            # With its protocol named, or asyncio would leave Nagle's algorithm on: 40 ms a call.
+            listener = socket.socket(family, kind, protocol)
+            sockets.append(listener)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind((address[0], sockets[0].getsockname()[1] or port, *address[2:]))
+            listener.listen(BACKLOG)
+            listener.setblocking(False)
+    except OSError as error:
+        for listener in sockets:
+            listener.close()
+        raise CannotListen(host, port, error) from None
+    return sockets
+
+
+def url_of(sockets: Sequence[socket.socket], host: str, path: str) -> str:
+    """Where clients on this machine find what listens there."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104  # compared, not bound
+    if ":" in shown and not shown.startswith("["):
+        shown = f"[{shown}]"
+    return f"http://{shown}:{sockets[0].getsockname()[1]}{path}"
+
+
+async def serve_http(
+    app: HttpApp,
+    sockets: Sequence[socket.socket],
+    stopping: asyncio.Event,
+    *,
+    before_drain: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve `app` until `stopping` is set, and then until what runs has ended or `GRACE` is over. Closes the sockets.
+
+    Args:
+        app: the application.
+        sockets: what it is served on; see `listen`.
+        stopping: asks for the end.
+        before_drain: called when nothing new is taken any more, to end what would not end by itself.
+    """
+    import uvicorn  # noqa: PLC0415  # not needed over stdio
+
+    class Server(uvicorn.Server):
+        def capture_signals(self) -> Any:
+            """Leave the signals to `run`."""
+            return nullcontext()
+
+    config = uvicorn.Config(
+        app,
+        loop="none",
+        http="httptools",
+        ws="none",
+        interface="asgi3",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=_LEAVE,
+        backlog=BACKLOG,
+    )
+    server = Server(config)
+    serving = asyncio.ensure_future(server.serve(sockets=list(sockets)))
+    asked = asyncio.ensure_future(stopping.wait())
+    try:
+        await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
+        if server.started:
+            for listener in server.servers:
+                listener.close()
+        before_drain()
+        await app.drain(GRACE)
+    finally:
+        asked.cancel()
+        await app.aclose()
+        server.should_exit = True
+        await asyncio.wait({serving})
+    serving.result()
+
+
+async def serve_pipes(handler: Handler, stopping: asyncio.Event) -> None:
+    """Serve the one client at the other end of standard input and output, until it leaves or `stopping` is set."""
+    from meshproxy.serving.stdio import serve_stdio  # noqa: PLC0415  # not needed over HTTP
+
+    serving = asyncio.ensure_future(serve_stdio(handler))
+    asked = asyncio.ensure_future(stopping.wait())
+    try:
+        await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        asked.cancel()
+        serving.cancel()
+        await asyncio.wait({serving})
+    if not serving.cancelled():
+        serving.result()
+
+
+async def _attended(main: Callable[[asyncio.Event], Awaitable[T]]) -> T:
+    stopping = asyncio.Event()
+
+    def on_signal(number: signal.Signals) -> None:
+        if stopping.is_set():
+            kill_all()
+            os._exit(128 + number)
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal, number)
+    return await main(stopping)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, which takes a third of the time of asyncio's, where there is one: not on Windows."""
+    try:
+        from uvloop import new_event_loop  # noqa: PLC0415
+    except ImportError:
+        return None
+    return new_event_loop
