@@ -13,7 +13,7 @@ import structlog
 from meshproxy.catalog.catalog import Mount
 from meshproxy.catalog.snapshot import Collision, Member, Route, Snapshot, build_snapshot
 from meshproxy.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND, RpcError, UpstreamUnavailable
-from meshproxy.kinds import KINDS, Kind
+from meshproxy.kinds import BY_CHANGED, KINDS, Kind
 from meshproxy.relay.downstream import Downstream, RequestContext, Result
 from meshproxy.relay.translate import outgoing
 from meshproxy.upstream.provider import ProxyProvider
@@ -59,19 +59,19 @@ class CompositeProvider:
 
     def add(self, provider: ProxyProvider, mount: Mount) -> None:
         """Add a provider behind the others."""
-        provider.on_change(lambda _: self.refresh())
+        provider.on_change(lambda _, announced: self.refresh(announced))
         self.swap((*self.mounted, Mounted(provider, mount)))
 
-    def refresh(self) -> None:
-        """A provider changed: build anew from what all of them offer now."""
-        self.swap(self.mounted)
+    def refresh(self, announced: frozenset[str] = frozenset()) -> None:
+        """A provider changed: build anew from what all of them offer now, and hand on the `list_changed` that it sent."""
+        self.swap(self.mounted, announced)
 
     def preview(self, mounted: Sequence[Mounted]) -> Snapshot:
         """The snapshot that a swap to `mounted` would make. Changes nothing."""
         return build_snapshot([item.member for item in mounted])
 
-    def swap(self, mounted: Sequence[Mounted]) -> None:
-        """Make `mounted` what is served, in one step, and announce the difference."""
+    def swap(self, mounted: Sequence[Mounted], announced: frozenset[str] = frozenset()) -> None:
+        """Make `mounted` what is served, in one step, and announce the difference, and what was `announced` besides."""
         snapshot = self.preview(mounted)
         before, self.snapshot = self.snapshot, snapshot
         self.mounted = tuple(mounted)
@@ -79,7 +79,8 @@ class CompositeProvider:
             if collision not in self._warned:
                 log.warning("name.collision", kind=str(collision.kind), name=collision.public, message=str(collision))
         self._warned = set(snapshot.collisions)
-        changed = tuple(dict.fromkeys(KINDS[kind].changed for kind in snapshot.changed_kinds(before)))
+        differing = {KINDS[kind].changed for kind in snapshot.changed_kinds(before)}
+        changed = tuple(method for method in BY_CHANGED if method in differing or method in announced)
         if changed:
             for announce in self._announce:
                 announce(changed)

@@ -74,7 +74,7 @@ class Mesh:
     def start(self) -> None:
         """Mount every upstream of the config and let the eager ones begin to connect; what comes up is served as it comes."""
         for spec in self.config.enabled:
-            self._adopt(spec, provider_of(spec, self.config.scrubber, self._stamp))
+            self._adopt(spec, self._make(spec, self.config))
         self._swap(self.config)
         for provider in self._providers.values():
             provider.start()
@@ -85,8 +85,10 @@ class Mesh:
         Raises:
             ConfigError: a required one failed.
         """
-        await asyncio.gather(*(provider.settled() for provider in self._providers.values()))
+        required = [self._providers[spec.name] for spec in self.config.enabled if spec.required]
+        await asyncio.gather(*(provider.settled() for provider in required))
         self._check_required(self.config, self._providers)
+        await asyncio.gather(*(provider.settled() for provider in self._providers.values()))
 
     async def aclose(self) -> None:
         """Close every upstream, retiring ones too, now."""
@@ -160,7 +162,7 @@ class Mesh:
         if config == self.config and not todo.start and not todo.retire:
             return Report(todo)
         wanted = {spec.name: spec for spec in config.enabled}
-        fresh = {name: provider_of(wanted[name], config.scrubber, self._stamp) for name in todo.start}
+        fresh = {name: self._make(wanted[name], config) for name in todo.start}
         try:
             await self._warm(fresh)
             self._check_required(config, fresh)
@@ -241,14 +243,19 @@ class Mesh:
         if problems:
             raise ConfigError(problems)
 
+    def _make(self, spec: UpstreamSpec, config: MeshConfig) -> ProxyProvider:
+        provider = provider_of(spec, config.scrubber, self._stamp)
+        provider.on_change(self._on_change)
+        return provider
+
     def _adopt(self, spec: UpstreamSpec, provider: ProxyProvider) -> None:
         self._specs[spec.name] = spec
         self._providers[spec.name] = provider
-        provider.on_change(self._on_change)
 
-    def _on_change(self, provider: ProxyProvider) -> None:
+    def _on_change(self, provider: ProxyProvider, announced: frozenset[str]) -> None:
+        # One that is being warmed is nobody's business yet, and one that retires no longer.
         if self._providers.get(provider.name) is provider:
-            self.composite.refresh()
+            self.composite.refresh(announced)
 
     def _swap(self, config: MeshConfig) -> None:
         self.config = config

@@ -86,7 +86,7 @@ class Exclusive:
         if (
             control not in self._lent
             and control.is_open
-            and not any(call is not None for call in control.calls.values())
+            and not any(call and call.owner is not None for call in control.calls.values())
         ):
             return control
         while self._spare:

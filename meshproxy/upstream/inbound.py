@@ -97,7 +97,9 @@ class Inbound:
 
         Only a call that started before the question and has not ended may have asked it; the one that did cannot end before it is answered.
         """
-        candidates = {number: call for number, call in link.calls.items() if call is not None}
+        candidates = {
+            number: call for number, call in link.calls.items() if call is not None and call.owner is not None
+        }
         ended = asyncio.Event()
         self._held.append(ended)
         try:
@@ -121,10 +123,10 @@ class Inbound:
 
 
 def sole(calls: Iterable[Call | None]) -> Call | None:
-    """The latest of the calls, if all are one owner's; None if there is none or they are of several."""
+    """The latest of the calls, if all are one owner's; None if there is none or they are of several. The mesh's own count for nothing."""
     latest: Call | None = None
     for call in calls:
-        if call is None:
+        if call is None or call.owner is None:
             continue
         if latest is not None and call.owner != latest.owner:
             return None

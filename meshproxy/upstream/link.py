@@ -16,7 +16,7 @@ class Call(Protocol):
     """One request on its way, as the link sees it: where messages that belong to it go.
 
     Attributes:
-        owner: what tells its downstream from the others; calls with equal owners belong to one client.
+        owner: what tells its downstream from the others; calls with equal owners belong to one client. None for the mesh's own.
         headers: HTTP headers to send with it (lower-case names), if the way is HTTP.
         capabilities: what its caller declared, for the envelope of a modern request; None for the link's own.
         log_level: the least severe level that its caller wants to hear, likewise.

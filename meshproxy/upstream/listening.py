@@ -73,7 +73,7 @@ class _Stream:
     """The `Call` of a listen request."""
 
     def __init__(self, tell: Tell) -> None:
-        self.owner: object = self
+        self.owner: object = None
         self.headers: Mapping[str, str] = {}
         self.capabilities: dict[str, Any] | None = None
         self.log_level: str | None = None

@@ -154,9 +154,9 @@ class ProxyProvider:
 
     # --- life
 
-    def on_change(self, callback: Callable[["ProxyProvider"], None]) -> None:
-        """Call `callback` whenever `state` or `catalog` changed. It must not block."""
-        self._supervisor.on_change(lambda: callback(self))
+    def on_change(self, callback: Callable[["ProxyProvider", frozenset[str]], None]) -> None:
+        """Call `callback` whenever `state` or `catalog` changed, with the `list_changed` that the upstream sent. It must not block."""
+        self._supervisor.on_change(lambda announced: callback(self, announced))
 
     def start(self) -> None:
         """Begin to connect, in the background. Idempotent."""
@@ -300,7 +300,9 @@ class ProxyProvider:
         """
         try:
             async with asyncio.timeout(CAUTION):
-                while not self._talks and any(call and call.owner != downstream.key for call in control.calls.values()):
+                while not self._talks and any(
+                    call and call.owner not in (None, downstream.key) for call in control.calls.values()
+                ):
                     self._ended.clear()
                     await self._ended.wait()
         except TimeoutError:
@@ -418,7 +420,7 @@ class ProxyProvider:
 
     def on_elsewhere(self, downstream: Downstream | None, method: str, params: dict[str, Any]) -> None:
         if method in BY_CHANGED:
-            self._supervisor.list_soon()
+            self._supervisor.list_soon(method)
         elif method == "notifications/resources/updated":
             uri = opened(params.get("uri"))
             if isinstance(uri, str):

@@ -81,17 +81,17 @@ class Supervisor:
         self._idle_timeout = idle_timeout
         self._cache_ttl = cache_ttl
         self._scrub = scrub
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners: list[Callable[[frozenset[str]], None]] = []
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._wanted = asyncio.Event()
         self._settled = asyncio.Event()
-        self._relist = False
+        self._announced: set[str] = set()
         self._lost = ""
         self._last_use = time.monotonic()
 
-    def on_change(self, callback: Callable[[], None]) -> None:
-        """Call `callback` whenever `state` or `catalog` changed. It must not block."""
+    def on_change(self, callback: Callable[[frozenset[str]], None]) -> None:
+        """Call `callback` whenever `state` or `catalog` changed, with the `list_changed` that the upstream sent. It must not block."""
         self._listeners.append(callback)
 
     def start(self) -> None:
@@ -135,9 +135,9 @@ class Supervisor:
         """Somebody uses it."""
         self._last_use = time.monotonic()
 
-    def list_soon(self) -> None:
-        """A listing changed, says the upstream."""
-        self._relist = True
+    def list_soon(self, method: str) -> None:
+        """A listing changed, says the upstream with the notification `method`."""
+        self._announced.add(method)
         self._wake.set()
 
     def lose(self, link: Link, reason: str) -> None:
@@ -185,7 +185,7 @@ class Supervisor:
     async def _open(self) -> None:
         self.link = await self._connect()
         self._lost = ""
-        self._relist = False
+        self._announced.clear()
         self.catalog = await list_catalog(self.link, self._list_timeout)
         await self.link.listen()
         await self._opened(self.link)
@@ -204,21 +204,23 @@ class Supervisor:
                 self._settled.clear()
                 self._set(State.IDLE)
                 await self._close()
-            elif self._relist or patience == self._cache_ttl:
-                if self._relist:
+            elif self._announced or patience == self._cache_ttl:
+                if self._announced:
                     await asyncio.sleep(SETTLE)
-                self._relist = False
-                await self._list_again(self.link)
+                announced = frozenset(self._announced)
+                self._announced.clear()
+                await self._list_again(self.link, announced)
 
-    async def _list_again(self, link: Link) -> None:
+    async def _list_again(self, link: Link, announced: frozenset[str]) -> None:
         try:
             catalog = await list_catalog(link, self._list_timeout)
         except (UpstreamError, RpcError) as error:
             log.warning("upstream.listing_failed", upstream=self.name, reason=self._scrub(str(error)))
             return
-        if catalog != self.catalog:
+        # What an upstream announces, its clients hear of, even if the listing is as before when it is read.
+        if catalog != self.catalog or announced:
             self.catalog = catalog
-            self._changed()
+            self._changed(announced)
 
     def _patience(self) -> float | None:
         """Seconds until something is due without being asked for."""
@@ -258,9 +260,9 @@ class Supervisor:
             self.state, self.reason = state, reason
             self._changed()
 
-    def _changed(self) -> None:
+    def _changed(self, announced: frozenset[str] = frozenset()) -> None:
         for listener in self._listeners:
-            listener()
+            listener(announced)
 
 
 def _announces(link: Link) -> bool:
