@@ -121,7 +121,7 @@ class Mesh:
             group.create_task(self._obey(path))
 
     async def _watch(self, path: Path) -> None:
-        async with aclosing(watch(path, self.config.source.digest or None)) as changes:
+        async with aclosing(watch(path, self.config.source.digest)) as changes:
             async for _ in changes:
                 self._poke.set()
 
