@@ -1,0 +1,227 @@
+"""MCP over one channel of messages to one client, both eras: standard input and output, or memory. Place: serving.
+
+The first request decides the era of the channel, as the SDK's servers do it: one with an envelope opens a modern one, any other a
+legacy one, and what then comes from the other era is refused.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import structlog
+
+from meshproxy.errors import INVALID_REQUEST, UNSUPPORTED_VERSION, RpcError
+from meshproxy.relay.downstream import Downstream, Handler, RequestContext, no_back_channel
+from meshproxy.serving.exchange import progress_token_of, rpc_error_of
+from meshproxy.serving.legacy import record_client, record_version
+from meshproxy.serving.modern import ModernDownstream
+from meshproxy.serving.questions import Questions
+from meshproxy.wire.headers import check_envelope
+from meshproxy.wire.messages import Id, Message, encode_error, encode_notification, encode_result, parse
+from meshproxy.wire.params import params_of
+from meshproxy.wire.protocol import META_VERSION, MODERN_VERSIONS, Era
+
+__all__ = ["Channel"]
+
+log = structlog.get_logger(__name__)
+
+_NO_HEADERS: Final[Mapping[str, str]] = {}
+_LISTEN: Final = "subscriptions/listen"
+
+
+class Channel:
+    """Serves `handler` to the client at the other end.
+
+    Whoever made it calls `received` with each message and `aclose` when no more come; `send` takes each message to be sent, without
+    a line end in it, and must not block.
+    """
+
+    def __init__(self, handler: Handler, send: Callable[[bytes], None]) -> None:
+        self._handler = handler
+        self._deliver = send
+        self._loop = asyncio.get_running_loop()
+        self._era: Era | None = None
+        self._client: _ChannelDownstream | None = None
+        self._running: dict[Id, tuple[str, asyncio.Task[None]]] = {}
+        self._held: list[bytes] | None = None
+        self._closed = False
+
+    def received(self, data: bytes) -> None:
+        """Take one message: start what it asks for, or answer what is wrong with it. Never blocks."""
+        if self._closed or not data.strip():
+            return
+        if self._held is not None:
+            self._held.append(data)
+            return
+        try:
+            message = parse(data)
+        except RpcError as error:
+            known = error.data.get("id") if isinstance(error.data, dict) else None
+            self.send(encode_error(known, RpcError(error.code, error.message)))
+            return
+        if message.method is None:
+            if self._client is not None:
+                self._client.questions.answer(message)
+        elif message.id is None:
+            self._notified(message.method, message)
+        else:
+            self._request(message.id, message.method, message)
+
+    def send(self, data: bytes) -> None:
+        """Send one message, on one line: a line end in it can only be blank space that an upstream's JSON came with."""
+        if self._closed:
+            return
+        if b"\n" in data or b"\r" in data:
+            data = data.replace(b"\n", b" ").replace(b"\r", b" ")
+        self._deliver(data)
+
+    async def aclose(self, grace: float = 0.0) -> None:
+        """Give running requests `grace` seconds to be answered, cancel the rest, and say that the client is gone."""
+        waiting = {task for method, task in self._running.values() if method != _LISTEN}
+        if waiting and grace > 0:
+            await asyncio.wait(waiting, timeout=grace)
+        self._closed = True
+        rest = {task for _, task in self._running.values()}
+        for task in rest:
+            task.cancel()
+        if self._client is not None:
+            self._client.questions.refuse("the client has left")
+            self._client.close()
+        if rest:
+            await asyncio.wait(rest)
+
+    def _notified(self, method: str, message: Message) -> None:
+        try:
+            params = params_of(message)
+        except RpcError as error:
+            log.debug("notification.malformed", method=method, reason=error.message)
+            return
+        if method == "notifications/cancelled":
+            cancelled = params.get("requestId")
+            if isinstance(cancelled, int | str) and cancelled in self._running:
+                running, task = self._running[cancelled]
+                if running != "initialize":
+                    task.cancel()
+        elif self._client is not None:
+            try:
+                self._handler.on_notification(self._client, method, params)
+            except Exception as error:  # a notification has no answer, so there is nobody else to tell
+                log.error("notification.failed", method=method, exc_info=error)
+
+    def _request(self, request_id: Id, method: str, message: Message) -> None:
+        try:
+            params = params_of(message)
+            downstream = self._admitted(request_id, method, params)
+        except RpcError as error:
+            self.send(encode_error(request_id, error))
+            return
+        context = _ChannelContext(self, downstream, request_id, params)
+        task = self._loop.create_task(self._carry_out(context, method, params))
+        self._running[request_id] = (method, task)
+        # Not in the task: one that is cancelled before its first step never runs at all.
+        task.add_done_callback(lambda _: self._done(context))
+
+    def _done(self, context: "_ChannelContext") -> None:
+        context.answered = True
+        del self._running[context.request_id]
+        if context.downstream.era is Era.MODERN:
+            context.downstream.close()
+
+    def _admitted(self, request_id: Id, method: str, params: dict[str, Any]) -> Downstream:
+        """Who asks, if it may.
+
+        Raises:
+            RpcError: it may not: the wrong era, the wrong order, an id that is in use, or an envelope that is incomplete.
+        """
+        if request_id in self._running:
+            raise RpcError(INVALID_REQUEST, "Invalid request: this id is in use")
+        meta = params.get("_meta")
+        enveloped = method != "initialize" and bool(meta) and META_VERSION in meta  # type: ignore[operator]  # params_of sees to it
+        if self._era is None:
+            self._era = Era.MODERN if enveloped else Era.LEGACY
+        if self._era is Era.MODERN:
+            if method == "initialize":
+                data = {"supported": list(MODERN_VERSIONS), "requested": params.get("protocolVersion")}
+                raise RpcError(UNSUPPORTED_VERSION, "this connection is served without initialize", data)
+            if (error := check_envelope(meta)) is not None:
+                raise error
+            return ModernDownstream(meta or {})
+        if enveloped:
+            raise RpcError(INVALID_REQUEST, "this connection began with a request of the handshake era; it stays in it")
+        if method == "initialize":
+            if self._client is not None:
+                raise RpcError(INVALID_REQUEST, "Invalid request: this connection is initialized already")
+            client = _ChannelDownstream(self)
+            record_client(client, params)
+            # What comes before its answer is kept until then: what it may do depends on what is negotiated.
+            self._client = client
+            self._held = []
+            return client
+        if self._client is None:
+            if method == "ping":
+                return _ChannelDownstream(self)
+            raise RpcError(INVALID_REQUEST, "Invalid request: send initialize first")
+        return self._client
+
+    async def _carry_out(self, context: "_ChannelContext", method: str, params: dict[str, Any]) -> None:
+        request_id, downstream = context.request_id, context.downstream
+        try:
+            answer = encode_result(request_id, await self._handler.on_request(context, method, params))
+        except Exception as error:  # noqa: BLE001  # whatever a handler raises, its client gets an answer
+            answer = encode_error(request_id, rpc_error_of(error, method))
+        # A cancelled request does not come so far: it is not answered (basic/utilities/cancellation).
+        context.answered = True
+        if method == "initialize" and not record_version(downstream, answer):
+            self._client = None
+        self.send(answer)
+        if method == "initialize":
+            held, self._held = self._held or [], None
+            for data in held:
+                self.received(data)
+
+
+class _ChannelDownstream(Downstream):
+    """The client of a legacy channel; the channel is its standalone stream too."""
+
+    __slots__ = ("_channel", "questions")
+    era = Era.LEGACY
+
+    def __init__(self, channel: Channel) -> None:
+        super().__init__(f"channel-{id(channel)}")
+        self._channel = channel
+        self.questions = Questions()
+
+    def notify(self, method: str, params: Mapping[str, Any] | None) -> None:
+        self._channel.send(encode_notification(method, params))
+
+    async def send_raw_request(self, method: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
+        if self._gone:
+            raise no_back_channel(method)
+        return await self.questions.ask(self._channel.send, method, params)
+
+
+class _ChannelContext(RequestContext):
+    """One request of a channel."""
+
+    __slots__ = ("_channel", "answered", "downstream", "headers", "progress_token", "request_id")
+
+    def __init__(self, channel: Channel, downstream: Downstream, request_id: Id, params: dict[str, Any]) -> None:
+        self._channel = channel
+        self.downstream = downstream
+        self.request_id = request_id
+        self.progress_token = progress_token_of(params)
+        self.headers = _NO_HEADERS
+        self.answered = False
+
+    @property
+    def can_send_request(self) -> bool:
+        return self.downstream.era is Era.LEGACY and not self.answered
+
+    def notify(self, method: str, params: Mapping[str, Any] | None) -> None:
+        if not self.answered:
+            self._channel.send(encode_notification(method, params))
+
+    async def send_raw_request(self, method: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
+        if not self.can_send_request:
+            raise no_back_channel(method)
+        return await self.downstream.send_raw_request(method, params)
