@@ -31,9 +31,8 @@ def measure(ground: Ground, wanted: list[str], effort: Effort) -> dict:
     for form, asked in FORMS.items():
         say(f"  memory of sessions: {form}")
         with Arena(ground) as arena:
-            running = start_all(
-                arena, ground, [*names, *(["sdk"] if "sdk" in wanted else [])], Default(arena.http(["bench"]))
-            )
+            quick = [name for name in wanted if name in (*names, "sdk") and not CONTENDERS[name].slow]
+            running = start_all(arena, ground, quick, dict.fromkeys(quick, arena.http(["bench", "other"])))
             for name, contender in running.items():
                 # A session of a peer costs a thousand times more work, and weighs enough to be seen sooner.
                 count = effort.sessions if name == "meshproxy" else min(effort.sessions, 100)
@@ -41,21 +40,8 @@ def measure(ground: Ground, wanted: list[str], effort: Effort) -> dict:
     return found
 
 
-class Default(dict):
-    """The same for every key."""
-
-    def __init__(self, value: object) -> None:
-        super().__init__()
-        self.value = value
-
-    def __missing__(self, key: str) -> object:
-        return self.value
-
-
 def weigh(arena: Arena, running: Running, count: int, *, calls: int, stream: bool) -> dict:
     load = f"{running.contender.name} sessions"
-    if running.contender.slow:
-        return {"missing": "a call takes too long"}
     try:
         arena.open(running, load, "legacy", 1, "small")
         if running.contender.eras["legacy"] == "sse":

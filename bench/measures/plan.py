@@ -42,7 +42,7 @@ def start_all(arena: Arena, ground: Ground, names: list[str], upstreams: dict[st
                 arena.wait_for_tool(started)
         except (NotReady, LoadFailed, OSError) as error:
             ground.missing[name] = f"it did not serve: {error}"
-            say(f"  {name} does not take part: {error}")
+            say(f"  {name} does not take part: {str(error).splitlines()[0]}")
             continue
         running[name] = started
     return running

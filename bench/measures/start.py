@@ -20,7 +20,7 @@ from bench.processes import NotReady
 SLOW = 1.0
 TOOLS = 8
 WORKING = 9
-DEADLINE = 60.0
+DEADLINE = 30.0
 
 
 def measure(ground: Ground, wanted: list[str], effort: Effort) -> dict:

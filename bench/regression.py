@@ -1,0 +1,103 @@
+"""The short form for CI: CPU per call of meshproxy to that of an nginx hop, against bench/baseline.json.
+
+    ./scripts/bench --regression [--write]
+
+About a minute: HTTP and stdio upstreams in both eras, at 16 clients. It fails when a ratio is more than a third worse than the
+committed one, and then only if a second look, put together with the first, says the same. `--write` makes the ratios measured the new baseline.
+"""
+
+import argparse
+import json
+import sys
+
+from bench.arena import Arena
+from bench.contenders import CONTENDERS
+from bench.ground import ROOT, Ground, say
+from bench.measures.plan import start_all
+from bench.rounds import Entry, errors, ratio, rounds
+
+BASELINE = ROOT / "bench" / "baseline.json"
+WORSE = 4 / 3
+ROUNDS, SECONDS, CLIENTS = 5, 1.0, 16
+ERAS = ("legacy", "modern")
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(prog="scripts/bench --regression", description=__doc__.splitlines()[0])
+    options.add_argument("--write", action="store_true", help="make what is measured the new baseline")
+    asked = options.parse_args()
+    ground = Ground()
+    ground.prepare({"nginx"})
+    if "nginx" in ground.missing:
+        say(f"The benchmark is skipped: {ground.missing['nginx']}.")
+        return 0
+    baseline = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
+    samples: dict[str, dict[str, list[dict]]] = {}
+    with Arena(ground) as arena:
+        entries = start(arena, ground)
+        if entries is None:
+            say(f"meshproxy did not serve: {ground.missing['meshproxy']}")
+            return 1
+        found = look(arena, entries, samples)
+        if not asked.write and worse(found, baseline):
+            say("Worse than the baseline; looking again")
+            found = look(arena, entries, samples)
+    wrong = [
+        f"{scene}, {name}: {errors(s)} errors"
+        for scene, names in samples.items()
+        for name, s in names.items()
+        if errors(s)
+    ]
+    for scene, value in found.items():
+        say(f"{scene}: {value:.2f} times an nginx hop; the baseline is {baseline.get(scene, 'not set')}")
+    if wrong:
+        say("\n".join(wrong))
+        return 1
+    if asked.write:
+        BASELINE.write_text(json.dumps({scene: round(value, 2) for scene, value in found.items()}, indent=2) + "\n")
+        return 0
+    for scene in worse(found, baseline):
+        say(
+            f"CPU per call has become more than a third worse: {scene}. If that is meant, ./scripts/bench --regression --write."
+        )
+    return 1 if worse(found, baseline) else 0
+
+
+def start(arena: Arena, ground: Ground) -> dict[str, list[Entry]] | None:
+    """The loads of each era, opened."""
+    web, pipes = arena.http(["bench", "other"]), arena.stdio(["bench", "other"])
+    running = start_all(arena, ground, ["nginx"], {"nginx": web})
+    for kind, upstreams in (("http", web), ("stdio", pipes)):
+        started = start_all(arena, ground, ["meshproxy"], {"meshproxy": upstreams})
+        if not started:
+            return None
+        running[kind] = started["meshproxy"]
+    entries: dict[str, list[Entry]] = {}
+    for era in ERAS:
+        entries[era] = []
+        for name, contender in running.items():
+            arena.open(contender, f"{name} {era}", era, CLIENTS, "small")
+            entries[era].append(Entry(name, f"{name} {era}", contender))
+    return entries
+
+
+def look(arena: Arena, entries: dict[str, list[Entry]], samples: dict) -> dict[str, float]:
+    """Measure, add to what was measured before, and give the ratios of all of it."""
+    found = {}
+    for era, contenders in entries.items():
+        fresh = rounds(arena, contenders, ROUNDS, SECONDS)
+        known = samples.setdefault(era, {})
+        for name, more in fresh.items():
+            offset = len(known.setdefault(name, []))
+            known[name] += [sample | {"round": offset + sample["round"]} for sample in more]
+        for kind in CONTENDERS["meshproxy"].kinds:
+            found[f"{kind} {era}"] = ratio(known[kind], known["nginx"], "cpu") or float("inf")
+    return found
+
+
+def worse(found: dict[str, float], baseline: dict[str, float]) -> list[str]:
+    return [scene for scene, value in found.items() if scene in baseline and value > baseline[scene] * WORSE]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
