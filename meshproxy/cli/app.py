@@ -173,7 +173,7 @@ def list_(
       meshproxy list mesh.yaml
       meshproxy list http://127.0.0.1:8000/mcp tools --json
     """
-    return _command("listing").show(target, kind, as_json=as_json)
+    return _command("listing").show_listing(target, kind, as_json=as_json)
 
 
 @app.command()

@@ -9,12 +9,12 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from meshproxy.cli.summary import counted
 from meshproxy.config.models import MeshConfig
-from meshproxy.kinds import KINDS
 from meshproxy.mesh.mesh import Mesh
 from meshproxy.observe import logs
 
-__all__ = ["Display", "counted"]
+__all__ = ["Display"]
 
 TICK = 0.1
 """Seconds between two looks at the mesh."""
@@ -77,10 +77,3 @@ class Display:
             *(("  Claude Code    ", "dim"), f"claude mcp add --transport http {name} {self._url}\n"),
             *(("  other clients  ", "dim"), f"{snippet}\n"),
         )
-
-
-def counted(upstream: Mapping[str, Any]) -> str:
-    """What an upstream offers, from its status: `3 tools, 1 prompt`."""
-    counts = [(upstream.get(spec.plural, 0), spec) for spec in KINDS.values()]
-    shown = [f"{count} {spec.plural if count != 1 else str(spec.kind)}" for count, spec in counts if count]
-    return ", ".join(shown) or "nothing"

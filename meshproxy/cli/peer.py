@@ -1,0 +1,132 @@
+"""The mesh that a command asks: the upstreams of a file, started for as long as the command takes, or the server at a URL.
+
+Either is a `FastMCP`, so a command goes the same way as a client of `meshproxy serve` would.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from meshproxy.catalog.component import decoded
+from meshproxy.cli.caller import CallerContext
+from meshproxy.cli.entry import Failure, note
+from meshproxy.config.load import load
+from meshproxy.config.models import MeshConfig
+from meshproxy.config.upstream import UpstreamSpec
+from meshproxy.mesh.upstreams import mount_of, provider_of
+from meshproxy.observe import logs
+from meshproxy.serving.fastmcp import FastMCP
+from meshproxy.serving.server import run
+from meshproxy.upstream.client import ProxyClient
+from meshproxy.upstream.provider import ProxyProvider
+
+__all__ = ["Peer", "asked", "is_url", "loaded", "peer_of_config"]
+
+T = TypeVar("T")
+
+Wanted = Callable[[MeshConfig, UpstreamSpec], bool]
+"""Whether an upstream is needed."""
+
+
+class Peer:
+    """What is asked, with its upstreams started.
+
+    Attributes:
+        server: it.
+        providers: its upstreams, in the order of the config.
+    """
+
+    def __init__(self, server: FastMCP) -> None:
+        self.server = server
+        self.providers = [mounted.provider for mounted in server.composite.mounted]
+
+    async def settled(self) -> None:
+        """Wait until every upstream has come up or failed."""
+        await asyncio.gather(*(provider.settled() for provider in self.providers))
+
+    @property
+    def failures(self) -> list[str]:
+        """A line for each upstream that did not come up."""
+        return [f"{provider.name} is down: {provider.reason}" for provider in self.providers if not provider.is_up]
+
+    async def request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        """The decoded result of a request. Raises `RpcError`."""
+        return decoded(await self.server.on_request(CallerContext(), method, params))
+
+
+def is_url(target: str) -> bool:
+    """Whether a command is about a running server rather than a file."""
+    return target.lower().startswith(("http://", "https://"))
+
+
+def loaded(file: str) -> MeshConfig:
+    """The config of a file; its warnings go to stderr. Raises `ConfigError`."""
+    config = load(file)
+    for warning in config.source.warnings:
+        note(f"warning: {warning}")
+    return config
+
+
+def asked(target: str, question: Callable[[Peer], Awaitable[int]], wanted: Wanted = lambda *_: True) -> int:
+    """The exit status of `question`, put to a file or a URL."""
+    config = None if is_url(target) else loaded(target)
+
+    async def main() -> int:
+        async with _at(target) if config is None else peer_of_config(config, wanted) as peer:
+            return await question(peer)
+
+    return until_interrupted(main)
+
+
+def until_interrupted(main: Callable[[], Awaitable[int]]) -> int:
+    """Run `main`; SIGINT and SIGTERM cancel it, and what it opened is closed.
+
+    Raises:
+        KeyboardInterrupt: that happened.
+    """
+    # What goes wrong is told by the command itself.
+    logs.configure("error")
+
+    async def attended(stopping: asyncio.Event) -> int | None:
+        asking = asyncio.ensure_future(main())
+        stopped = asyncio.ensure_future(stopping.wait())
+        await asyncio.wait({asking, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not asking.done():
+            asking.cancel()
+            await asyncio.wait({asking})
+        return None if asking.cancelled() else asking.result()
+
+    status = run(attended)
+    if status is None:
+        raise KeyboardInterrupt
+    return status
+
+
+@asynccontextmanager
+async def peer_of_config(config: MeshConfig, wanted: Wanted = lambda *_: True) -> AsyncIterator[Peer]:
+    """The wanted upstreams of a config, starting, lazy ones too."""
+    server = FastMCP(config.name, list_grace=0)
+    logs.conceal(config.scrubber.scrub)
+    for spec in config.enabled:
+        if wanted(config, spec):
+            server.composite.add(provider_of(spec, config.scrubber, server.stamp), mount_of(spec, config))
+    async with server:
+        peer = Peer(server)
+        for provider in peer.providers:
+            provider.want()
+        yield peer
+
+
+@asynccontextmanager
+async def _at(url: str) -> AsyncIterator[Peer]:
+    """A running server. One session does: there is one caller."""
+    server = FastMCP(list_grace=0)
+    server.add_provider(ProxyProvider(ProxyClient(url), name=url, session="shared"))
+    async with server:
+        peer = Peer(server)
+        await peer.settled()
+        if peer.failures:
+            raise Failure(*peer.failures)
+        yield peer
