@@ -13,13 +13,13 @@ from typing import Any
 import structlog
 
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
-from meshproxy.upstream.envelope import UNCANCELLABLE, Stamp, greeting, probe
+from meshproxy.upstream.envelope import UNCANCELLABLE, Stamp, greeting, probe, whose_progress
 from meshproxy.upstream.link import Call, Link, Listener
 from meshproxy.upstream.negotiation import negotiate
 from meshproxy.upstream.questions import Questions
 from meshproxy.wire.codec import JsonError, Raw, mapping, opened, shallow
 from meshproxy.wire.messages import Message, encode_notification, encode_request, parse
-from meshproxy.wire.protocol import META_PROGRESS, META_SUBSCRIPTION, Era
+from meshproxy.wire.protocol import META_SUBSCRIPTION, Era
 
 log = structlog.get_logger(__name__)
 
@@ -206,9 +206,8 @@ class DuplexLink(Link):
             return
         try:
             if method == "notifications/progress":
-                token = opened(params.get(META_PROGRESS))
-                call = self.calls.get(token) if type(token) is int else None
-                if call is not None and call.wants_progress:
+                call = whose_progress(self.calls, params)
+                if call is not None:
                     call.on_notification(method, params)
             elif method == "notifications/cancelled":
                 self._on_cancelled(opened(params.get("requestId")))

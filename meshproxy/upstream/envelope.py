@@ -3,10 +3,11 @@
 Source: 2026-07-28 basic/index, "_meta"; all revisions basic/utilities/progress.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from meshproxy.upstream.link import Call
-from meshproxy.wire.codec import Raw, dumps, mapping
+from meshproxy.wire.codec import Raw, dumps, mapping, opened
 from meshproxy.wire.protocol import LATEST_LEGACY, META_CAPABILITIES, META_LOG_LEVEL, META_PROGRESS, Era, envelope
 
 
@@ -42,6 +43,13 @@ class Stamp:
             return params
         given = mapping(params.get("_meta"))
         return {**params, "_meta": {**given, **added} if given else added}
+
+
+def whose_progress(calls: Mapping[int, Call | None], params: dict[str, Any]) -> Call | None:
+    """The call that a `notifications/progress` belongs to, by the token that `Stamp.onto` gave it; None if it asked for none."""
+    token = opened(params.get(META_PROGRESS))
+    call = calls.get(token) if type(token) is int else None
+    return call if call is not None and call.wants_progress else None
 
 
 def greeting(client: dict[str, Any], capabilities: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,14 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, NamedTuple, Protocol
 
-from meshproxy.errors import INVALID_REQUEST, UNSUPPORTED_VERSION, AnswerLost, RpcError, UpstreamUnavailable
+from meshproxy.errors import (
+    INVALID_REQUEST,
+    UNSUPPORTED_VERSION,
+    AnswerLost,
+    RpcError,
+    UpstreamError,
+    UpstreamUnavailable,
+)
 from meshproxy.wire.codec import JsonError, Raw, loads
 from meshproxy.wire.protocol import LATEST_MODERN, LEGACY_VERSIONS, MODERN_VERSIONS, Era
 
@@ -26,8 +33,15 @@ class Opening(NamedTuple):
     server: dict[str, Any]
 
 
+class RefusedError(UpstreamUnavailable):
+    """There was an answer, and not one of MCP: what it refused may be asked in another way."""
+
+
 class Peer(Protocol):
-    """A connection that is not negotiated yet. Both raise `RpcError` for a no, and `UpstreamError`."""
+    """A connection that is not negotiated yet.
+
+    Both raise `RpcError`, `AnswerLost` or `RefusedError` for a no, and another `UpstreamUnavailable` if there is nobody to ask.
+    """
 
     async def discover(self, version: str) -> Raw:
         """Send `server/discover` in the envelope of `version`."""
@@ -64,7 +78,7 @@ async def negotiate(upstream: str, peer: Peer, remembered: Era | None = None) ->
                 way = attempts.pop(task)
                 try:
                     return task.result()
-                except (RpcError, AnswerLost) as refusal:
+                except (RpcError, AnswerLost, RefusedError) as refusal:
                     refusals[way] = refusal
     finally:
         for task in attempts:
@@ -110,7 +124,7 @@ def _decoded(method: str, result: Raw) -> dict[str, Any]:
 
 def _reason(legacy: Exception, modern: Exception) -> str:
     """Why neither way led in, from the refusal that says most."""
-    if isinstance(legacy, AnswerLost):
+    if isinstance(legacy, UpstreamError):
         return legacy.reason
     # A server that speaks only modern versions of its own says so in both answers, and better in the first.
     refusal = modern if isinstance(modern, RpcError) and modern.code == UNSUPPORTED_VERSION else legacy

@@ -247,7 +247,7 @@ class Process(asyncio.SubprocessProtocol):
             for line in lines:
                 self._on_line(line)
 
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's signature
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         if fd == 1:
             self._settle(self._silent)
         elif fd == 2 and self._partial_stderr:
@@ -258,7 +258,7 @@ class Process(asyncio.SubprocessProtocol):
             self.status = self._transport.get_returncode()
         self._settle(self._exited)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's signature
+    def connection_lost(self, exc: Exception | None) -> None:
         if not self._disconnected.done():
             self._disconnected.set_result(None)
 

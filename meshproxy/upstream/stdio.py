@@ -187,7 +187,7 @@ class StdioLink(DuplexLink):
         self._end(CLOSED)
         await self.process.aclose(at_once=True)
 
-    def _send(self, message: bytes, request_id: int | None = None) -> None:  # noqa: ARG002 - a pipe fails as a whole
+    def _send(self, message: bytes, request_id: int | None = None) -> None:
         # Blanks of somebody's pretty-printed JSON; inside of strings JSON has no bare line ends.
         if b"\n" in message or b"\r" in message:
             message = message.replace(b"\n", b" ").replace(b"\r", b" ")

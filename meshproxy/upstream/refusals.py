@@ -1,0 +1,113 @@
+"""What an HTTP answer that is no event stream means: a message, or the reason why there is none. No I/O.
+
+Source: basic/transports, "Streamable HTTP", of both eras; RFC 9110, section 15, for what a status says about a request having been
+carried out.
+"""
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
+from meshproxy.upstream.duplex import excerpt
+from meshproxy.upstream.negotiation import RefusedError
+from meshproxy.upstream.response import Response
+from meshproxy.wire.messages import Message, parse
+
+EXPIRED: Final = "the session has expired"
+
+_ADVICE: Final = {
+    401: "it wants credentials: set `headers` of this upstream",
+    403: "it refuses us: set or check `headers` of this upstream",
+    404: "there is no MCP endpoint at this URL",
+    405: "there is no streamable HTTP endpoint at this URL: if it is one of the older HTTP+SSE, set `transport: sse`",
+    407: "the proxy wants credentials: put them into the URL of the proxy",
+    413: "the request is larger than it accepts",
+    429: "it has had too many requests",
+    503: "it is not able to answer now",
+}
+_NOT_CARRIED_OUT: Final = frozenset({501, 503})
+"""Server errors that say that the request was not even begun; the other ones leave it open."""
+
+
+class SessionExpiredError(UpstreamUnavailable):
+    """The upstream did not know the session, so it did not carry the request out."""
+
+
+class RedirectedError(UpstreamUnavailable):
+    """The request is to be sent to `location`, a reference relative to where it was sent."""
+
+    def __init__(self, upstream: str, reason: str, location: str) -> None:
+        super().__init__(upstream, reason)
+        self.location = location
+
+
+def judge(upstream: str, response: Response, request_id: int, *, has_session: bool) -> Message:
+    """The answer to a request in a whole response, whatever its status.
+
+    Raises:
+        SessionExpiredError: the session is gone.
+        RedirectedError: 307 or 308.
+        RefusedError: the request was not carried out.
+        AnswerLost: it may have been.
+    """
+    status = response.status
+    message = _message(response.body)
+    if status < 300:
+        if message is not None:
+            return message
+        raise AnswerLost(upstream, f"it answered HTTP {status} {_looks(response)}, which is not MCP: check the url")
+    if status == 404 and has_session:
+        raise SessionExpiredError(upstream, EXPIRED)
+    if message is not None and status not in (401, 403):
+        if (
+            status == 400
+            and has_session
+            and message.id != request_id
+            and "session" in message.rpc_error.message.lower()
+        ):
+            # The specification wants 404; many servers of the TypeScript SDK's examples say it so.
+            raise SessionExpiredError(upstream, EXPIRED)
+        return message
+    location = response.header("location")
+    if status < 400 and location is not None:
+        reason = f"it redirects to {_shown(location)} (HTTP {status}): set that as the url if it is the one meant"
+        if status in (307, 308):
+            raise RedirectedError(upstream, reason, location)
+        raise RefusedError(upstream, reason)
+    reason = f"it answered HTTP {status}: {_ADVICE.get(status) or _said(response)}"
+    if status < 500 or status in _NOT_CARRIED_OUT:
+        raise RefusedError(upstream, reason)
+    raise AnswerLost(upstream, reason)
+
+
+def _message(body: bytes) -> Message | None:
+    try:
+        message = parse(body)
+    except RpcError:
+        return None
+    return message if message.method is None else None
+
+
+def _looks(response: Response) -> str:
+    kind = (response.header("content-type") or "").partition(";")[0].strip()
+    if not response.body:
+        return "without a body"
+    return f"with {excerpt(kind.encode(), 60)}" if kind else "with an untyped body"
+
+
+def _said(response: Response) -> str:
+    """What the body says to people, if it is short enough to be meant for them."""
+    body = response.body
+    if not body or b"<" in body[:100]:
+        return _looks(response)
+    return excerpt(body)
+
+
+def _shown(location: str) -> str:
+    """A redirect's target without what may be secret in it."""
+    parts = urlsplit(location)
+    return excerpt(
+        f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".encode()
+        if parts.netloc
+        else parts.path.encode()
+    )

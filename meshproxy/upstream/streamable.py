@@ -1,0 +1,517 @@
+"""Upstreams at a URL: streamable HTTP of both eras (basic/transports, "Streamable HTTP").
+
+A legacy link is a protocol session, with a stream of its own for what belongs to no call; a modern one is nothing but an agreement.
+Both send each request as a POST over the connections of their endpoint, and wait on that alone: no task is made for a call.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from functools import lru_cache, partial
+from typing import Any, Final, cast
+from urllib.parse import urljoin, urlsplit
+
+import structlog
+
+from meshproxy.errors import AnswerLost, UpstreamUnavailable
+from meshproxy.upstream.endpoint import Endpoint
+from meshproxy.upstream.envelope import UNCANCELLABLE, Stamp, greeting, probe, whose_progress
+from meshproxy.upstream.exchange import Exchange
+from meshproxy.upstream.http1 import BadResponse, BodyTooLarge, HttpClient, Response, TransportError, encode_headers
+from meshproxy.upstream.link import Call, Link, Listener
+from meshproxy.upstream.negotiation import negotiate
+from meshproxy.upstream.questions import Questions
+from meshproxy.upstream.refusals import EXPIRED, RedirectedError, SessionExpiredError, judge
+from meshproxy.wire.codec import JsonError, Raw, opened, shallow
+from meshproxy.wire.headers import METHOD_HEADER, NAME_HEADER, VERSION_HEADER, encode_header_value
+from meshproxy.wire.messages import Message, encode_notification, encode_request
+from meshproxy.wire.protocol import NAMED_BY, Era
+
+__all__ = ["HttpEndpoint", "StreamableLink"]
+
+log = structlog.get_logger(__name__)
+
+SESSION_HEADER: Final = "mcp-session-id"
+RESUME_HEADER: Final = "last-event-id"
+MAX_MESSAGE: Final = 256 * 1024 * 1024
+MAX_HOPS: Final = 3
+"""Redirects that are followed while connecting."""
+BACKGROUND: Final = 10.0
+"""Seconds for what nobody waits for: notifications and answers to questions."""
+FAREWELL: Final = 2.0
+"""Seconds for the end of a session."""
+RETRY: Final = 1.0
+"""Seconds before a stream is resumed if the upstream names no time."""
+MAX_RETRY: Final = 30.0
+MAX_RESUMPTIONS: Final = 5
+"""Attempts in a row that brought nothing."""
+MAX_UNREACHABLE: Final = 3
+"""Attempts in a row to open the standalone stream that found nobody, until the link is given up."""
+EARLY: Final = 0.005
+"""Seconds by which a deadline may seem to be ahead when a timer has rung for it."""
+OPENING: Final = 1.0
+"""Seconds that `listen` waits for the stream; an upstream may withhold the head until it has something to say."""
+
+_OURS: Final = frozenset(
+    {
+        *("accept", "content-type", "host", SESSION_HEADER, RESUME_HEADER, VERSION_HEADER, METHOD_HEADER, NAME_HEADER),
+        *("connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"),
+    }
+)
+"""What a call cannot set: it says what this request is, or belongs to one connection."""
+
+
+class HttpEndpoint(Endpoint):
+    """A URL.
+
+    Args:
+        name: the upstream's configured name.
+        url: of its MCP endpoint.
+        headers: sent with every request, and never overridden by a call's.
+        connect_timeout: seconds for one connection.
+        max_message: bytes of one message.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        connect_timeout: float = 10.0,
+        max_message: int = MAX_MESSAGE,
+    ) -> None:
+        super().__init__(name)
+        self._url = url
+        self._headers = dict(headers or {})
+        self.configured = frozenset(header.lower() for header in self._headers)
+        self._connect_timeout = connect_timeout
+        self.max_message = max_message
+        self._http: HttpClient | None = None
+        self._links: set[StreamableLink] = set()
+
+    async def connect(
+        self,
+        *,
+        client: dict[str, Any],
+        capabilities: dict[str, Any],
+        listener: Listener,
+        timeout: float | None,
+    ) -> Link:
+        try:
+            async with asyncio.timeout(timeout):
+                link = await self._connect(client, capabilities, listener)
+        except TimeoutError:
+            self.era = None
+            raise UpstreamUnavailable(self.name, f"it did not answer initialize within {timeout:g} s") from None
+        except UpstreamUnavailable:
+            self.era = None
+            raise
+        self.era = link.era
+        return link
+
+    async def _connect(
+        self, client: dict[str, Any], capabilities: dict[str, Any], listener: Listener
+    ) -> "StreamableLink":
+        for _ in range(MAX_HOPS):
+            link = StreamableLink(self, self._client(), listener, client, capabilities)
+            self._links.add(link)
+            try:
+                await link.open(self.era)
+            except BaseException as error:
+                await link.aclose()
+                if not isinstance(error, RedirectedError):
+                    raise
+                await self._follow(error)
+            else:
+                return link
+        raise UpstreamUnavailable(self.name, f"it redirects more than {MAX_HOPS} times")
+
+    def forget(self, link: "StreamableLink") -> None:
+        """A link is closed."""
+        self._links.discard(link)
+
+    async def aclose(self) -> None:
+        await asyncio.gather(*(link.aclose() for link in list(self._links)))
+        http, self._http = self._http, None
+        if http is not None:
+            await http.aclose()
+
+    def statistics(self) -> dict[str, Any]:
+        connections = self._http.statistics() if self._http is not None else {"connections": 0, "idle": 0}
+        return {"links": len(self._links), **connections}
+
+    def _client(self) -> HttpClient:
+        if self._http is None:
+            try:
+                self._http = HttpClient(
+                    self._url, connect_timeout=self._connect_timeout, headers=self._headers, max_body=self.max_message
+                )
+            except ValueError as error:
+                raise UpstreamUnavailable(self.name, str(error)) from None
+        return self._http
+
+    async def _follow(self, redirected: RedirectedError) -> None:
+        """Go where the upstream says it is, if that is at the same origin: another has no business with our headers."""
+        url = urljoin(self._url, redirected.location)
+        before, after = urlsplit(self._url), urlsplit(url)
+        if (before.scheme, before.netloc) != (after.scheme, after.netloc):
+            shown = f"{after.scheme}://{after.netloc.rpartition('@')[2]}{after.path}"
+            raise UpstreamUnavailable(
+                self.name,
+                f"it redirects to {shown}, which is another origin: set that as the url if it is the one meant",
+            )
+        self._url = url
+        if self._http is not None and not self._links:
+            await self._http.aclose()
+        self._http = None
+
+
+class StreamableLink(Link):
+    """A session, or a modern agreement. Made by its endpoint."""
+
+    def __init__(
+        self,
+        endpoint: HttpEndpoint,
+        http: HttpClient,
+        listener: Listener,
+        client: dict[str, Any],
+        capabilities: dict[str, Any],
+    ) -> None:
+        self.upstream = endpoint.name
+        self.max_event = endpoint.max_message
+        self.calls: dict[int, Call | None] = {}
+        self.version = ""
+        self.session: str | None = None
+        self._endpoint = endpoint
+        self._http = http
+        self._listener = listener
+        self._client = client
+        self._declared = capabilities
+        self._loop = asyncio.get_running_loop()
+        self._stamp = Stamp(Era.LEGACY, "", client, capabilities)
+        self._is_modern = False
+        self._head = self._lines()
+        self._waiting: dict[int, asyncio.Task[Any]] = {}
+        self._questions = Questions(endpoint.name, self._post_soon)
+        self._background: set[asyncio.Task[None]] = set()
+        self._listening: asyncio.Task[None] | None = None
+        self._last_id = 0
+        self._ended: str | None = None
+        self._adopted = False
+
+    def __repr__(self) -> str:
+        state = "open" if self._ended is None else f"closed: {self._ended}"
+        return f"<StreamableLink {self.upstream!r} {state} calls={len(self.calls)}>"
+
+    # Negotiation.
+
+    async def open(self, remembered: Era | None) -> None:
+        """Negotiate. Raises `UpstreamUnavailable`."""
+        self.era, self.version, self.server = await negotiate(self.upstream, self, remembered)
+        self._is_modern = self.era is Era.MODERN
+        self._stamp = Stamp(self.era, self.version, self._client, self._declared)
+        self._head = self._lines(version=self.version)
+        if not self._is_modern:
+            await self._post(encode_notification("notifications/initialized"))
+        self._adopted = True
+
+    async def discover(self, version: str) -> Raw:
+        head = self._lines(version=version) + _routing("server/discover", None)
+        return await self._request("server/discover", probe(version, self._client, self._declared), None, head)
+
+    async def initialize(self) -> Raw:
+        return await self._request("initialize", greeting(self._client, self._declared), None, self._lines())
+
+    def _lines(self, *, version: str | None = None, accept: str = "application/json, text/event-stream") -> bytes:
+        """The header lines of this link's requests, but for those that the endpoint's configuration has."""
+        lines = {"accept": accept, "content-type": "application/json"}
+        if version is not None:
+            lines[VERSION_HEADER] = version
+        if self.session is not None:
+            lines[SESSION_HEADER] = self.session
+        return encode_headers({name: value for name, value in lines.items() if name not in self._endpoint.configured})
+
+    # The link.
+
+    @property
+    def is_open(self) -> bool:
+        return self._ended is None
+
+    async def request(self, method: str, params: dict[str, Any], call: Call | None = None) -> Raw:
+        head = self._head
+        if self._is_modern:
+            head += _routing(method, _named(method, params))
+        if call is not None and call.headers:
+            head += self._carried(call.headers)
+        return await self._request(method, params, call, head)
+
+    async def notify(self, method: str, params: dict[str, Any] | None = None) -> None:
+        # The modern era has no notifications from client to server over HTTP.
+        if self._ended is None and not self._is_modern:
+            await self._post(encode_notification(method, params))
+
+    async def listen(self) -> None:
+        # As the SDK does: where there is no session, nothing can be known that would be told outside of calls.
+        if self._is_modern or self.session is None or self._listening is not None or self._ended is not None:
+            return
+        opened: asyncio.Future[None] = self._loop.create_future()
+        self._listening = asyncio.create_task(self._keep_listening(opened))
+        await asyncio.wait([opened], timeout=OPENING)
+
+    async def aclose(self) -> None:
+        if self._ended is None:
+            self._ended = "the link is closed"
+        waiting = list(self._waiting.values())
+        # A request that is not among them any more knows that it was ended from here.
+        self._waiting.clear()
+        for task in waiting:
+            task.cancel()
+        ending = [*self._background, *([self._listening] if self._listening is not None else [])]
+        for task in ending:
+            task.cancel()
+        session = self._lines(version=self.version or None, accept="*/*") if self.session is not None else None
+        self.session = None
+        self._endpoint.forget(self)
+        await self._questions.aclose()
+        if ending:
+            await asyncio.wait(ending, timeout=FAREWELL)
+        if session is not None:
+            try:
+                await self._http.request("DELETE", None, session, timeout=FAREWELL)
+            except TransportError as error:
+                log.debug("upstream.farewell_failed", upstream=self.upstream, reason=str(error))
+
+    # Requests.
+
+    async def _request(self, method: str, params: dict[str, Any], call: Call | None, head: bytes) -> Raw:
+        if self._ended is not None:
+            raise UpstreamUnavailable(self.upstream, self._ended)
+        request_id = self._last_id = self._last_id + 1
+        body = encode_request(request_id, method, self._stamp.onto(params, call, request_id))
+        exchange = Exchange(self, request_id, call)
+        timeout = None if call is None else call.timeout
+        deadline = None if timeout is None else self._loop.time() + timeout
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        cancelling = task.cancelling()
+        self._waiting[request_id] = task
+        self.calls[request_id] = call
+        try:
+            try:
+                response = await self._http.request("POST", None, head, body, timeout=timeout, on_head=exchange.on_head)
+            except TransportError as error:
+                answer = exchange.answer or await self._resume(exchange, method, error, deadline)
+            else:
+                answer = exchange.answer or (
+                    await self._resume(exchange, method, None, deadline)
+                    if response.status == 200 and response.is_event_stream
+                    else judge(self.upstream, response, request_id, has_session=self.session is not None)
+                )
+        except asyncio.CancelledError:
+            if request_id not in self._waiting and task.uncancel() <= cancelling:
+                raise AnswerLost(self.upstream, str(self._ended)) from None
+            self._give_up(request_id, method, "the caller gave it up")
+            raise
+        except SessionExpiredError as error:
+            self._expire(error.reason)
+            raise
+        finally:
+            del self.calls[request_id]
+            self._waiting.pop(request_id, None)
+            for question in exchange.questions:
+                question.cancel()
+        if method == "initialize" and exchange.response is not None:
+            self.session = exchange.response.header(SESSION_HEADER)
+        if isinstance(answer.result, Raw):
+            return answer.result
+        raise answer.rpc_error
+
+    async def _resume(
+        self, exchange: Exchange, method: str, error: TransportError | None, deadline: float | None
+    ) -> Message:
+        """Get the answer after the stream of a request has ended without: by asking for the rest of the stream, where that can be.
+
+        A legacy upstream that numbers its events keeps them for this (2025-11-25 basic/transports, "Resumability and Redelivery"),
+        and may end a stream on purpose to be asked later (SEP-1699).
+        """
+        if error is not None and not error.sent:
+            raise UpstreamUnavailable(self.upstream, str(error))
+        failures = 0
+        while True:
+            if deadline is not None and self._loop.time() >= deadline - EARLY:
+                self._give_up(exchange.request_id, method, "it took too long")
+                seconds = None if exchange.call is None else exchange.call.timeout
+                raise AnswerLost(self.upstream, f"no answer within {seconds:g} s") from None
+            last = exchange.last_event_id
+            if (
+                self._is_modern
+                or last is None
+                or isinstance(error, BadResponse | BodyTooLarge)
+                or failures == MAX_RESUMPTIONS
+            ):
+                self._give_up(exchange.request_id, method, "its stream has ended")
+                raise AnswerLost(
+                    self.upstream, str(error or "the event stream of the answer ended without it")
+                ) from None
+            await asyncio.sleep(self._pause(exchange.retry, failures, deadline))
+            head = self._lines(version=self.version, accept="text/event-stream") + encode_headers({RESUME_HEADER: last})
+            remaining = None if deadline is None else max(deadline - self._loop.time(), EARLY)
+            try:
+                response = await self._http.request("GET", None, head, timeout=remaining, on_head=exchange.on_head)
+            except TransportError as raised:
+                error = raised
+            else:
+                error = None
+            if exchange.answer is not None:
+                return exchange.answer
+            if error is None and not (response.status == 200 and response.is_event_stream):
+                if response.status == 404:
+                    self._expire(EXPIRED)
+                reason = f"the event stream of the answer broke off, and HTTP {response.status} came when it was to be resumed"
+                raise AnswerLost(self.upstream, reason)
+            failures = failures + 1 if exchange.last_event_id == last else 0
+
+    def _pause(self, retry: int | None, failures: int, deadline: float | None = None) -> float:
+        """Seconds to wait before a stream is opened again: as the upstream asked, and longer after failures."""
+        pause: float = min((RETRY if retry is None else retry / 1000) * 2**failures, MAX_RETRY)
+        return pause if deadline is None else max(0.0, min(pause, deadline - self._loop.time()))
+
+    def _give_up(self, request_id: int, method: str, reason: str) -> None:
+        """Tell the upstream that nobody waits for an answer. In the modern era the end of the stream has said so."""
+        if not self._is_modern and method not in UNCANCELLABLE:
+            params = {"requestId": request_id, "reason": reason}
+            self._post_soon(encode_notification("notifications/cancelled", params))
+
+    def _carried(self, headers: Mapping[str, str]) -> bytes:
+        """The header lines that a call brings, but for what is ours or the configuration's to say."""
+        configured = self._endpoint.configured
+        try:
+            return encode_headers(
+                {
+                    name: value
+                    for name, value in headers.items()
+                    if (key := name.lower()) not in _OURS and key not in configured
+                }
+            )
+        except ValueError as error:
+            raise UpstreamUnavailable(self.upstream, str(error)) from None
+
+    # What nobody waits for.
+
+    def _post_soon(self, body: bytes, _: int | None = None) -> None:
+        if self._ended is None:
+            task = asyncio.create_task(self._post(body))
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+
+    async def _post(self, body: bytes) -> None:
+        """Send a message that has no answer. That it fails is a matter for the log: nobody could do anything about it."""
+        try:
+            response = await self._http.request("POST", None, self._head, body, timeout=BACKGROUND)
+        except TransportError as error:
+            log.debug("upstream.message_lost", upstream=self.upstream, reason=str(error))
+            return
+        response.release()
+        if response.status == 404 and self.session is not None:
+            self._expire(EXPIRED)
+        elif response.status >= 300:
+            log.debug("upstream.message_refused", upstream=self.upstream, status=response.status)
+
+    # What belongs to no call.
+
+    async def _keep_listening(self, opened: asyncio.Future[None]) -> None:
+        """Keep the standalone stream up (2025-11-25 basic/transports, "Listening for Messages from the Server")."""
+        stream = Exchange(self, 0, None)
+
+        def on_head(response: Response) -> None:
+            stream.on_head(response)
+            settle()
+
+        def settle() -> None:
+            if not opened.done():
+                opened.set_result(None)
+
+        failures = unreachable = 0
+        try:
+            while self._ended is None:
+                head = self._lines(version=self.version, accept="text/event-stream")
+                if stream.last_event_id is not None:
+                    head += encode_headers({RESUME_HEADER: stream.last_event_id})
+                begun = self._loop.time()
+                try:
+                    response = await self._http.request("GET", None, head, on_head=on_head)
+                except TransportError as error:
+                    unreachable = 0 if error.sent else unreachable + 1
+                    if unreachable == MAX_UNREACHABLE:
+                        self._lost(str(error))
+                        return
+                else:
+                    unreachable = 0
+                    if response.status == 404:
+                        self._expire(EXPIRED)
+                        return
+                    if response.status < 500 and response.status != 429 and not response.is_event_stream:
+                        # There is none: 405, or something else that will not change.
+                        return
+                settle()
+                failures = 0 if self._loop.time() - begun > MAX_RETRY else failures + 1
+                await asyncio.sleep(self._pause(stream.retry, failures - 1 if failures else 0))
+        finally:
+            settle()
+
+    def _expire(self, reason: str) -> None:
+        """The upstream does not know our session any more."""
+        self.session = None
+        self._lost(reason)
+
+    def _lost(self, reason: str) -> None:
+        if self._ended is None:
+            self._ended = reason
+            if self._adopted:
+                self._listener.on_closed(self, reason)
+
+    # For the exchanges.
+
+    def on_notification(self, message: Message, call: Call | None) -> None:
+        method = str(message.method)
+        try:
+            params = shallow(message.params) if isinstance(message.params, Raw) else {}
+        except JsonError:
+            log.warning("upstream.garbage", upstream=self.upstream, reason=f"the params of {method} are no object")
+            return
+        try:
+            if method == "notifications/progress":
+                whose = whose_progress(self.calls, params)
+                if whose is not None:
+                    whose.on_notification(method, params)
+            elif method == "notifications/cancelled":
+                self._questions.cancel(opened(params.get("requestId")))
+            elif call is not None:
+                call.on_notification(method, params)
+            else:
+                self._listener.on_notification(self, method, params)
+        except Exception:
+            # One receiver's defect must not cost the call its answer.
+            log.exception("upstream.notification_failed", upstream=self.upstream, method=method)
+
+    def on_question(self, message: Message, exchange: Exchange) -> None:
+        answerer = partial(self._listener.on_request, self) if exchange.call is None else exchange.call.on_request
+        task = self._questions.ask(message, answerer)
+        # What nobody's stream asked outlives that stream.
+        if task is not None and exchange.request_id:
+            exchange.questions += (task,)
+
+
+@lru_cache(maxsize=2048)
+def _routing(method: str, name: str | None) -> bytes:
+    """The header lines that repeat what a modern request is about (SEP-2243)."""
+    lines = f"{METHOD_HEADER}: {encode_header_value(method)}\r\n"
+    if name is not None:
+        lines += f"{NAME_HEADER}: {encode_header_value(name)}\r\n"
+    return lines.encode()
+
+
+def _named(method: str, params: Mapping[str, Any]) -> str | None:
+    """What `Mcp-Name` repeats; None for nothing."""
+    key = NAMED_BY.get(method) or ("taskId" if method.startswith("tasks/") else None)
+    name = opened(params.get(key)) if key is not None else None
+    return name if isinstance(name, str) else None
