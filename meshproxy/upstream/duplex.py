@@ -54,8 +54,8 @@ class DuplexLink(Link):
     def _send(self, message: bytes, request_id: int | None = None) -> None:
         """Let a message leave, in order and without waiting; `request_id` says whose failure it is if it cannot."""
 
-    def _received(self, data: bytes) -> None:
-        """A message has arrived."""
+    def _received(self, data: bytes, call: Call | None = None) -> None:
+        """A message has arrived; it belongs to `call`, where the channel can tell."""
         try:
             message = parse(data)
         except RpcError as error:
@@ -64,9 +64,10 @@ class DuplexLink(Link):
         if message.method is None:
             self._on_answer(message)
         elif message.id is None:
-            self._on_notification(message)
+            self._on_notification(message, call)
         else:
-            self._on_question(message)
+            answerer = partial(self._listener.on_request, self) if call is None else call.on_request
+            self._questions.ask(message, answerer)
 
     def _on_garbage(self, data: bytes, error: RpcError) -> None:
         """Something has arrived that is no message: if it looks like the answer to a request, that request fails."""
@@ -110,6 +111,10 @@ class DuplexLink(Link):
         if room is not None and not room.done():
             room.set_result(None)
 
+    async def _initialized(self, message: bytes) -> None:
+        """Let the end of the handshake leave, ahead of any request."""
+        self._send(message)
+
     # Negotiation.
 
     async def open(self, remembered: Era | None) -> None:
@@ -117,7 +122,7 @@ class DuplexLink(Link):
         self.era, self.version, self.server = await negotiate(self.upstream, self, remembered)
         self._stamp = Stamp(self.era, self.version, self._client, self._declared)
         if self.era is Era.LEGACY:
-            self._send(encode_notification("notifications/initialized"))
+            await self._initialized(encode_notification("notifications/initialized"))
         self._adopted = True
 
     async def discover(self, version: str) -> Raw:
@@ -197,7 +202,7 @@ class DuplexLink(Link):
         else:
             future.set_exception(message.rpc_error)
 
-    def _on_notification(self, message: Message) -> None:
+    def _on_notification(self, message: Message, owner: Call | None) -> None:
         method = str(message.method)
         try:
             params = _params(message)
@@ -211,6 +216,8 @@ class DuplexLink(Link):
                     call.on_notification(method, params)
             elif method == "notifications/cancelled":
                 self._on_cancelled(opened(params.get("requestId")))
+            elif owner is not None:
+                owner.on_notification(method, params)
             else:
                 subscription = self._subscription(params)
                 if subscription is None:
@@ -234,9 +241,6 @@ class DuplexLink(Link):
             return None
         meta = mapping(params["_meta"])
         return None if meta is None else opened(meta.get(META_SUBSCRIPTION))
-
-    def _on_question(self, message: Message) -> None:
-        self._questions.ask(message, partial(self._listener.on_request, self))
 
 
 def _params(message: Message) -> dict[str, Any]:

@@ -46,6 +46,8 @@ class StdioEndpoint(Endpoint):
         max_message: bytes of one message.
     """
 
+    is_process = True
+
     def __init__(
         self,
         name: str,

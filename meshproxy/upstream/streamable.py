@@ -16,6 +16,7 @@ from meshproxy.errors import AnswerLost, UpstreamUnavailable
 from meshproxy.upstream.endpoint import Endpoint
 from meshproxy.upstream.envelope import UNCANCELLABLE, Stamp, greeting, probe, whose_progress
 from meshproxy.upstream.exchange import Exchange
+from meshproxy.upstream.headers import RESUME_HEADER, SESSION_HEADER, carried
 from meshproxy.upstream.http1 import BadResponse, BodyTooLarge, HttpClient, Response, TransportError, encode_headers
 from meshproxy.upstream.link import Call, Link, Listener
 from meshproxy.upstream.negotiation import negotiate
@@ -30,8 +31,6 @@ __all__ = ["HttpEndpoint", "StreamableLink"]
 
 log = structlog.get_logger(__name__)
 
-SESSION_HEADER: Final = "mcp-session-id"
-RESUME_HEADER: Final = "last-event-id"
 MAX_MESSAGE: Final = 256 * 1024 * 1024
 MAX_HOPS: Final = 3
 """Redirects that are followed while connecting."""
@@ -50,14 +49,6 @@ EARLY: Final = 0.005
 """Seconds by which a deadline may seem to be ahead when a timer has rung for it."""
 OPENING: Final = 1.0
 """Seconds that `listen` waits for the stream; an upstream may withhold the head until it has something to say."""
-
-_OURS: Final = frozenset(
-    {
-        *("accept", "content-type", "host", SESSION_HEADER, RESUME_HEADER, VERSION_HEADER, METHOD_HEADER, NAME_HEADER),
-        *("connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"),
-    }
-)
-"""What a call cannot set: it says what this request is, or belongs to one connection."""
 
 
 class HttpEndpoint(Endpoint):
@@ -242,7 +233,10 @@ class StreamableLink(Link):
         if self._is_modern:
             head += _routing(method, _named(method, params))
         if call is not None and call.headers:
-            head += self._carried(call.headers)
+            try:
+                head += encode_headers(carried(call.headers, self._endpoint.configured))
+            except ValueError as error:
+                raise UpstreamUnavailable(self.upstream, str(error)) from None
         return await self._request(method, params, call, head)
 
     async def notify(self, method: str, params: dict[str, Any] | None = None) -> None:
@@ -380,20 +374,6 @@ class StreamableLink(Link):
         if not self._is_modern and method not in UNCANCELLABLE:
             params = {"requestId": request_id, "reason": reason}
             self._post_soon(encode_notification("notifications/cancelled", params))
-
-    def _carried(self, headers: Mapping[str, str]) -> bytes:
-        """The header lines that a call brings, but for what is ours or the configuration's to say."""
-        configured = self._endpoint.configured
-        try:
-            return encode_headers(
-                {
-                    name: value
-                    for name, value in headers.items()
-                    if (key := name.lower()) not in _OURS and key not in configured
-                }
-            )
-        except ValueError as error:
-            raise UpstreamUnavailable(self.upstream, str(error)) from None
 
     # What nobody waits for.
 
