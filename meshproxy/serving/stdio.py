@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, Final
+from typing import IO, Final, cast
 
 import structlog
 
@@ -76,8 +76,8 @@ class _Reader(asyncio.Protocol):
         self._transport: asyncio.ReadTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.ReadTransport):
-            self._transport = transport
+        # Not asked with isinstance: uvloop's transports are not asyncio's.
+        self._transport = cast("asyncio.ReadTransport", transport)
 
     def data_received(self, data: bytes) -> None:
         if self._ended.is_set():
@@ -119,9 +119,8 @@ class _Writer(asyncio.BaseProtocol):
         self.on_pressure: Callable[[bool], None] = lambda pressed: None  # noqa: ARG005  # until there is a reader
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101  # for the type checker
-        self._transport = transport
-        transport.set_write_buffer_limits(high=_AHEAD)
+        self._transport = cast("asyncio.WriteTransport", transport)
+        self._transport.set_write_buffer_limits(high=_AHEAD)
 
     def connection_lost(self, exc: Exception | None) -> None:  # asyncio's signature
         self._lose()
