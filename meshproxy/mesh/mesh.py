@@ -66,7 +66,7 @@ class Mesh:
         self._on_config = on_config
         self._specs: dict[str, UpstreamSpec] = {}
         self._providers: dict[str, ProxyProvider] = {}
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._retiring: dict[asyncio.Task[None], ProxyProvider] = {}
         self._poke = asyncio.Event()
 
     # --- life
@@ -92,11 +92,13 @@ class Mesh:
 
     async def aclose(self) -> None:
         """Close every upstream, retiring ones too, now."""
-        await asyncio.gather(*(provider.aclose() for provider in self._providers.values()))
-        for task in self._retiring:
+        retiring = dict(self._retiring)
+        for task in retiring:
             task.cancel()
-        if self._retiring:
-            await asyncio.wait(self._retiring)
+        await asyncio.gather(*retiring, return_exceptions=True)
+        # A cancelled drain closes nothing.
+        providers = (*self._providers.values(), *retiring.values())
+        await asyncio.gather(*(provider.aclose() for provider in providers))
 
     def status(self) -> dict[str, dict[str, Any]]:
         """How each upstream is, by name, in the order of the config."""
@@ -148,6 +150,9 @@ class Mesh:
             await self.reload(config)
         except ConfigError as error:
             log.error("config.rejected", problems=[str(problem) for problem in error.problems])
+        except Exception as error:
+            # What is in force stays in force, and the next edit may pass.
+            log.exception("config.rejected", problems=[f"{path}: a defect of meshproxy: {error!r}"])
 
     # --- reload
 
@@ -266,5 +271,5 @@ class Mesh:
 
     def _retire(self, provider: ProxyProvider, drain: float | None) -> None:
         task = asyncio.create_task(provider.retire(drain), name=f"retire {provider.name}")
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
+        self._retiring[task] = provider
+        task.add_done_callback(self._retiring.pop)
