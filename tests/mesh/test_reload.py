@@ -1,0 +1,538 @@
+"""The ten steps of a reload (docs/design.md, "Reload"), on real processes and real edits of a real file."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from meshproxy.errors import RpcError
+from meshproxy.upstream import supervisor
+from tests.clients import Legacy, Modern
+from tests.mesh.conftest import RunMesh, Running, document, is_alive, light, received, release, soon
+from tests.support import eventually
+
+pytestmark = pytest.mark.anyio
+
+TOOLS = "notifications/tools/list_changed"
+PROMPTS = "notifications/prompts/list_changed"
+RESOURCES = "notifications/resources/list_changed"
+
+
+# 1. Watch
+
+
+def in_place(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def renamed(path: Path, text: str) -> None:
+    other = path.with_name("mesh.yaml.tmp")
+    other.write_text(text)
+    other.replace(path)
+
+
+def with_a_backup(path: Path, text: str) -> None:
+    if path.exists():
+        path.rename(path.with_name("mesh.yaml~"))
+    path.write_text(text)
+
+
+def mounted(path: Path, text: str) -> None:
+    """What kubelet does: `mesh.yaml` -> `..data/mesh.yaml`, and `..data` -> a directory for each version."""
+    folder = path.parent
+    version = folder / f"..{len(list(folder.iterdir()))}"
+    version.mkdir()
+    (version / path.name).write_text(text)
+    (folder / "..data_tmp").symlink_to(version.name)
+    (folder / "..data_tmp").replace(folder / "..data")
+    if not path.is_symlink():
+        path.unlink(missing_ok=True)
+        path.symlink_to(Path("..data", path.name))
+
+
+@pytest.mark.parametrize("write", [in_place, renamed, with_a_backup, mounted])
+async def test_step_1_an_edit_is_noticed_however_it_is_saved(
+    run_mesh: RunMesh, tmp_path: Path, write: Callable[[Path, str], None]
+) -> None:
+    write(tmp_path / "mesh.yaml", document({"a": light()}))
+    async with run_mesh("", path=tmp_path / "mesh.yaml") as mesh:
+        client = Legacy(mesh.server)
+        for number in range(3):
+            report = await mesh.edit(document({"a": light("--label", str(number))}), write)
+            assert report["event"] == "config.reloaded"
+            assert (await client.says("a_echo"))["label"] == str(number)
+            assert len(mesh.outcomes()) == number + 1
+
+
+async def test_step_1_a_file_that_is_not_watched_is_read_when_it_is_asked_for(run_mesh: RunMesh) -> None:
+    """What SIGHUP does."""
+    text = document({"a": light()}, reload={"watch": False})
+    async with run_mesh(text) as mesh:
+        mesh.path.write_text(text.replace('"a"', '"b"'))
+        mesh.mesh.reload_soon()
+        assert (await mesh.outcome(1))["started"] == ["b"]
+        assert await Legacy(mesh.server).names() == ["b_echo"]
+
+
+def unreadable(path: Path) -> None:
+    path.unlink()
+
+
+def a_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def not_text(path: Path) -> None:
+    path.write_bytes(b"\xff\xfe\x00")
+
+
+def a_loop(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize("spoil", [unreadable, a_directory, not_text, a_loop])
+async def test_step_1_a_read_that_fails_is_reported_once_and_watching_goes_on(
+    run_mesh: RunMesh, spoil: Callable[[Path], None]
+) -> None:
+    async with run_mesh(document({"a": light()})) as mesh:
+        client, pid = Legacy(mesh.server), mesh.pid("a")
+        spoil(mesh.path)
+        report = await mesh.outcome(1)
+        assert report["event"] == "config.rejected"
+        assert str(mesh.path) in report["problems"][0]
+        assert (await client.says("a_echo"))["pid"] == pid
+
+        if mesh.path.is_dir() and not mesh.path.is_symlink():
+            mesh.path.rmdir()
+        elif mesh.path.is_symlink():
+            mesh.path.unlink()
+        assert (await mesh.edit(document({"a": light(), "b": light()})))["started"] == ["b"]
+        assert (await client.says("a_echo"))["pid"] == pid
+        assert len(mesh.outcomes()) == 2
+
+
+# 2. Load
+
+
+async def test_step_2_what_says_the_same_is_no_edit(run_mesh: RunMesh) -> None:
+    text = document({"a": light()})
+    async with run_mesh(text) as mesh:
+        client, snapshot = Legacy(mesh.server), mesh.server.composite.snapshot
+        for same in (text, "# a comment\n" + text, json.dumps(json.loads(text), sort_keys=True)):
+            mesh.path.write_text(same)
+            mesh.mesh.reload_soon()
+            # A broken one behind it shows that it was looked at.
+            await mesh.edit("upstreams: {a: 1}")
+        assert [report["event"] for report in mesh.outcomes()] == ["config.rejected"] * 3
+        assert mesh.server.composite.snapshot is snapshot
+        assert client.heard.all == []
+
+
+async def test_step_2_every_problem_is_reported_with_its_line_and_nothing_changes(run_mesh: RunMesh) -> None:
+    async with run_mesh(document({"a": light()})) as mesh:
+        report = await mesh.edit("upstreams:\n  a:\n    comand: x\n    url: 3\nseparator: '+'\n")
+        assert report["event"] == "config.rejected"
+        assert [problem.split(": ")[0] for problem in report["problems"]] == [
+            f"{mesh.path}:3:5",
+            f"{mesh.path}:4:10",
+            f"{mesh.path}:5:12",
+        ]
+        assert await Legacy(mesh.server).names() == ["a_echo"]
+
+
+async def test_step_2_a_defect_of_ours_is_reported_and_watching_goes_on(
+    run_mesh: RunMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with run_mesh(document({"a": light()})) as mesh:
+
+        def broken(*_: Any) -> Any:
+            raise ZeroDivisionError("a defect")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("meshproxy.mesh.mesh.provider_of", broken)
+            report = await mesh.edit(document({"b": light()}))
+        assert report["event"] == "config.rejected"
+        assert "a defect" in str(report)
+        assert await Legacy(mesh.server).names() == ["a_echo"]
+        assert (await mesh.edit(document({"c": light()})))["started"] == ["c"]
+
+
+# 3. Plan: what is kept is in test_invariants.py
+
+
+async def test_step_3_what_only_changes_how_an_upstream_is_shown_keeps_its_process(run_mesh: RunMesh) -> None:
+    async with run_mesh(document({"a": light("--tools", "one,two")})) as mesh:
+        client, pid = Legacy(mesh.server), mesh.pid("a")
+        shown = light(
+            "--tools",
+            "one,two",
+            namespace="x",
+            tools={"exclude": ["two"], "rename": {"one": "first"}},
+            required=True,
+            when_down="hide",
+        )
+        report = await mesh.edit(document({"a": shown}, separator="-"))
+        assert (report["kept"], report["started"], report["retired"]) == (["a"], [], [])
+        assert await client.names() == ["x-first"]
+        assert (await client.says("x-first"))["pid"] == pid
+        await client.heard.until(TOOLS)
+        assert client.heard.methods() == [TOOLS]
+
+
+async def test_step_3_what_takes_a_restart_is_said(run_mesh: RunMesh) -> None:
+    async with run_mesh(document({"a": light()})) as mesh:
+        report = await mesh.edit(document({"a": light()}, name="other", server={"port": 1234}))
+        assert report["restart_required"] == ["name", "server"]
+        assert mesh.server.info["name"] == "meshproxy"
+
+
+async def test_step_3_a_disabled_upstream_is_retired_and_comes_back(run_mesh: RunMesh) -> None:
+    async with run_mesh(document({"a": light(), "b": light()})) as mesh:
+        client, pid = Legacy(mesh.server), mesh.pid("b")
+        assert (await mesh.edit(document({"a": light(), "b": light(enabled=False)})))["retired"] == ["b"]
+        assert await client.names() == ["a_echo"]
+        await eventually(lambda: not is_alive(pid))
+        assert (await mesh.edit(document({"a": light(), "b": light()})))["started"] == ["b"]
+        assert (await client.says("b_echo"))["pid"] == mesh.pid("b") != pid
+
+
+# 4. Warm
+
+
+async def test_step_4_what_starts_is_warmed_at_the_same_time(run_mesh: RunMesh, tmp_path: Path) -> None:
+    async with run_mesh(document({"a": light()})) as mesh:
+        fast, slow = tmp_path / "fast", tmp_path / "slow"
+        edited = {
+            "slow": light("--silent", "--journal", str(slow)),
+            "fast": light("--journal", str(fast)),
+        }
+        mesh.path.write_text(document(edited))
+        await eventually(lambda: slow.exists())
+        await eventually(lambda: "tools/list" in [message.get("method") for message in received(fast)])
+        # Nobody sees any of it before all are there.
+        assert await Legacy(mesh.server).names() == ["a_echo"]
+        assert mesh.outcomes() == []
+
+
+async def test_step_4_a_required_upstream_that_fails_aborts_the_reload(run_mesh: RunMesh, tmp_path: Path) -> None:
+    async with run_mesh(document({"a": light()})) as mesh:
+        client, pid = Legacy(mesh.server), mesh.pid("a")
+        edited = {"a": light("--label", "new"), "b": light(), "c": light("--dies", "no such key", required=True)}
+        report = await mesh.edit(document(edited))
+        assert report["event"] == "config.rejected"
+        assert "upstreams.c" in report["problems"][0]
+        assert "no such key" in report["problems"][0]
+        assert await client.names() == ["a_echo"]
+        assert (await client.says("a_echo"))["pid"] == pid
+        assert client.heard.all == []
+        assert list(mesh.mesh.status()) == ["a"]
+
+
+async def test_step_4_an_optional_upstream_that_fails_enters_as_unavailable_and_keeps_trying(
+    run_mesh: RunMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "BACKOFF", (0.01, 0.05))
+    program = tmp_path / "later"
+    async with run_mesh(document({"a": light()})) as mesh:
+        client = Legacy(mesh.server)
+        report = await mesh.edit(document({"a": light(), "b": {"command": str(program)}}))
+        assert report["event"] == "config.reloaded"
+        assert "does not exist" in report["failed"]["b"]
+        assert mesh.mesh.status()["b"]["state"] == "down"
+        assert client.heard.all == []
+
+        line = " ".join([*map(str, [light()["command"], *light()["args"]])])
+        program.with_suffix(".new").write_text(f"#!/bin/sh\nexec {line}\n")
+        program.with_suffix(".new").chmod(0o755)
+        program.with_suffix(".new").rename(program)
+        await client.heard.until(TOOLS)
+        assert await client.names() == ["a_echo", "b_echo"]
+        assert (await client.says("b_echo"))["pid"] == mesh.pid("b")
+
+
+async def test_step_4_an_upstream_whose_new_spec_fails_keeps_serving_with_its_old_one(run_mesh: RunMesh) -> None:
+    async with run_mesh(document({"a": light("--label", "old"), "b": light()})) as mesh:
+        client, pid = Legacy(mesh.server), mesh.pid("a")
+        broken = {"a": light("--dies", "a typo", namespace="x"), "b": light("--label", "new")}
+        report = await mesh.edit(document(broken))
+        assert report["event"] == "config.reloaded"
+        assert "a typo" in report["failed"]["a"]
+        assert await client.names() == ["a_echo", "b_echo"]
+        assert await client.says("a_echo") == {"pid": pid, "label": "old", "answers": []}
+        assert (await client.says("b_echo"))["label"] == "new"
+        assert mesh.mesh.status()["a"]["state"] == "up"
+
+        # The old spec again is what runs already.
+        report = await mesh.edit(document({"a": light("--label", "old"), "b": light("--label", "new")}))
+        assert (report["kept"], report["started"]) == (["a", "b"], [])
+        assert (await client.says("a_echo"))["pid"] == pid
+
+
+async def test_step_4_a_required_upstream_whose_new_spec_fails_rejects_the_edit(run_mesh: RunMesh) -> None:
+    async with run_mesh(document({"a": light(required=True)})) as mesh:
+        pid = mesh.pid("a")
+        report = await mesh.edit(document({"a": light("--dies", "x", required=True)}))
+        assert report["event"] == "config.rejected"
+        assert (await Legacy(mesh.server).says("a_echo"))["pid"] == pid
+
+
+async def test_step_4_an_upstream_that_never_answers_is_given_up_at_its_own_deadline(run_mesh: RunMesh) -> None:
+    async with run_mesh(document({"a": light()})) as mesh:
+        edited = {"s": light("--silent", timeouts={"connect": "200ms"}), "b": light()}
+        report = await mesh.edit(document(edited))
+        assert (report["started"], list(report["failed"])) == (["b"], ["s"])
+        assert await Legacy(mesh.server).names() == ["b_echo"]
+
+
+# 5. Build
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (light("--tools", "x_echo", namespace=""), light(namespace="x")),
+        (light("--prompts", "p", "--tools", "", namespace="n"), light("--prompts", "p", namespace="n")),
+        (light("--resources", "a://b/c", "--tools", ""), light("--resources", "a://b/c", "--tools", "", namespace="a")),
+    ],
+    ids=["tools", "prompts", "resources"],
+)
+async def test_step_5_two_components_of_one_name_reject_the_edit(run_mesh: RunMesh, first: Any, second: Any) -> None:
+    async with run_mesh(document({"a": first})) as mesh:
+        client = Legacy(mesh.server)
+        before = [await client.names(kind) for kind in ("tools", "prompts", "resources")]
+        report = await mesh.edit(document({"a": first, "b": second}))
+        assert report["event"] == "config.rejected"
+        (problem,) = report["problems"]
+        assert "upstreams.b" in problem
+        assert "'a'" in problem
+        assert [await client.names(kind) for kind in ("tools", "prompts", "resources")] == before
+        assert client.heard.all == []
+        assert list(mesh.mesh.status()) == ["a"]
+
+
+async def test_step_5_a_collision_that_comes_up_later_is_won_by_the_first_with_one_warning(run_mesh: RunMesh) -> None:
+    text = document({"a": light("--tools", "one", namespace=""), "b": light("--tools", "two", namespace="")})
+    async with run_mesh(text) as mesh:
+        client = Legacy(mesh.server)
+        pid = mesh.pid("a")
+        changed = ["notifications/tools/list_changed", {}]
+        await client.call("two", tools=["one", "two", "three"], notify=[changed])
+        await mesh.journal.until("name.collision")
+        assert await client.names() == ["one", "two", "three"]
+        assert (await client.says("one"))["pid"] == pid
+        await client.call("one", tools=["one", "four"], notify=[changed])
+        await client.heard.until(TOOLS, 2)
+        assert await client.names() == ["one", "four", "two", "three"]
+        assert len(mesh.journal.of("name.collision")) == 1
+        # It is so already, so it is no reason to refuse an edit.
+        edited = json.loads(text)["upstreams"] | {"c": light()}
+        assert (await mesh.edit(document(edited)))["event"] == "config.reloaded"
+
+
+# 6. Swap
+
+
+async def test_step_6_a_call_that_began_before_the_swap_is_of_the_old_and_one_after_it_of_the_new(
+    run_mesh: RunMesh,
+) -> None:
+    async with run_mesh(document({"a": light("--label", "old")})) as mesh:
+        client, pid = Legacy(mesh.server), mesh.pid("a")
+        call = asyncio.create_task(client.says("a_echo", 1, hold=True))
+        await client.heard.until("notifications/progress")
+        report = await mesh.edit(document({"a": light("--label", "new")}))
+        assert (report["started"], report["retired"]) == (["a"], ["a"])
+        assert (await client.says("a_echo"))["label"] == "new"
+        release(pid)
+        assert await call == {"pid": pid, "label": "old", "answers": []}
+        await eventually(lambda: not is_alive(pid))
+
+
+# 7. Announce
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--tools", "other"), [TOOLS]),
+        (("--prompts", "other"), [PROMPTS]),
+        (("--resources", "x://other"), [RESOURCES]),
+        (("--templates", "x://{other}"), [RESOURCES]),
+        (("--resources", "x://other", "--templates", "x://{other}"), [RESOURCES]),
+        (("--tools", "a,b", "--prompts", "c", "--resources", "d://"), [TOOLS, RESOURCES, PROMPTS]),
+        (("--instructions", "Other words"), []),
+    ],
+)
+async def test_step_7_clients_are_told_once_of_each_kind_that_differs_and_of_no_other(
+    run_mesh: RunMesh, arguments: tuple[str, ...], expected: list[str]
+) -> None:
+    same = light("--prompts", "p", "--resources", "r://r", "--templates", "t://{t}")
+    async with run_mesh(document({"a": same, "b": light()})) as mesh:
+        legacy, deaf, modern = Legacy(mesh.server), Modern(mesh.server), Modern(mesh.server)
+        flags = {"toolsListChanged": True, "resourcesListChanged": True, "promptsListChanged": True}
+        streams = [
+            asyncio.create_task(client.request("subscriptions/listen", {"notifications": wanted}))
+            for client, wanted in ((deaf, {}), (modern, flags))
+        ]
+        for client in (deaf, modern):
+            await client.heard.until("notifications/subscriptions/acknowledged")
+            client.heard.clear()
+        await mesh.edit(document({"a": same, "b": light(*arguments)}))
+        for client in (legacy, modern):
+            assert sorted(client.heard.methods()) == sorted(expected)
+        assert deaf.heard.all == []
+        mesh.server.end_streams()
+        await soon(asyncio.gather(*streams))
+
+
+async def test_step_7_who_lists_when_told_sees_what_is_new(run_mesh: RunMesh) -> None:
+    async with run_mesh(document({"a": light()})) as mesh:
+        client, listed = Legacy(mesh.server), asyncio.Event()
+        seen: list[asyncio.Task[list[str]]] = []
+
+        def list_at_once(*_: Any) -> None:
+            seen.append(asyncio.ensure_future(client.names()))
+            listed.set()
+
+        client.session.notify = list_at_once  # type: ignore[method-assign]
+        await mesh.edit(document({"b": light()}))
+        await soon(listed.wait())
+        assert [await names for names in seen] == [["b_echo"]]
+
+
+# 8. Drain
+
+
+async def test_step_8_a_removed_upstream_ends_its_calls_takes_no_new_ones_and_is_gone(run_mesh: RunMesh) -> None:
+    async with run_mesh(document({"a": light(), "b": light()})) as mesh:
+        legacy, modern, pid = Legacy(mesh.server), Modern(mesh.server), mesh.pid("a")
+        calls = [asyncio.create_task(client.says("a_echo", 1, hold=True)) for client in (legacy, modern)]
+        for client in (legacy, modern):
+            await client.heard.until("notifications/progress")
+        await mesh.edit(document({"b": light()}))
+        for client in (legacy, modern):
+            with pytest.raises(RpcError, match="Unknown tool: a_echo"):
+                await client.call("a_echo")
+            assert await client.names() == ["b_echo"]
+        assert is_alive(pid)
+        release(pid)
+        assert [(await call)["pid"] for call in calls] == [pid, pid]
+        await eventually(lambda: not is_alive(pid))
+
+
+async def test_step_8_after_the_drain_timeout_what_still_runs_is_ended_with_an_error(run_mesh: RunMesh) -> None:
+    text = document({"a": light(), "b": light()}, reload={"drain_timeout": "100ms"})
+    async with run_mesh(text) as mesh:
+        client, pid = Legacy(mesh.server), mesh.pid("a")
+        call = asyncio.create_task(client.call("a_echo", 1, hold=True))
+        await client.heard.until("notifications/progress")
+        await mesh.edit(document({"b": light()}, reload={"drain_timeout": "100ms"}))
+        with pytest.raises(RpcError) as lost:
+            await call
+        assert lost.value.data["upstream"] == "a"
+        assert lost.value.data["retryable"] is False
+        await eventually(lambda: not is_alive(pid))
+        assert mesh.journal.of("upstream.drain_timeout")[0]["calls"] == 1
+
+
+async def test_step_8_draining_delays_neither_the_report_nor_the_next_edit(run_mesh: RunMesh) -> None:
+    async with run_mesh(document({"a": light()})) as mesh:
+        client, pid = Legacy(mesh.server), mesh.pid("a")
+        call = asyncio.create_task(client.says("a_echo", 1, hold=True))
+        await client.heard.until("notifications/progress")
+        for label in ("one", "two"):
+            await mesh.edit(document({"a": light("--label", label)}))
+            assert (await client.says("a_echo"))["label"] == label
+        assert not call.done()
+        release(pid)
+        assert (await call)["pid"] == pid
+
+
+# 9. Abort
+
+
+async def test_step_9_a_newer_edit_makes_one_that_is_warming_void_and_leaves_nothing_of_it(
+    run_mesh: RunMesh, tmp_path: Path
+) -> None:
+    async with run_mesh(document({"a": light()})) as mesh:
+        client, pid, seen = Legacy(mesh.server), mesh.pid("a"), tmp_path / "seen"
+        mesh.path.write_text(document({"a": light("--label", "x"), "s": light("--silent", "--journal", str(seen))}))
+        await eventually(lambda: seen.exists())
+        report = await mesh.edit(document({"a": light(), "b": light()}))
+        assert (report["kept"], report["started"], report["retired"]) == (["a"], ["b"], [])
+        assert await client.names() == ["a_echo", "b_echo"]
+        assert (await client.says("a_echo"))["pid"] == pid
+        assert len(mesh.outcomes()) == 1
+        assert client.heard.methods() == [TOOLS]
+        assert children_of(mesh) == {pid, mesh.pid("b")}
+
+
+async def test_step_9_the_end_of_the_mesh_in_the_middle_of_warming_leaves_nothing(
+    run_mesh: RunMesh, tmp_path: Path
+) -> None:
+    async with run_mesh(document({"a": light()})) as mesh:
+        seen = tmp_path / "seen"
+        mesh.path.write_text(document({"a": light(), "s": light("--silent", "--stubborn", "--journal", str(seen))}))
+        await eventually(lambda: seen.exists())
+
+
+async def test_step_9_the_end_of_the_mesh_in_the_middle_of_draining_leaves_nothing(run_mesh: RunMesh) -> None:
+    async with run_mesh(document({"a": light(), "b": light()})) as mesh:
+        client, pid = Legacy(mesh.server), mesh.pid("a")
+        call = asyncio.create_task(client.call("a_echo", 1, hold=True))
+        await client.heard.until("notifications/progress")
+        await mesh.edit(document({"b": light()}))
+    with pytest.raises(RpcError, match="'a'"):
+        await soon(call)
+    assert not is_alive(pid)
+
+
+async def test_step_9_a_mesh_that_ends_right_after_a_reload_leaves_nothing(run_mesh: RunMesh, tmp_path: Path) -> None:
+    async with run_mesh(document({"a": light()})) as mesh:
+        pid = mesh.pid("a")
+        mesh.path.write_text(document({}))
+        mesh.path.write_text(document({"b": light()}))
+        await mesh.outcome(1)
+    assert not is_alive(pid)
+
+
+# 10. Report
+
+
+async def test_step_10_a_reload_is_reported_with_its_plan_its_failures_and_its_seconds(run_mesh: RunMesh) -> None:
+    text = document({"keep": light(), "change": light(), "remove": light()})
+    async with run_mesh(text) as mesh:
+        edited = {
+            "keep": light(),
+            "change": light("--label", "x"),
+            "add": light(),
+            "fail": light("--dies", "its last words"),
+        }
+        report = await mesh.edit(document(edited))
+        assert report["event"] == "config.reloaded"
+        assert report["kept"] == ["keep"]
+        assert report["started"] == ["change", "add"]
+        assert report["retired"] == ["change", "remove"]
+        assert list(report["failed"]) == ["fail"]
+        assert "its last words" in report["failed"]["fail"]
+        assert report["restart_required"] == []
+        assert report["seconds"] > 0
+        assert len(mesh.outcomes()) == 1
+
+
+async def test_many_reloads_leave_no_trace_on_what_is_kept(run_mesh: RunMesh) -> None:
+    async with run_mesh(document({"a": light()})) as mesh:
+        provider = mesh.mesh._providers["a"]
+        before = len(provider._supervisor._listeners)
+        for number in range(5):
+            await mesh.mesh.reload(mesh.mesh.config.model_copy(update={"instructions": str(number)}))
+        assert mesh.mesh._providers["a"] is provider
+        assert len(provider._supervisor._listeners) == before
+
+
+def children_of(mesh: Running) -> set[int]:
+    """The processes of all upstreams."""
+    return {pid for status in mesh.mesh.status().values() for pid in status.get("pids", ())}
