@@ -85,7 +85,9 @@ class MemoryLink(DuplexLink):
         from mcp.shared.message import SessionMessage  # noqa: PLC0415 - a mesh without in-process servers never needs the SDK
         from mcp_types import jsonrpc_message_adapter  # noqa: PLC0415
 
-        self._wrap = lambda message: SessionMessage(jsonrpc_message_adapter.validate_python(message, by_name=False))
+        self._wrap: Callable[[Any], Any] = lambda message: SessionMessage(
+            jsonrpc_message_adapter.validate_python(message, by_name=False)
+        )
         channel = anyio.create_memory_object_stream[Any](math.inf)
         self._input = channel[0]
         self._task = asyncio.create_task(self._serve(server, channel[1]))

@@ -10,44 +10,28 @@ from urllib.parse import urljoin, urlsplit
 
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.upstream.duplex import CLOSED, DuplexLink
-from meshproxy.upstream.endpoint import Endpoint
 from meshproxy.upstream.headers import carried
 from meshproxy.upstream.http1 import HttpClient, Response, TransportError, encode_headers
 from meshproxy.upstream.link import Link, Listener
 from meshproxy.upstream.refusals import judge
+from meshproxy.upstream.web import WebEndpoint
 from meshproxy.wire.protocol import Era
 from meshproxy.wire.sse import SseEvent, SseParser
 
 __all__ = ["SseEndpoint", "SseLink"]
 
-MAX_MESSAGE: Final = 256 * 1024 * 1024
 SENDING: Final = 60.0
 """Seconds for a POST to be accepted. Its answer comes on the stream."""
 SHUTDOWN: Final = 2.0
 
 
-class SseEndpoint(Endpoint):
-    """A URL whose GET is the event stream. Arguments as those of `HttpEndpoint`."""
+class SseEndpoint(WebEndpoint):
+    """A URL whose GET is the event stream; see `WebEndpoint`."""
 
-    def __init__(
-        self,
-        name: str,
-        url: str,
-        headers: Mapping[str, str] | None = None,
-        *,
-        connect_timeout: float = 10.0,
-        max_message: int = MAX_MESSAGE,
-    ) -> None:
-        super().__init__(name)
+    def __init__(self, name: str, url: str, headers: Mapping[str, str] | None = None, **options: Any) -> None:
+        super().__init__(name, url, headers, **options)
         # The transport is older than the modern era, which is tried only if the handshake is refused.
         self.era = Era.LEGACY
-        self.url = url
-        self.max_message = max_message
-        self._headers = dict(headers or {})
-        self.configured = frozenset(header.lower() for header in self._headers)
-        self._connect_timeout = connect_timeout
-        self._http: HttpClient | None = None
-        self._links: set[SseLink] = set()
 
     async def connect(
         self,
@@ -57,8 +41,8 @@ class SseEndpoint(Endpoint):
         listener: Listener,
         timeout: float | None,
     ) -> Link:
-        link = SseLink(self, self._client(), listener, client, capabilities)
-        self._links.add(link)
+        link = SseLink(self, self.http(), listener, client, capabilities)
+        self.keep(link)
         try:
             async with asyncio.timeout(timeout):
                 await link.start()
@@ -70,30 +54,6 @@ class SseEndpoint(Endpoint):
             raise
         self.era = link.era
         return link
-
-    def forget(self, link: "SseLink") -> None:
-        """A link is closed."""
-        self._links.discard(link)
-
-    async def aclose(self) -> None:
-        await asyncio.gather(*(link.aclose() for link in list(self._links)))
-        http, self._http = self._http, None
-        if http is not None:
-            await http.aclose()
-
-    def statistics(self) -> dict[str, Any]:
-        connections = self._http.statistics() if self._http is not None else {"connections": 0, "idle": 0}
-        return {"links": len(self._links), **connections}
-
-    def _client(self) -> HttpClient:
-        if self._http is None:
-            try:
-                self._http = HttpClient(
-                    self.url, connect_timeout=self._connect_timeout, headers=self._headers, max_body=self.max_message
-                )
-            except ValueError as error:
-                raise UpstreamUnavailable(self.name, str(error)) from None
-        return self._http
 
 
 class SseLink(DuplexLink):

@@ -13,15 +13,16 @@ from urllib.parse import urljoin, urlsplit
 import structlog
 
 from meshproxy.errors import AnswerLost, UpstreamUnavailable
-from meshproxy.upstream.endpoint import Endpoint
 from meshproxy.upstream.envelope import UNCANCELLABLE, Stamp, greeting, probe, whose_progress
 from meshproxy.upstream.exchange import Exchange
 from meshproxy.upstream.headers import RESUME_HEADER, SESSION_HEADER, carried
-from meshproxy.upstream.http1 import BadResponse, BodyTooLarge, HttpClient, Response, TransportError, encode_headers
+from meshproxy.upstream.http1 import BadResponse, BodyTooLarge, HttpClient, TransportError, encode_headers
 from meshproxy.upstream.link import Call, Link, Listener
 from meshproxy.upstream.negotiation import negotiate
 from meshproxy.upstream.questions import Questions
 from meshproxy.upstream.refusals import EXPIRED, RedirectedError, SessionExpiredError, judge
+from meshproxy.upstream.standing import StandingStream, pause
+from meshproxy.upstream.web import WebEndpoint
 from meshproxy.wire.codec import JsonError, Raw, opened, shallow
 from meshproxy.wire.headers import METHOD_HEADER, NAME_HEADER, VERSION_HEADER, encode_header_value
 from meshproxy.wire.messages import Message, encode_notification, encode_request
@@ -31,54 +32,20 @@ __all__ = ["HttpEndpoint", "StreamableLink"]
 
 log = structlog.get_logger(__name__)
 
-MAX_MESSAGE: Final = 256 * 1024 * 1024
 MAX_HOPS: Final = 3
 """Redirects that are followed while connecting."""
 BACKGROUND: Final = 10.0
 """Seconds for what nobody waits for: notifications and answers to questions."""
 FAREWELL: Final = 2.0
 """Seconds for the end of a session."""
-RETRY: Final = 1.0
-"""Seconds before a stream is resumed if the upstream names no time."""
-MAX_RETRY: Final = 30.0
 MAX_RESUMPTIONS: Final = 5
 """Attempts in a row that brought nothing."""
-MAX_UNREACHABLE: Final = 3
-"""Attempts in a row to open the standalone stream that found nobody, until the link is given up."""
 EARLY: Final = 0.005
 """Seconds by which a deadline may seem to be ahead when a timer has rung for it."""
-OPENING: Final = 1.0
-"""Seconds that `listen` waits for the stream; an upstream may withhold the head until it has something to say."""
 
 
-class HttpEndpoint(Endpoint):
-    """A URL.
-
-    Args:
-        name: the upstream's configured name.
-        url: of its MCP endpoint.
-        headers: sent with every request, and never overridden by a call's.
-        connect_timeout: seconds for one connection.
-        max_message: bytes of one message.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        url: str,
-        headers: Mapping[str, str] | None = None,
-        *,
-        connect_timeout: float = 10.0,
-        max_message: int = MAX_MESSAGE,
-    ) -> None:
-        super().__init__(name)
-        self._url = url
-        self._headers = dict(headers or {})
-        self.configured = frozenset(header.lower() for header in self._headers)
-        self._connect_timeout = connect_timeout
-        self.max_message = max_message
-        self._http: HttpClient | None = None
-        self._links: set[StreamableLink] = set()
+class HttpEndpoint(WebEndpoint):
+    """A URL; see `WebEndpoint`."""
 
     async def connect(
         self,
@@ -104,8 +71,8 @@ class HttpEndpoint(Endpoint):
         self, client: dict[str, Any], capabilities: dict[str, Any], listener: Listener
     ) -> "StreamableLink":
         for _ in range(MAX_HOPS):
-            link = StreamableLink(self, self._client(), listener, client, capabilities)
-            self._links.add(link)
+            link = StreamableLink(self, self.http(), listener, client, capabilities)
+            self.keep(link)
             try:
                 await link.open(self.era)
             except BaseException as error:
@@ -117,41 +84,17 @@ class HttpEndpoint(Endpoint):
                 return link
         raise UpstreamUnavailable(self.name, f"it redirects more than {MAX_HOPS} times")
 
-    def forget(self, link: "StreamableLink") -> None:
-        """A link is closed."""
-        self._links.discard(link)
-
-    async def aclose(self) -> None:
-        await asyncio.gather(*(link.aclose() for link in list(self._links)))
-        http, self._http = self._http, None
-        if http is not None:
-            await http.aclose()
-
-    def statistics(self) -> dict[str, Any]:
-        connections = self._http.statistics() if self._http is not None else {"connections": 0, "idle": 0}
-        return {"links": len(self._links), **connections}
-
-    def _client(self) -> HttpClient:
-        if self._http is None:
-            try:
-                self._http = HttpClient(
-                    self._url, connect_timeout=self._connect_timeout, headers=self._headers, max_body=self.max_message
-                )
-            except ValueError as error:
-                raise UpstreamUnavailable(self.name, str(error)) from None
-        return self._http
-
     async def _follow(self, redirected: RedirectedError) -> None:
         """Go where the upstream says it is, if that is at the same origin: another has no business with our headers."""
-        url = urljoin(self._url, redirected.location)
-        before, after = urlsplit(self._url), urlsplit(url)
+        url = urljoin(self.url, redirected.location)
+        before, after = urlsplit(self.url), urlsplit(url)
         if (before.scheme, before.netloc) != (after.scheme, after.netloc):
             shown = f"{after.scheme}://{after.netloc.rpartition('@')[2]}{after.path}"
             raise UpstreamUnavailable(
                 self.name,
                 f"it redirects to {shown}, which is another origin: set that as the url if it is the one meant",
             )
-        self._url = url
+        self.url = url
         if self._http is not None and not self._links:
             await self._http.aclose()
         self._http = None
@@ -185,7 +128,7 @@ class StreamableLink(Link):
         self._waiting: dict[int, asyncio.Task[Any]] = {}
         self._questions = Questions(endpoint.name, self._post_soon)
         self._background: set[asyncio.Task[None]] = set()
-        self._listening: asyncio.Task[None] | None = None
+        self._standing: StandingStream | None = None
         self._last_id = 0
         self._ended: str | None = None
         self._adopted = False
@@ -246,11 +189,12 @@ class StreamableLink(Link):
 
     async def listen(self) -> None:
         # As the SDK does: where there is no session, nothing can be known that would be told outside of calls.
-        if self._is_modern or self.session is None or self._listening is not None or self._ended is not None:
+        if self._is_modern or self.session is None or self._ended is not None:
             return
-        opened: asyncio.Future[None] = self._loop.create_future()
-        self._listening = asyncio.create_task(self._keep_listening(opened))
-        await asyncio.wait([opened], timeout=OPENING)
+        if self._standing is None:
+            head = self._lines(version=self.version, accept="text/event-stream")
+            self._standing = StandingStream(self._http, head, Exchange(self, 0, None), self._on_stream_lost)
+        await self._standing.open()
 
     async def aclose(self) -> None:
         if self._ended is None:
@@ -260,12 +204,15 @@ class StreamableLink(Link):
         self._waiting.clear()
         for task in waiting:
             task.cancel()
-        ending = [*self._background, *([self._listening] if self._listening is not None else [])]
+        ending = list(self._background)
         for task in ending:
             task.cancel()
         session = self._lines(version=self.version or None, accept="*/*") if self.session is not None else None
         self.session = None
         self._endpoint.forget(self)
+        self._questions.cancel()
+        if self._standing is not None:
+            await self._standing.aclose()
         await self._questions.aclose()
         if ending:
             await asyncio.wait(ending, timeout=FAREWELL)
@@ -346,7 +293,8 @@ class StreamableLink(Link):
                 raise AnswerLost(
                     self.upstream, str(error or "the event stream of the answer ended without it")
                 ) from None
-            await asyncio.sleep(self._pause(exchange.retry, failures, deadline))
+            wait = pause(exchange.retry, failures)
+            await asyncio.sleep(wait if deadline is None else min(wait, deadline - self._loop.time()))
             head = self._lines(version=self.version, accept="text/event-stream") + encode_headers({RESUME_HEADER: last})
             remaining = None if deadline is None else max(deadline - self._loop.time(), EARLY)
             try:
@@ -363,11 +311,6 @@ class StreamableLink(Link):
                 reason = f"the event stream of the answer broke off, and HTTP {response.status} came when it was to be resumed"
                 raise AnswerLost(self.upstream, reason)
             failures = failures + 1 if exchange.last_event_id == last else 0
-
-    def _pause(self, retry: int | None, failures: int, deadline: float | None = None) -> float:
-        """Seconds to wait before a stream is opened again: as the upstream asked, and longer after failures."""
-        pause: float = min((RETRY if retry is None else retry / 1000) * 2**failures, MAX_RETRY)
-        return pause if deadline is None else max(0.0, min(pause, deadline - self._loop.time()))
 
     def _give_up(self, request_id: int, method: str, reason: str) -> None:
         """Tell the upstream that nobody waits for an answer. In the modern era the end of the stream has said so."""
@@ -396,47 +339,11 @@ class StreamableLink(Link):
         elif response.status >= 300:
             log.debug("upstream.message_refused", upstream=self.upstream, status=response.status)
 
-    # What belongs to no call.
-
-    async def _keep_listening(self, opened: asyncio.Future[None]) -> None:
-        """Keep the standalone stream up (2025-11-25 basic/transports, "Listening for Messages from the Server")."""
-        stream = Exchange(self, 0, None)
-
-        def on_head(response: Response) -> None:
-            stream.on_head(response)
-            settle()
-
-        def settle() -> None:
-            if not opened.done():
-                opened.set_result(None)
-
-        failures = unreachable = 0
-        try:
-            while self._ended is None:
-                head = self._lines(version=self.version, accept="text/event-stream")
-                if stream.last_event_id is not None:
-                    head += encode_headers({RESUME_HEADER: stream.last_event_id})
-                begun = self._loop.time()
-                try:
-                    response = await self._http.request("GET", None, head, on_head=on_head)
-                except TransportError as error:
-                    unreachable = 0 if error.sent else unreachable + 1
-                    if unreachable == MAX_UNREACHABLE:
-                        self._lost(str(error))
-                        return
-                else:
-                    unreachable = 0
-                    if response.status == 404:
-                        self._expire(EXPIRED)
-                        return
-                    if response.status < 500 and response.status != 429 and not response.is_event_stream:
-                        # There is none: 405, or something else that will not change.
-                        return
-                settle()
-                failures = 0 if self._loop.time() - begun > MAX_RETRY else failures + 1
-                await asyncio.sleep(self._pause(stream.retry, failures - 1 if failures else 0))
-        finally:
-            settle()
+    def _on_stream_lost(self, reason: str | None) -> None:
+        if reason is None:
+            self._expire(EXPIRED)
+        else:
+            self._lost(reason)
 
     def _expire(self, reason: str) -> None:
         """The upstream does not know our session any more."""
