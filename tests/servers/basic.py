@@ -14,6 +14,7 @@ from tests.servers.kit import Call, Json, Kit, text
 from tests.servers.run import parser, run
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
+TASKS = "io.modelcontextprotocol/tasks"
 FORM = {"type": "object", "properties": {"answer": {"type": "string", "title": "Answer"}}, "required": ["answer"]}
 
 
@@ -47,6 +48,24 @@ def kit(name: str = "basic", **settings: Any) -> Kit:
         """Structured content that is no object: the modern era alone allows it"""
         structured = {} if call.is_legacy else {"structuredContent": list(range(n))}
         return {"content": [text(json.dumps(list(range(n))))]} | structured
+
+    @kit.tool(
+        outputSchema={
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "type": "object",
+            "$defs": {"node": {"$anchor": "node", "type": ["object", "null"], "default": None}},
+            "properties": {"next": {"$ref": "#/$defs/node"}, "n": {"anyOf": [{"const": 1}, {"enum": [None, "x"]}]}},
+            "unevaluatedProperties": False,
+            "x-vendor": [None],
+        },
+        annotations={"destructiveHint": False, "x-unknown": None},
+        icons=[{"src": "https://example.com/icon.svg", "mimeType": "image/svg+xml", "sizes": ["any"], "theme": "dark"}],
+        _meta={"vendor/key": {"deep": [1, None, {"a": "b"}]}},
+    )
+    def shapes(_call: Call) -> Json:
+        """A definition with everything that a definition may have, and more"""
+        structured = {"next": None, "n": 1}
+        return {"content": [text(json.dumps(structured))], "structuredContent": structured}
 
     @kit.tool(name="raw", **{"x-vendor": {"kept": None}})
     def _raw(_call: Call, result: dict) -> Json:  # type: ignore[type-arg]
@@ -184,12 +203,37 @@ def kit(name: str = "basic", **settings: Any) -> Kit:
         return {"content": [text(json.dumps(answers))], "structuredContent": {"answers": answers}}
 
     @kit.tool()
-    async def ask_url(call: Call, url: str, id: str = "e1") -> str:  # noqa: A002
-        """Sends the user to a page"""
+    async def question(call: Call, method: str, params: dict | None = None, aside: bool = False) -> str:  # type: ignore[type-arg]
+        """Asks the client anything, and returns its answer; `aside` asks on the connection's own stream, outside of the call's"""
+        asked = {"method": method} | ({"params": params} if params is not None else {})
+        if aside and call.is_legacy:
+            return json.dumps(await call.connection.send_raw_request(method, params))
+        return json.dumps((await call.ask({"asked": asked}))["asked"])
+
+    @kit.tool()
+    async def withdraw(call: Call, message: str = "Quick!") -> str:
+        """Asks, and takes the question back before anybody can answer; the modern era has no such thing"""
+        if call.is_legacy:
+            with anyio.move_on_after(0.3):
+                await call.ask({"asked": form(message)})
+                return "answered"
+        return "withdrawn"
+
+    @kit.tool()
+    async def ping_back(call: Call) -> str:
+        """Asks whether the client is there"""
+        if not call.is_legacy:
+            return "{}"
+        return json.dumps(await call.ctx.session._request_outbound.send_raw_request("ping", None))
+
+    @kit.tool()
+    async def ask_url(call: Call, url: str, id: str = "e1", aside: bool = False) -> str:  # noqa: A002
+        """Sends the user to a page, and says when it is done with: on the call's stream, or `aside` on the connection's own"""
         params = {"mode": "url", "message": "Go there", "url": url} | ({"elicitationId": id} if call.is_legacy else {})
         answered = await call.ask({"url": {"method": "elicitation/create", "params": params}})
         if call.is_legacy:
-            await call.ctx.session._request_outbound.notify("notifications/elicitation/complete", {"elicitationId": id})
+            told = call.connection.outbound if aside else call.ctx.session._request_outbound
+            await told.notify("notifications/elicitation/complete", {"elicitationId": id})
         return json.dumps(answered["url"])
 
     @kit.tool()
@@ -208,11 +252,48 @@ def kit(name: str = "basic", **settings: Any) -> Kit:
         return json.dumps((await call.ask({"roots": {"method": "roots/list"}}))["roots"])
 
     @kit.tool()
+    def roots_changes(call: Call) -> str:
+        """How often the client said that its roots changed"""
+        return str(call.connection.state.get("roots_changed", 0))
+
+    @kit.tool()
     async def ask_everything(call: Call) -> str:
         """A form, a sampling and the roots, at once"""
         return json.dumps(
             await call.ask({"form": form("Who?"), "sample": sampling("Hello"), "roots": {"method": "roots/list"}})
         )
+
+    # What goes on after the call (the tasks extension).
+
+    @kit.tool()
+    def start_task(call: Call, id: str) -> Json:  # noqa: A002
+        """Works in the background if the client knows tasks"""
+        if TASKS not in (call.capabilities.get("extensions") or {}):
+            return {"content": [text("done at once")]}
+        kit.tasks[id] = {"taskId": id, "status": "input_required", "ttlMs": 60000, "pollIntervalMs": 5}
+        return {"resultType": "task"} | kit.tasks[id]
+
+    async def get_task(call: Call) -> Json:
+        task = kit.tasks.get(call.params["taskId"])
+        if task is None:
+            raise MCPError(-32602, "Unknown task")
+        return task | ({"inputRequests": {"q": form("What is it?")}} if task["status"] == "input_required" else {})
+
+    async def update_task(call: Call) -> Json:
+        task = kit.tasks[call.params["taskId"]]
+        link = {"type": "resource_link", "uri": "basic://item/7", "name": "item 7"}
+        answered = text(json.dumps(call.params["inputResponses"]))
+        kit.tasks[task["taskId"]] = task | {"status": "completed", "result": {"content": [answered, link]}}
+        changed, kit.task_changed = kit.task_changed, anyio.Event()
+        changed.set()
+        return {}
+
+    async def cancel_task(call: Call) -> Json:
+        kit.tasks[call.params["taskId"]]["status"] = "cancelled"
+        return {}
+
+    kit.methods = {"tasks/get": get_task, "tasks/update": update_task, "tasks/cancel": cancel_task}
+    kit.extensions = {TASKS: {}, "io.modelcontextprotocol/ui": {}}
 
     # How it changes.
 
@@ -241,6 +322,18 @@ def kit(name: str = "basic", **settings: Any) -> Kit:
         return uri
 
     @kit.tool()
+    async def remove_prompt(_call: Call, name: str) -> str:
+        del kit.prompts[name]
+        await kit.changed("prompts")
+        return name
+
+    @kit.tool()
+    async def remove_resource(_call: Call, uri: str) -> str:
+        del kit.resources[uri]
+        await kit.changed("resources")
+        return uri
+
+    @kit.tool()
     async def touch(_call: Call, uri: str) -> str:
         """Tells the subscribers of the URI that it changed"""
         await kit.updated(uri)
@@ -248,7 +341,15 @@ def kit(name: str = "basic", **settings: Any) -> Kit:
 
     # What can be read.
 
-    @kit.resource("basic://text", title="A text", mimeType="text/plain", size=11)
+    @kit.resource(
+        "basic://text",
+        title="A text",
+        mimeType="text/plain",
+        size=11,
+        annotations={"audience": ["user"], "priority": 0.1, "lastModified": "2026-01-01T00:00:00Z", "x": None},
+        icons=[{"src": "data:image/png;base64," + PIXEL}],
+        **{"x-vendor": {"kept": None}},
+    )
     def a_text(_call: Call) -> str:
         return "hello world"
 
@@ -289,7 +390,7 @@ def kit(name: str = "basic", **settings: Any) -> Kit:
     def any_file(_call: Call, path: str) -> str:
         return f"file {path}"
 
-    @kit.prompt(title="Greet")
+    @kit.prompt(title="Greet", icons=[{"src": "data:image/png;base64," + PIXEL}], **{"x-vendor": None})
     def greet(_call: Call, name: str, style: str = "kind") -> str:
         return f"Greet {name} in a {style} way."
 
@@ -327,9 +428,12 @@ def main() -> None:
     options.add_argument("--name", default="basic")
     options.add_argument("--instructions", default="Do as you like.")
     options.add_argument("--page-size", type=int)
+    options.add_argument("--ttl", type=int, help="milliseconds for which everybody may keep what is listed or read")
     options.add_argument("--tools", type=int, default=0, help="this many more tools, tool_0 and so on")
     chosen = options.parse_args()
     offered = kit(chosen.name, instructions=chosen.instructions, page_size=chosen.page_size)
+    if chosen.ttl is not None:
+        offered.cache = {"ttlMs": chosen.ttl, "cacheScope": "public"}
     for n in range(chosen.tools):
         offered.tool(name=f"tool_{n}")(lambda _call, n=n: str(n))
     run(offered.server(), chosen)

@@ -44,10 +44,12 @@ def text(content: str) -> Json:
 
 
 class Asked(Exception):
-    """Ends a call of the modern era with questions for the client."""
+    """Ends a round of a call with questions for the client; in the legacy era, the next round begins with their answers."""
 
     def __init__(self, questions: Mapping[str, Json] | None, state: str | None) -> None:
         super().__init__("the client is asked")
+        self.questions = questions or {}
+        self.state = state
         self.result: Json = {"resultType": "input_required"}
         if questions is not None:
             self.result["inputRequests"] = dict(questions)
@@ -87,17 +89,7 @@ class Call:
         in the request state.
         """
         if self.is_legacy:
-            results: Json = {}
-
-            async def one(key: str, question: Json) -> None:
-                results[key] = await self.ctx.session._request_outbound.send_raw_request(
-                    question["method"], question.get("params")
-                )
-
-            async with anyio.create_task_group() as tasks:
-                for key, question in questions.items():
-                    tasks.start_soon(one, key, question)
-            return results
+            return await self.send(questions)
         missing = {CAPABILITY[question["method"]] for question in questions.values()} - self.capabilities.keys()
         if missing:
             needed = {"requiredCapabilities": {name: {} for name in sorted(missing)}}
@@ -110,6 +102,20 @@ class Call:
             self.state, self.answers = json.dumps(past), {}
         self._round += 1
         return past[self._round - 1]
+
+    async def send(self, questions: Mapping[str, Json]) -> Json:
+        """Send questions of the legacy era, all at once, and return the results."""
+        results: Json = {}
+
+        async def one(key: str, question: Json) -> None:
+            results[key] = await self.ctx.session._request_outbound.send_raw_request(
+                question["method"], question.get("params")
+            )
+
+        async with anyio.create_task_group() as tasks:
+            for key, question in questions.items():
+                tasks.start_soon(one, key, question)
+        return results
 
     async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
         await self.ctx.session.report_progress(progress, total, message)
@@ -136,6 +142,10 @@ class Kit:
         self.instructions = instructions
         self.page_size = page_size
         self.cache: Json = {"ttlMs": 0, "cacheScope": "private"}
+        self.extensions: Json = {}
+        self.methods: dict[str, Callable[[Call], Awaitable[Json]]] = {}
+        self.tasks: dict[str, Json] = {}
+        self.task_changed = anyio.Event()
         self.state_key = b"a key that only fixtures have, and that is not secret"
         self.tools: dict[str, tuple[Json, Run]] = {}
         self.resources: dict[str, tuple[Json, Run]] = {}
@@ -144,6 +154,7 @@ class Kit:
         self.complete: Callable[[Json, Json, Json], list[str]] = lambda _ref, _argument, _context: []
         self.bus = InMemorySubscriptionBus()
         self.connections: set[Connection] = set()
+        self._listen_for_changes = ListenHandler(self.bus)
 
     def tool(self, **definition: Any) -> Callable[[Run], Run]:
         """Offer the function as a tool; its parameters after the call make the input schema unless one is given."""
@@ -229,7 +240,7 @@ class Kit:
             on_list_prompts=never,
             on_get_prompt=never,
             on_completion=never,
-            on_subscriptions_listen=ListenHandler(self.bus),
+            on_subscriptions_listen=self._listen,
         )
         server.add_request_handler("logging/setLevel", SetLevelRequestParams, never)
         security = RequestStateSecurity(keys=[self.state_key])
@@ -237,18 +248,39 @@ class Kit:
         server.middleware.append(self._answer)
         return server
 
+    async def _listen(self, ctx: ServerRequestContext[Any, Any], params: Any) -> Any:
+        """A listen stream: the SDK's, or one for tasks, of which the SDK knows nothing."""
+        ids = (ctx.params or {})["notifications"].get("taskIds")
+        if ids is None:
+            return await self._listen_for_changes(ctx, params)
+        meta = {"io.modelcontextprotocol/subscriptionId": ctx.request_id}
+        agreed = {"notifications": {"taskIds": ids}, "_meta": meta}
+        outbound = ctx.session._request_outbound
+        await outbound.notify("notifications/subscriptions/acknowledged", agreed)
+        while True:
+            await self.task_changed.wait()
+            for task in [self.tasks[id] for id in ids]:  # noqa: A001
+                await outbound.notify("notifications/tasks", task | {"_meta": meta})
+
     async def _answer(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         answer = ANSWERS.get(ctx.method)
+        if ctx.method in self.methods:
+            return {"resultType": "complete"} | await self.methods[ctx.method](Call(self, ctx))
         if answer is None:
             result = await call_next(ctx)
-            if ctx.method == "initialize" and isinstance(result, dict):
+            if ctx.method in ("initialize", "server/discover") and isinstance(result, dict):
                 for kind in ("tools", "resources", "prompts"):
                     # Over HTTP the SDK has no way to be told that it is so.
                     result["capabilities"][kind]["listChanged"] = True
+                if self.extensions:
+                    result["capabilities"]["extensions"] = self.extensions
             elif ctx.method == "notifications/initialized":
                 connection = ctx.session._connection
                 self.connections.add(connection)
                 connection.exit_stack.callback(self.connections.discard, connection)
+            elif ctx.method == "notifications/roots/list_changed":
+                state = ctx.session._connection.state
+                state["roots_changed"] = state.get("roots_changed", 0) + 1
             return result
         try:
             methods.validate_client_request(ctx.method, ctx.protocol_version, ctx.params)
@@ -256,10 +288,15 @@ class Kit:
             # The era of this connection has no such method: the SDK has the words for it.
             return await call_next(ctx)
         call = Call(self, ctx)
-        try:
-            result = await answer(self, call)
-        except Asked as asked:
-            result = asked.result
+        result = None
+        while result is None:
+            try:
+                result = await answer(self, call)
+            except Asked as asked:
+                if call.is_legacy:
+                    call.answers, call.state = await call.send(asked.questions), asked.state
+                else:
+                    result = asked.result
         if not call.is_legacy:
             result = {"resultType": "complete", "_meta": {}} | result
             if ctx.method in CACHED and result["resultType"] == "complete":
