@@ -203,7 +203,7 @@ def kit(name: str = "basic", **settings: Any) -> Kit:
         return {"content": [text(json.dumps(answers))], "structuredContent": {"answers": answers}}
 
     @kit.tool()
-    async def question(call: Call, method: str, params: dict | None = None, aside: bool = False) -> str:  # type: ignore[type-arg]
+    async def question(call: Call, method: str, params: dict | None = None, *, aside: bool = False) -> str:  # type: ignore[type-arg]
         """Asks the client anything, and returns its answer; `aside` asks on the connection's own stream, outside of the call's"""
         asked = {"method": method} | ({"params": params} if params is not None else {})
         if aside and call.is_legacy:
@@ -227,7 +227,7 @@ def kit(name: str = "basic", **settings: Any) -> Kit:
         return json.dumps(await call.ctx.session._request_outbound.send_raw_request("ping", None))
 
     @kit.tool()
-    async def ask_url(call: Call, url: str, id: str = "e1", aside: bool = False) -> str:  # noqa: A002
+    async def ask_url(call: Call, url: str, id: str = "e1", *, aside: bool = False) -> str:  # noqa: A002
         """Sends the user to a page, and says when it is done with: on the call's stream, or `aside` on the connection's own"""
         params = {"mode": "url", "message": "Go there", "url": url} | ({"elicitationId": id} if call.is_legacy else {})
         answered = await call.ask({"url": {"method": "elicitation/create", "params": params}})
