@@ -1,5 +1,7 @@
 """From a spec to what runs: the endpoint, the provider and the mount of one configured upstream."""
 
+from typing import Final
+
 import structlog
 
 from meshproxy.catalog.catalog import Filter, Mount
@@ -13,6 +15,9 @@ from meshproxy.upstream.endpoint import Endpoint
 from meshproxy.upstream.provider import ProxyProvider
 
 log = structlog.get_logger(__name__)
+
+NEVER: Final = 1e9
+"""Seconds for a shutdown without a limit."""
 
 
 def provider_of(spec: UpstreamSpec, scrubber: Scrubber, stamp: Stamp) -> ProxyProvider:
@@ -47,7 +52,7 @@ def endpoint_of(spec: UpstreamSpec, scrubber: Scrubber) -> Endpoint:
             spec.args,
             dict(spec.env),
             str(spec.cwd) if spec.cwd is not None else None,
-            shutdown=spec.timeouts.shutdown,
+            shutdown=NEVER if spec.timeouts.shutdown is None else spec.timeouts.shutdown,
             stderr=stderr,
         )
     url, headers = str(spec.url), dict(spec.headers)

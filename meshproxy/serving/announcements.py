@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from meshproxy.errors import INVALID_PARAMS, RpcError, UpstreamError
@@ -29,7 +30,7 @@ class Announcements:
     def add_session(self, downstream: Downstream) -> None:
         """Tell a legacy client, from its `initialized` until it is gone."""
         self._sessions[downstream.key] = downstream
-        downstream.on_close(lambda: self._sessions.pop(downstream.key, None))
+        downstream.on_close(partial(self._sessions.__delitem__, downstream.key))
 
     def announce(self, methods: tuple[str, ...]) -> None:
         """Send each of these `list_changed` to all who want it."""
