@@ -31,6 +31,7 @@ def kit(name: str = "basic", **settings: Any) -> Kit:
     """The components, fresh; `settings` are those of `Kit`."""
     kit = Kit(name, **settings)
     process = {"calls": 0}
+    visited: set[str] = set()
 
     # What it returns.
 
@@ -106,6 +107,16 @@ def kit(name: str = "basic", **settings: Any) -> Kit:
             {"type": "resource_link", "uri": "https://example.com/page", "name": "a page"},
             {"type": "resource", "resource": embedded},
         ]
+
+    @kit.tool(execution={"taskSupport": "optional"})
+    def patient(call: Call) -> str:
+        """May run as a task of 2025-11-25; says whether it was asked to"""
+        return json.dumps(call.params.get("task"))
+
+    @kit.tool(execution={"taskSupport": "required"})
+    def background(_call: Call) -> None:
+        """Can do nothing else"""
+        raise MCPError(-32601, "This needs a task")
 
     @kit.tool(name="window", _meta={"ui": {"resourceUri": "ui://basic/window.html"}})
     def _window(_call: Call) -> Json:
@@ -237,10 +248,15 @@ def kit(name: str = "basic", **settings: Any) -> Kit:
         return json.dumps(answered["url"])
 
     @kit.tool()
-    def needs_url(call: Call, url: str, id: str = "e2") -> None:  # noqa: A002
-        """Refuses until the user has been at a page (the error -32042 of 2025-11-25)"""
-        elicitation = {"mode": "url", "message": "Go there first", "url": url, "elicitationId": id}
-        raise MCPError(-32042, "Go there first", {"elicitations": [elicitation]})
+    async def needs_url(call: Call, url: str, id: str = "e2") -> str:  # noqa: A002
+        """Refuses until the user has been sent to a page: with the error -32042 of 2025-11-25, or as the modern era asks"""
+        elicitation = {"mode": "url", "message": "Go there first", "url": url}
+        if not call.is_legacy:
+            await call.ask({"url": {"method": "elicitation/create", "params": elicitation}})
+        elif id not in visited:
+            visited.add(id)
+            raise MCPError(-32042, "Go there first", {"elicitations": [elicitation | {"elicitationId": id}]})
+        return "been there"
 
     @kit.tool()
     async def sample(call: Call, prompt: str, params: dict | None = None) -> str:  # type: ignore[type-arg]
@@ -284,8 +300,7 @@ def kit(name: str = "basic", **settings: Any) -> Kit:
         link = {"type": "resource_link", "uri": "basic://item/7", "name": "item 7"}
         answered = text(json.dumps(call.params["inputResponses"]))
         kit.tasks[task["taskId"]] = task | {"status": "completed", "result": {"content": [answered, link]}}
-        changed, kit.task_changed = kit.task_changed, anyio.Event()
-        changed.set()
+        kit.task_changed(kit.tasks[task["taskId"]])
         return {}
 
     async def cancel_task(call: Call) -> Json:

@@ -9,6 +9,7 @@ the client calls again.
 import base64
 import inspect
 import json
+import math
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
@@ -20,14 +21,15 @@ from mcp.server.lowlevel import Server
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.server.subscriptions import (
     InMemorySubscriptionBus,
-    ListenHandler,
     PromptsListChanged,
     ResourcesListChanged,
     ResourceUpdated,
+    ServerEvent,
     ToolsListChanged,
 )
 from mcp.shared.exceptions import MCPError
-from mcp_types import SetLevelRequestParams, methods
+from mcp.shared.subscriptions import event_to_notification
+from mcp_types import SetLevelRequestParams, SubscriptionsListenRequestParams, methods
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 Json = dict[str, Any]
@@ -145,7 +147,6 @@ class Kit:
         self.extensions: Json = {}
         self.methods: dict[str, Callable[[Call], Awaitable[Json]]] = {}
         self.tasks: dict[str, Json] = {}
-        self.task_changed = anyio.Event()
         self.state_key = b"a key that only fixtures have, and that is not secret"
         self.tools: dict[str, tuple[Json, Run]] = {}
         self.resources: dict[str, tuple[Json, Run]] = {}
@@ -154,7 +155,7 @@ class Kit:
         self.complete: Callable[[Json, Json, Json], list[str]] = lambda _ref, _argument, _context: []
         self.bus = InMemorySubscriptionBus()
         self.connections: set[Connection] = set()
-        self._listen_for_changes = ListenHandler(self.bus)
+        self._streams: dict[Any, Iterable[str]] = {}
 
     def tool(self, **definition: Any) -> Callable[[Run], Run]:
         """Offer the function as a tool; its parameters after the call make the input schema unless one is given."""
@@ -248,19 +249,33 @@ class Kit:
         server.middleware.append(self._answer)
         return server
 
-    async def _listen(self, ctx: ServerRequestContext[Any, Any], params: Any) -> Any:
-        """A listen stream: the SDK's, or one for tasks, of which the SDK knows nothing."""
-        ids = (ctx.params or {})["notifications"].get("taskIds")
-        if ids is None:
-            return await self._listen_for_changes(ctx, params)
+    async def _listen(self, ctx: ServerRequestContext[Any, Any], params: SubscriptionsListenRequestParams) -> None:
+        """A listen stream. Unlike the SDK's it tells of parts of what was subscribed to, and of tasks."""
+        asked = (ctx.params or {})["notifications"]
         meta = {"io.modelcontextprotocol/subscriptionId": ctx.request_id}
-        agreed = {"notifications": {"taskIds": ids}, "_meta": meta}
         outbound = ctx.session._request_outbound
-        await outbound.notify("notifications/subscriptions/acknowledged", agreed)
-        while True:
-            await self.task_changed.wait()
-            for task in [self.tasks[id] for id in ids]:  # noqa: A001
-                await outbound.notify("notifications/tasks", task | {"_meta": meta})
+        send, received = anyio.create_memory_object_stream[ServerEvent | Json](math.inf)
+        self._streams[ctx.request_id, send] = asked.get("taskIds", ())
+        unsubscribe = self.bus.subscribe(send.send_nowait)
+        try:
+            await outbound.notify("notifications/subscriptions/acknowledged", {"notifications": asked, "_meta": meta})
+            async for event in received:
+                if isinstance(event, dict):
+                    await outbound.notify("notifications/tasks", event | {"_meta": meta})
+                elif _is_wanted(asked, event):
+                    told = event_to_notification(event, meta).model_dump(by_alias=True, mode="json", exclude_none=True)
+                    await outbound.notify(told["method"], told["params"])
+        finally:
+            unsubscribe()
+            del self._streams[ctx.request_id, send]
+            send.close()
+            received.close()
+
+    def task_changed(self, task: Json) -> None:
+        """Tell the streams that wait for it."""
+        for (_, stream), ids in self._streams.items():
+            if task["taskId"] in ids:
+                stream.send_nowait(task)
 
     async def _answer(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         answer = ANSWERS.get(ctx.method)
@@ -410,6 +425,12 @@ ANSWERS: dict[str, Callable[[Kit, Call], Awaitable[Json]]] = {
     "logging/setLevel": Kit._set_level,
 }
 CACHED = {"tools/list", "resources/list", "resources/templates/list", "resources/read", "prompts/list"}
+
+
+def _is_wanted(asked: Json, event: ServerEvent) -> bool:
+    if isinstance(event, ResourceUpdated):
+        return any(event.uri.startswith(uri) for uri in asked.get("resourceSubscriptions", ()))
+    return any(known == event and asked.get(f"{family}ListChanged") is True for family, known in CHANGED.items())
 
 
 async def _result(run: Run, call: Call, arguments: Mapping[str, Any]) -> Any:
