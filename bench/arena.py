@@ -88,11 +88,11 @@ class Arena:
         place.mkdir()
         return place
 
-    def http(self, names: list[str], *, tools: int = 8) -> Upstreams:
+    def http(self, names: list[str], *, tools: int = 8, options: tuple[str, ...] = ()) -> Upstreams:
         """Fixtures over HTTP, each a process."""
         upstreams = {}
         for name in names:
-            argv = [sys.executable, FIXTURE, "--tools", str(tools)]
+            argv = [sys.executable, FIXTURE, "--tools", str(tools), *options]
             process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
             self.stack.callback(processes.stop, process)
             upstreams[name] = {"url": f"http://127.0.0.1:{int(process.stdout.readline())}/mcp"}
@@ -154,19 +154,30 @@ class Arena:
 
     def wait_for_tool(self, running: Running, seconds: float = 60.0) -> None:
         """Until the upstream's tool answers: an open port does not mean that upstreams are connected."""
-        load = f"{running.directory.name} ready"
-        era = next(iter(running.contender.eras))
         deadline = time.monotonic() + seconds
         while True:
             try:
-                self.open(running, load, era, 1, "small")
-                self.load.job("ready", load, warm=True)
+                self.try_out(running, "small")
             except LoadFailed as error:
                 if time.monotonic() > deadline:
                     raise LoadFailed(f"{error}\n{running.log()}") from None
                 time.sleep(0.05)
             else:
                 return
-            finally:
-                with contextlib.suppress(LoadFailed):
-                    self.load.job("close", load)
+
+    def wait_for_listing(self, running: Running, tools: int, seconds: float = 30.0) -> int:
+        """Until so many tools are listed, or the time is over; how many they are."""
+        deadline = time.monotonic() + seconds
+        while (listed := self.try_out(running, "list")) < tools and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return listed
+
+    def try_out(self, running: Running, call: str) -> int:
+        """One call of a new client; how many tools it listed, if it did."""
+        load = f"{running.directory.name} tried out"
+        try:
+            self.open(running, load, next(iter(running.contender.eras)), 1, call)
+            return self.load.job("ready", load, warm=True)["tools"]
+        finally:
+            with contextlib.suppress(LoadFailed):
+                self.load.job("close", load)

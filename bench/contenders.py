@@ -5,6 +5,7 @@ since they are what the project measures itself by: no access log, keep-alive on
 """
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,11 +44,11 @@ def mcp_servers(directory: Path, upstreams: Upstreams) -> Path:
 
 
 def nginx(ground: Ground, directory: Path, upstreams: Upstreams, port: int) -> list[str]:
-    """A reverse proxy with keep-alive on both sides; `/listing.json` is a file of the directory."""
+    """A reverse proxy with keep-alive on both sides; `/listing-ERA.json` are files of the directory."""
     upstream = urlsplit(upstreams["bench"]["url"]).netloc
     endless = "keepalive_requests 1000000000; keepalive_timeout 1h;"
     config = f"""
-        daemon off; worker_processes 1; pid {directory}/nginx.pid; error_log stderr error;
+        {"user root;" if os.geteuid() == 0 else ""} daemon off; worker_processes 1; pid {directory}/nginx.pid; error_log stderr error;
         events {{ worker_connections 4096; }}
         http {{
           access_log off; sendfile on; tcp_nopush on; tcp_nodelay on; default_type application/json; {endless}
@@ -56,7 +57,7 @@ def nginx(ground: Ground, directory: Path, upstreams: Upstreams, port: int) -> l
           upstream bench {{ server {upstream}; keepalive 128; {endless} }}
           server {{
             listen 127.0.0.1:{port} backlog=4096; root {directory};
-            location = /listing.json {{ open_file_cache max=10; }}
+            location /listing- {{ open_file_cache max=10; }}
             location /mcp {{
               proxy_pass http://bench; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
               client_body_buffer_size 256k; proxy_buffer_size 64k; proxy_buffers 16 64k; proxy_busy_buffers_size 128k;

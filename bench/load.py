@@ -278,6 +278,7 @@ async def work(loads: dict[str, Load], job: dict) -> dict:
             await loads[name].open()
         case "ready":
             await loads[name].ready(warm=job["warm"])
+            return {"tools": loads[name].calls.tools}
         case "run":
             return await loads[name].run(job["seconds"])
         case "hold":

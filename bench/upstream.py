@@ -73,7 +73,9 @@ def tools(count: int) -> list[dict]:
 class Server:
     """Bytes of a message in, bytes of the answer out; None for what has no answer."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, modern: bool = True) -> None:
+        """`modern` is whether it serves the modern era too."""
+        self.modern = modern
         listing = tools(count)
         self.names = {tool["name"] for tool in listing}
         self.filler = encode(FILLER)[1:]
@@ -133,7 +135,7 @@ def serve_stdio(server: Server, *, hang: bool) -> None:
         for line in lines:
             if line.strip():
                 message = decode(line)
-                answer = server.answer(message, modern=is_modern(message))
+                answer = server.answer(message, modern=server.modern and is_modern(message))
                 out += answer + b"\n" if answer else b""
         while out:
             out = out[os.write(1, out) :]
@@ -194,7 +196,7 @@ def serve_http(server: Server, port: int, *, hang: bool, ready: str | None) -> N
                 return
             modern = self.version != b"" and self.version.decode() not in LEGACY
             if modern:
-                if self.version != MODERN.encode() or not is_modern(message):
+                if not server.modern or self.version != MODERN.encode() or not is_modern(message):
                     self.send(b"400 Bad Request", failure(bytes(message.id) or b"null", -32022, "Unsupported version"))
                     return
             elif message.method == "initialize":
@@ -243,6 +245,7 @@ def main() -> None:
     options.add_argument("--port", type=int, default=0)
     options.add_argument("--stdio", action="store_true")
     options.add_argument("--tools", type=int, default=8)
+    options.add_argument("--legacy", action="store_true", help="serve the legacy era alone")
     options.add_argument("--hang", action="store_true", help="read everything and answer nothing")
     options.add_argument("--slow", type=float, default=0.0, help="seconds before it begins to serve")
     options.add_argument("--ledger", help="file to add this process's seconds of CPU to at its end")
@@ -250,7 +253,7 @@ def main() -> None:
     asked = options.parse_args()
     if asked.slow:
         time.sleep(asked.slow)
-    server = Server(asked.tools)
+    server = Server(asked.tools, modern=not asked.legacy)
     # As an exception, so that the cost is told at that end too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:

@@ -1,5 +1,6 @@
 """What a call costs: every contender, both eras, HTTP and stdio upstreams, small and large results, at 1, 16 and 64 clients.
 
+`old` is an HTTP upstream that serves the legacy era alone, which the mesh must bridge to for modern clients; only the mesh is measured there.
 All aggregators have two upstreams of eight tools, since aggregating is what they are for; the calls go to one of them.
 """
 
@@ -9,27 +10,32 @@ from bench.ground import Ground, say
 from bench.measures.plan import Effort, start_all
 from bench.rounds import Entry, rounds
 
-SCENES = tuple(
-    (kind, era, call, clients)
-    for kind in ("http", "stdio")
-    for era in ("legacy", "modern")
-    for call, clients in (("small", 1), ("small", 16), ("small", 64), ("large", 16))
-)
+CALLS = (("small", 1), ("small", 16), ("small", 64), ("large", 16))
+SCENES = {
+    kind: tuple((kind, era, call, clients) for era in ("legacy", "modern") for call, clients in calls)
+    for kind, calls in (("http", CALLS), ("stdio", CALLS), ("old", (("small", 16),)))
+}
 
 
 def measure(ground: Ground, wanted: list[str], effort: Effort) -> dict:
     """By scene, such as `http legacy small 16`: samples by contender."""
     found: dict = {}
-    for kind in ("http", "stdio"):
+    for kind, scenes in SCENES.items():
         with Arena(ground) as arena:
-            # nginx, and what stands without an upstream, are the measure for stdio upstreams too.
-            names = [name for name in wanted if kind in CONTENDERS[name].kinds or name in ("nginx", "sdk")]
             web = arena.http(["bench", "other"])
-            pipes = arena.stdio(["bench", "other"])
-            upstreams = {name: pipes if kind in CONTENDERS[name].kinds and kind == "stdio" else web for name in names}
+            measured = web
+            if kind == "old":
+                measured = arena.http(["bench", "other"], options=("--legacy",))
+            elif kind == "stdio":
+                measured = arena.stdio(["bench", "other"])
+            # nginx, and what stands without an upstream, are the measure for every kind.
+            names = [name for name in wanted if kind in CONTENDERS[name].kinds or name in ("nginx", "sdk")]
+            if kind == "old":
+                names = [name for name in wanted if name in ("nginx", "meshproxy")]
+            upstreams = {name: web if name in ("direct", "nginx", "sdk") else measured for name in names}
             running = start_all(arena, ground, names, upstreams)
-            for scene in SCENES:
-                if scene[0] == kind and effort.takes(scene):
+            for scene in scenes:
+                if effort.takes(scene):
                     found[" ".join(map(str, scene))] = one(arena, running, scene, effort)
     return found
 

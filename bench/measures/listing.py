@@ -20,6 +20,10 @@ def measure(ground: Ground, wanted: list[str], effort: Effort) -> dict:
     with Arena(ground) as arena:
         upstreams = arena.http(["bench", *(f"more{number}" for number in range(1, UPSTREAMS))], tools=TOOLS)
         running = start_all(arena, ground, names, dict.fromkeys(names, upstreams))
+        for name, contender in list(running.items()):
+            if arena.wait_for_listing(contender, UPSTREAMS * TOOLS) < UPSTREAMS * TOOLS:
+                say(f"  {name} does not list them all")
+                del running[name]
         file = None
         if "nginx" in wanted:
             file = start_all(arena, ground, ["nginx"], {"nginx": upstreams}).get("nginx")
@@ -28,7 +32,7 @@ def measure(ground: Ground, wanted: list[str], effort: Effort) -> dict:
             if file is not None:
                 same_bytes(file, running, era)
                 load = f"file {era}"
-                where = file.url.replace("/mcp", "/listing.json")
+                where = file.url.replace("/mcp", f"/listing-{era}.json")
                 arena.load.job("open", load, url=where, era=era, clients=CLIENTS, call="file")
                 entries.append(Entry("nginx", load, file))
             for name, contender in running.items():
@@ -48,7 +52,7 @@ def same_bytes(file: Running, running: dict[str, Running], era: str) -> None:
     """Put the mesh's own answer where nginx finds it; without a mesh, a listing of that size."""
     mesh = running.get("meshproxy")
     body = fetch(mesh, era) if mesh else msgspec.json.encode({"result": {"tools": sample()}})
-    Path(file.directory, "listing.json").write_bytes(body)
+    Path(file.directory, f"listing-{era}.json").write_bytes(body)
 
 
 def sample() -> list[dict]:
@@ -68,7 +72,7 @@ def fetch(mesh: Running, era: str) -> bytes:
         headers = {name: value for name, _, value in lines if name not in ("Host", "Content-Length")}
         with urlopen(Request(mesh.url, body, headers), timeout=60) as answer:
             said = answer.read()
-            if answer.headers["Content-Type"].startswith("text/event-stream"):
+            if answer.headers.get("Content-Type", "").startswith("text/event-stream"):
                 said = last_event(said)
             return said, answer.headers["Mcp-Session-Id"]
 

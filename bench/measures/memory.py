@@ -10,11 +10,13 @@ from bench.measures.plan import Effort, start_all
 WARM_UP = 100
 """Sessions opened before the first weighing, so that what is made once is not counted."""
 FORMS = {
-    "opened": {"calls": 0, "stream": False},
-    "called": {"calls": 1, "stream": False},
-    "listening": {"calls": 1, "stream": True},
+    "opened": {"calls": 0, "stream": False, "options": ()},
+    "called": {"calls": 1, "stream": False, "options": ()},
+    "bound": {"calls": 1, "stream": False, "options": ("--legacy",)},
+    "listening": {"calls": 1, "stream": True, "options": ("--legacy",)},
 }
-"""A session that was opened; one that has called, so that it has whatever it needs upstream; one whose event stream is open too."""
+"""A session that was opened; one that has called; one that has called an upstream of the legacy era, where it may have a session of its own
+now; and such a one whose event stream is open too."""
 
 
 def measure(ground: Ground, wanted: list[str], effort: Effort) -> dict:
@@ -32,11 +34,15 @@ def measure(ground: Ground, wanted: list[str], effort: Effort) -> dict:
         say(f"  memory of sessions: {form}")
         with Arena(ground) as arena:
             quick = [name for name in wanted if name in (*names, "sdk") and not CONTENDERS[name].slow]
-            running = start_all(arena, ground, quick, dict.fromkeys(quick, arena.http(["bench", "other"])))
+            running = start_all(
+                arena, ground, quick, dict.fromkeys(quick, arena.http(["bench", "other"], options=asked["options"]))
+            )
             for name, contender in running.items():
                 # A session of a peer costs a thousand times more work, and weighs enough to be seen sooner.
                 count = effort.sessions if name == "meshproxy" else min(effort.sessions, 100)
-                found["session"][form][name] = weigh(arena, contender, count, **asked)
+                found["session"][form][name] = weigh(
+                    arena, contender, count, calls=asked["calls"], stream=asked["stream"]
+                )
     return found
 
 

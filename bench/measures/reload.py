@@ -15,7 +15,7 @@ EVERY = 0.2
 
 
 def measure(ground: Ground, wanted: list[str], effort: Effort) -> dict:
-    """By era: samples `quiet` and `edited`, in turns, the latter with the number of `edits`."""
+    """By era: samples `quiet` and `edited`, in turns, the latter with the number of `edits` and of reloads so far."""
     if "meshproxy" not in wanted:
         return {}
     found: dict = {}
@@ -34,9 +34,15 @@ def measure(ground: Ground, wanted: list[str], effort: Effort) -> dict:
                 found[era]["quiet"].append(slice_of(arena, entry, 2 * effort.seconds) | {"round": number})
                 with Editor(running, upstreams) as editor:
                     sample = slice_of(arena, entry, 2 * effort.seconds)
-                found[era]["edited"].append(sample | {"round": number, "edits": editor.edits})
+                found[era]["edited"].append(
+                    sample | {"round": number, "edits": editor.edits, "reloads": reloads(running)}
+                )
             arena.load.job("close", era)
     return found
+
+
+def reloads(running: Running) -> int:
+    return (running.directory / "log").read_text().count("config.reloaded")
 
 
 class Editor(threading.Thread):
