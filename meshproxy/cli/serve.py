@@ -53,11 +53,8 @@ async def _serve(config: MeshConfig, file: Path, endpoint: Endpoint, start_up: S
     def take(config: MeshConfig) -> None:
         server.instructions = config.instructions
 
-    def scrub(text: str) -> str:
-        return mesh.config.scrubber.scrub(text)
-
     mesh = Mesh(config, server.composite, server.stamp, take)
-    logs.conceal(scrub)
+    logs.conceal(mesh.scrub)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, mesh.reload_soon)
     failure: ConfigError | None = None
 

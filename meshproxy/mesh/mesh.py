@@ -64,6 +64,7 @@ class Mesh:
         self.composite = composite
         self._stamp = stamp
         self._on_config = on_config
+        self._scrubber = config.scrubber
         self._specs: dict[str, UpstreamSpec] = {}
         self._providers: dict[str, ProxyProvider] = {}
         self._retiring: dict[asyncio.Task[None], ProxyProvider] = {}
@@ -108,6 +109,10 @@ class Mesh:
     def is_ready(self) -> bool:
         """Whether every required upstream is up."""
         return all(self._providers[spec.name].is_up for spec in self._specs.values() if spec.required)
+
+    def scrub(self, text: str) -> str:
+        """A text without the secrets of any config so far: what is being warmed talks already, and what drains talks still."""
+        return self._scrubber.scrub(text)
 
     # --- following the file
 
@@ -166,6 +171,7 @@ class Mesh:
         todo = plan(self._specs, self.config, config)
         if config == self.config and not todo.start and not todo.retire:
             return Report(todo)
+        self._scrubber |= config.scrubber
         wanted = {spec.name: spec for spec in config.enabled}
         fresh = {name: self._make(wanted[name], config) for name in todo.start}
         try:

@@ -19,7 +19,7 @@ import structlog
 
 from meshproxy.catalog.catalog import Catalog, Mount
 from meshproxy.catalog.component import COMPONENTS, ProxyComponent
-from meshproxy.errors import AnswerLost, UpstreamUnavailable
+from meshproxy.errors import AnswerLost, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import BY_CHANGED, KINDS, Kind
 from meshproxy.relay.call import RelayCall
 from meshproxy.relay.capabilities import BRIDGED, bridged, may_be_asked
@@ -34,7 +34,7 @@ from meshproxy.upstream.link import Link
 from meshproxy.upstream.sessions import Sessions
 from meshproxy.upstream.subscriptions import Sink, Subscriptions
 from meshproxy.upstream.supervisor import State, Supervisor
-from meshproxy.wire.codec import opened
+from meshproxy.wire.codec import Raw, dumps, opened
 from meshproxy.wire.protocol import Era
 
 log = structlog.get_logger(__name__)
@@ -81,6 +81,7 @@ class ProxyProvider:
         self.subscriptions = Subscriptions()
         self._mode: SessionMode = "isolated" if self._per_session else session
         self._forward = tuple(header.lower() for header in forward_headers)
+        self._scrub = scrub
         self._connect_timeout = connect_timeout
         self._call_timeout = call_timeout
         self._bridge = Bridge(stamp or Stamp(CLIENT))
@@ -244,6 +245,10 @@ class ProxyProvider:
                 if parked is not None:
                     return parked
             return await self._carry(context, method, params, mount or Mount(self.name), headers)
+        except RpcError as error:
+            raise RpcError(error.code, self._scrub(error.message), self._scrubbed(error.data)) from None
+        except UpstreamError as error:
+            raise type(error)(error.upstream, self._scrub(error.reason)) from None
         finally:
             self._leases -= 1
             self._on_call_ended()
@@ -259,9 +264,12 @@ class ProxyProvider:
         downstream = context.downstream
         sent = {name: context.headers[name] for name in self._forward if name in context.headers} | dict(headers or {})
         call = RelayCall(context, mount, self._handlers, self._on_aside, self._call_timeout, sent)
-        link, release = await self._reach(downstream, (method, params.get("name")))
+        use = (method, params.get("name"))
+        link, release = await self._reach(downstream, use)
         try:
-            return await self._bridge.carry(link, call, method, params, release)
+            result = await self._bridge.carry(link, call, method, params, release)
+            self._quiet.add(use)
+            return result
         except UpstreamUnavailable as error:
             self._supervisor.lose(link, error.reason)
             if link.is_open:
@@ -283,7 +291,7 @@ class ProxyProvider:
         if control.era is Era.MODERN or self._mode == "shared":
             return control, None
         if self._is_command and self._mode == "auto" and not self._talks:
-            if use in self._quiet or not may_be_asked(downstream) or await self._is_alone(control, downstream, use):
+            if use in self._quiet or not may_be_asked(downstream) or await self._is_alone(control, downstream):
                 return control, None
             control = self._supervisor.open_link() or await self._supervisor.obtain_link()
         if downstream.era is Era.LEGACY:
@@ -293,10 +301,11 @@ class ProxyProvider:
         lent = await self._exclusive.take(control)
         return lent, lambda: self._exclusive.give(lent, self._supervisor.link)
 
-    async def _is_alone(self, control: Link, downstream: Downstream, use: object) -> bool:
+    async def _is_alone(self, control: Link, downstream: Downstream) -> bool:
         """Before something is used for the first time on a shared process: wait a little until nobody else is calling there.
 
-        Whether it asks its callers is not known yet. If it does, its question has one owner. Says whether the process is still shared.
+        Whether it asks its callers is not known before a use of it has ended. If it does, its question has one owner. Says whether the process
+        is still shared.
         """
         try:
             async with asyncio.timeout(CAUTION):
@@ -307,9 +316,15 @@ class ProxyProvider:
                     await self._ended.wait()
         except TimeoutError:
             pass
-        if not self._talks:
-            self._quiet.add(use)
         return not self._talks
+
+    def _scrubbed(self, data: Any) -> Any:
+        """What an upstream says beside an error, without the secrets of the config."""
+        if data is None:
+            return None
+        text = dumps(data).decode()
+        clean = self._scrub(text)
+        return data if clean == text else Raw(clean.encode())
 
     def _on_call_ended(self) -> None:
         self._inbound.on_call_ended()
