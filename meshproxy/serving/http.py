@@ -13,7 +13,7 @@ import structlog
 from meshproxy.relay.downstream import Handler
 from meshproxy.serving.legacy import LegacyHttp
 from meshproxy.serving.modern import ModernHttp
-from meshproxy.serving.response import JSON, TEXT, refuse, respond
+from meshproxy.serving.response import JSON, TEXT, refuse, refuse_shutdown, respond
 from meshproxy.serving.security import Guard
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.serving.stream import Receive, Scope, Send
@@ -36,6 +36,7 @@ _ONCE: Final = frozenset(
 )
 """Headers of which two copies would make two readers see two requests."""
 _REMEMBERED: Final = 256
+_DISCARDED: Final = 16 * 1024 * 1024
 
 _Passport: TypeAlias = tuple[bytes | None, bytes | None, bytes | None, bytes | None]
 
@@ -63,7 +64,7 @@ class HttpApp:
         self._health = dict(health or {})
         self._lifespan = lifespan
         self._passed: set[_Passport] = set()
-        self._draining = False
+        self._closed = False
 
     def statistics(self) -> dict[str, int]:
         """How many sessions are open, and how many requests of each era are being carried out."""
@@ -74,8 +75,11 @@ class HttpApp:
         }
 
     async def drain(self, timeout: float) -> None:
-        """Take nothing new (503), and wait until what runs is answered, `timeout` seconds at most; then `aclose`."""
-        self._draining = True
+        """Take no new request (503), and wait until what runs is answered, `timeout` seconds at most; then `aclose`.
+
+        Meanwhile clients can still answer questions, cancel, and come back for a stream that broke.
+        """
+        self._legacy.draining = self._modern.draining = True
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         tasks = {exchange.task for session in self._legacy.sessions for exchange in session.running.values()}
@@ -86,7 +90,7 @@ class HttpApp:
 
     async def aclose(self) -> None:
         """End every session, stream and request; what comes later is refused with 503. Idempotent."""
-        self._draining = True
+        self._closed = True
         self._legacy.sessions.close()
         self._modern.close()
         await asyncio.sleep(0)
@@ -116,12 +120,12 @@ class HttpApp:
             headers.get(b"accept"),
             headers.get(b"content-type") if method == "POST" else None,
         )
-        if (passport not in self._passed or duplicated or self._draining) and not await self._admitted(
+        if (passport not in self._passed or duplicated or self._closed) and not await self._admitted(
             method, passport, duplicated, send
         ):
             return
         if method == "POST":
-            body = await self._body(headers, receive, send)
+            body = await self._body(receive, send)
             if body is None:
                 return
             if legacy:
@@ -139,8 +143,8 @@ class HttpApp:
     async def _admitted(self, method: str, passport: _Passport, duplicated: str | None, send: Send) -> bool:
         """Whether a request may be looked at; if not, it is answered. What passed is remembered, since clients repeat themselves."""
         host, origin, accept, content_type = (None if value is None else value.decode("latin-1") for value in passport)
-        if self._draining:
-            await refuse(send, 503, "The server is shutting down", extra=((b"retry-after", b"5"),))
+        if self._closed:
+            await refuse_shutdown(send)
         elif duplicated in ("host", "origin", "content-type", "mcp-session-id", "last-event-id"):
             await refuse(send, 400, f"Invalid request: the {duplicated} header appears more than once")
         elif not self._guard.admits_host(host):
@@ -161,7 +165,7 @@ class HttpApp:
             return True
         return False
 
-    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> bytes | None:
+    async def _body(self, receive: Receive, send: Send) -> bytes | None:
         """The body, whole; None if there is nobody or no reason to go on, and an answer is given."""
         limit = self.settings.max_body
         message = await receive()
@@ -169,20 +173,20 @@ class HttpApp:
             return None
         body: bytes = message.get("body", b"")
         if message.get("more_body", False):
-            length = headers.get(b"content-length", b"")
             pieces, size = [body], len(body)
-            too_large = length.isdigit() and (len(length) > 18 or int(length) > limit)
-            while not too_large and message.get("more_body", False):
+            # A client that is refused while it still sends sees a reset and not the refusal: so some of it is read and dropped.
+            while message.get("more_body", False) and size <= limit + _DISCARDED:
                 message = await receive()
                 if message["type"] != "http.request":
                     return None
-                pieces.append(message.get("body", b""))
-                size += len(pieces[-1])
-                too_large = size > limit
+                body = message.get("body", b"")
+                size += len(body)
+                if size <= limit:
+                    pieces.append(body)
             body = b"".join(pieces)
         else:
-            too_large = len(body) > limit
-        if too_large:
+            size = len(body)
+        if size > limit:
             await refuse(send, 413, f"The request is larger than {limit} bytes", extra=((b"connection", b"close"),))
             return None
         return body

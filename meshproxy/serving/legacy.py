@@ -14,7 +14,7 @@ from meshproxy.errors import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, RE
 from meshproxy.relay.downstream import Handler
 from meshproxy.serving.events import STANDALONE, parse_event_id
 from meshproxy.serving.exchange import HttpExchange
-from meshproxy.serving.response import refuse, refuse_message, respond
+from meshproxy.serving.response import refuse, refuse_message, refuse_shutdown, respond
 from meshproxy.serving.session import Session, Sessions
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.serving.stream import EventStream, Receive, Send
@@ -131,6 +131,7 @@ class LegacyHttp:
         self._handler = handler
         self._settings = settings
         self.sessions = Sessions(settings)
+        self.draining = False
 
     async def post(
         self,
@@ -145,6 +146,9 @@ class LegacyHttp:
             message = parse(body)
         except RpcError as error:
             await refuse_message(send, 400, error)
+            return
+        if self.draining and message.is_request:
+            await refuse_shutdown(send)
             return
         key = headers.get(b"mcp-session-id")
         if key is None:

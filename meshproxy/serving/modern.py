@@ -12,7 +12,7 @@ import structlog
 from meshproxy.errors import HEADER_MISMATCH, INVALID_REQUEST, REQUEST_CANCELLED, RpcError
 from meshproxy.relay.downstream import Downstream, Handler, no_back_channel
 from meshproxy.serving.exchange import HttpExchange
-from meshproxy.serving.response import refuse, refuse_message, respond
+from meshproxy.serving.response import refuse, refuse_message, refuse_shutdown, respond
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.serving.stream import EventStream, Receive, Send
 from meshproxy.wire.codec import JsonError, opened
@@ -96,6 +96,7 @@ class ModernHttp:
         self._handler = handler
         self._settings = settings
         self.running: set[ModernExchange] = set()
+        self.draining = False
 
     async def post(
         self,
@@ -118,6 +119,9 @@ class ModernHttp:
             return
         if message.id is None:
             await self._notified(version, send)
+            return
+        if self.draining:
+            await refuse_shutdown(send)
             return
         try:
             params = params_of(message)

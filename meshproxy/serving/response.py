@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from meshproxy.errors import INVALID_REQUEST, RpcError
+from meshproxy.errors import INTERNAL_ERROR, INVALID_REQUEST, RpcError
 from meshproxy.serving.stream import Send
 from meshproxy.wire.messages import encode_error
 
-__all__ = ["JSON", "refuse", "refuse_message", "respond"]
+__all__ = ["JSON", "refuse", "refuse_message", "refuse_shutdown", "respond"]
 
 JSON: Final = (b"content-type", b"application/json")
 TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
@@ -32,6 +32,11 @@ async def refuse(
 ) -> None:
     """Answer a request that was not read, or could not be, with a JSON-RPC error that belongs to no id."""
     await respond(send, status, encode_error(None, RpcError(code, message)), JSON, extra)
+
+
+async def refuse_shutdown(send: Send) -> None:
+    """Answer a request that came too late."""
+    await refuse(send, 503, "The server is shutting down", INTERNAL_ERROR, ((b"retry-after", b"5"),))
 
 
 async def refuse_message(send: Send, status: int, error: RpcError) -> None:

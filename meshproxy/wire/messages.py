@@ -5,7 +5,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from meshproxy.errors import INVALID_REQUEST, PARSE_ERROR, RpcError
-from meshproxy.wire.codec import JsonError, Raw, dumps, loads, opened
+from meshproxy.wire.codec import JsonError, Raw, dumps, loads, opened, shallow
 
 __all__ = ["Id", "Message", "encode_error", "encode_notification", "encode_request", "encode_result", "parse"]
 
@@ -72,7 +72,7 @@ def parse(data: bytes) -> Message:
     """
     try:
         envelope = _envelope.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         # Not necessarily broken: `msgspec` is stricter than JSON, and the reason decides between two codes.
         envelope = _lenient(data, error)
     message_id = envelope.id
@@ -90,7 +90,7 @@ def parse(data: bytes) -> Message:
     return Message(None if message_id is _UNSET else message_id, method, envelope.params)
 
 
-def _lenient(data: bytes, error: msgspec.DecodeError) -> _Envelope:
+def _lenient(data: bytes, error: Exception) -> _Envelope:
     try:
         value = loads(data)
     except JsonError:
@@ -105,7 +105,8 @@ def _lenient(data: bytes, error: msgspec.DecodeError) -> _Envelope:
     method = value.get("method", _UNSET)
     if method is not _UNSET and not isinstance(method, str):
         raise _refused("the member 'method' must be a string", message_id)
-    raws = {key: Raw(dumps(value[key])) for key in ("params", "result", "error") if key in value}
+    fields = shallow(data)
+    raws = {key: fields[key] for key in ("params", "result", "error") if key in fields}
     return _Envelope(jsonrpc=value.get("jsonrpc", _UNSET), id=message_id, method=method, **raws)
 
 
