@@ -2,8 +2,10 @@
 
 from typing import Any, Final
 
+import msgspec
+
 from meshproxy.errors import INTERNAL_ERROR, RpcError
-from meshproxy.wire.codec import Raw, dumps, mapping, opened, shallow
+from meshproxy.wire.codec import JsonError, Raw, dumps, mapping, opened, shallow
 from meshproxy.wire.protocol import (
     COMPLETE,
     EXTENSION_TASKS,
@@ -27,7 +29,7 @@ class Stamp:
     def onto(self, result: Raw, *, cacheable: bool) -> Raw:
         """A complete result of the legacy era as one of the modern era."""
         data = bytes(result)
-        if b'"_meta"' in data or b'"resultType"' in data:
+        if not _is_bare(data):
             opened_result = shallow(data)
             opened_result["resultType"] = COMPLETE
             return Raw(dumps(self.into(opened_result, cacheable=cacheable)))
@@ -45,6 +47,23 @@ class Stamp:
             result.setdefault("ttlMs", 0)
             result.setdefault("cacheScope", "private")
         return result
+
+
+class _Head(msgspec.Struct, gc=False):
+    meta: Raw | msgspec.UnsetType = msgspec.field(name="_meta", default=msgspec.UNSET)
+    result_type: Raw | msgspec.UnsetType = msgspec.field(name="resultType", default=msgspec.UNSET)
+
+
+_head: Final = msgspec.json.Decoder(_Head)
+
+
+def _is_bare(result: bytes) -> bool:
+    """Whether a result has neither `_meta` nor a type, so that both can be put in front of it as it is."""
+    try:
+        head = _head.decode(result)
+    except JsonError:
+        return False
+    return head.meta is msgspec.UNSET and head.result_type is msgspec.UNSET
 
 
 def to_legacy(result: dict[str, Any]) -> dict[str, Any]:
