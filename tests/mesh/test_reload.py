@@ -211,7 +211,7 @@ async def test_step_4_what_starts_is_warmed_at_the_same_time(run_mesh: RunMesh, 
             "fast": light("--journal", str(fast)),
         }
         mesh.path.write_text(document(edited))
-        await eventually(lambda: slow.exists())
+        await eventually(slow.exists)
         await eventually(lambda: "tools/list" in [message.get("method") for message in received(fast)])
         # Nobody sees any of it before all are there.
         assert await Legacy(mesh.server).names() == ["a_echo"]
@@ -460,7 +460,7 @@ async def test_step_9_a_newer_edit_makes_one_that_is_warming_void_and_leaves_not
     async with run_mesh(document({"a": light()})) as mesh:
         client, pid, seen = Legacy(mesh.server), mesh.pid("a"), tmp_path / "seen"
         mesh.path.write_text(document({"a": light("--label", "x"), "s": light("--silent", "--journal", str(seen))}))
-        await eventually(lambda: seen.exists())
+        await eventually(seen.exists)
         report = await mesh.edit(document({"a": light(), "b": light()}))
         assert (report["kept"], report["started"], report["retired"]) == (["a"], ["b"], [])
         assert await client.names() == ["a_echo", "b_echo"]
@@ -476,7 +476,7 @@ async def test_step_9_the_end_of_the_mesh_in_the_middle_of_warming_leaves_nothin
     async with run_mesh(document({"a": light()})) as mesh:
         seen = tmp_path / "seen"
         mesh.path.write_text(document({"a": light(), "s": light("--silent", "--stubborn", "--journal", str(seen))}))
-        await eventually(lambda: seen.exists())
+        await eventually(seen.exists)
 
 
 async def test_step_9_the_end_of_the_mesh_in_the_middle_of_draining_leaves_nothing(run_mesh: RunMesh) -> None:
