@@ -33,12 +33,16 @@ class Channel:
     """Serves `handler` to the client at the other end.
 
     Whoever made it calls `received` with each message and `aclose` when no more come; `send` takes each message to be sent, without
-    a line end in it, and must not block.
+    a line end in it, and must not block. `say`, if there is one, takes what the client did not ask for: of that there may be too
+    much.
     """
 
-    def __init__(self, handler: Handler, send: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, handler: Handler, send: Callable[[bytes], None], say: Callable[[bytes], None] | None = None
+    ) -> None:
         self._handler = handler
-        self._deliver = send
+        self._send = send
+        self._say = say or send
         self._loop = asyncio.get_running_loop()
         self._era: Era | None = None
         self._client: _ChannelDownstream | None = None
@@ -68,12 +72,14 @@ class Channel:
             self._request(message.id, message.method, message)
 
     def send(self, data: bytes) -> None:
-        """Send one message, on one line: a line end in it can only be blank space that an upstream's JSON came with."""
-        if self._closed:
-            return
-        if b"\n" in data or b"\r" in data:
-            data = data.replace(b"\n", b" ").replace(b"\r", b" ")
-        self._deliver(data)
+        """Send an answer."""
+        if not self._closed:
+            self._send(_one_line(data))
+
+    def say(self, data: bytes) -> None:
+        """Send a notification or a question."""
+        if not self._closed:
+            self._say(_one_line(data))
 
     async def aclose(self, grace: float = 0.0) -> None:
         """Give running requests `grace` seconds to be answered, cancel the rest, and say that the client is gone."""
@@ -192,12 +198,12 @@ class _ChannelDownstream(Downstream):
         self.questions = Questions()
 
     def notify(self, method: str, params: Mapping[str, Any] | None) -> None:
-        self._channel.send(encode_notification(method, params))
+        self._channel.say(encode_notification(method, params))
 
     async def send_raw_request(self, method: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
         if self._gone:
             raise no_back_channel(method)
-        return await self.questions.ask(self._channel.send, method, params)
+        return await self.questions.ask(self._channel.say, method, params)
 
 
 class _ChannelContext(RequestContext):
@@ -219,9 +225,14 @@ class _ChannelContext(RequestContext):
 
     def notify(self, method: str, params: Mapping[str, Any] | None) -> None:
         if not self.answered:
-            self._channel.send(encode_notification(method, params))
+            self._channel.say(encode_notification(method, params))
 
     async def send_raw_request(self, method: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
         if not self.can_send_request:
             raise no_back_channel(method)
         return await self.downstream.send_raw_request(method, params)
+
+
+def _one_line(data: bytes) -> bytes:
+    """A line end in JSON can only be blank space, which an upstream's payload may have come with."""
+    return data.replace(b"\n", b" ").replace(b"\r", b" ") if b"\n" in data or b"\r" in data else data

@@ -44,14 +44,14 @@ async def serve_stdio(
     max_line: int = _MAX_LINE,
     max_buffer: int = _MAX_BUFFER,
 ) -> None:
-    """Serve until the client closes its end, stops reading, or is more than `max_buffer` bytes behind.
+    """Serve until the client closes its end, stops reading, or is more than `max_buffer` bytes behind with notifications.
 
     `max_line` bounds a message, in bytes.
     """
     with _taken(reader_fd, writer_fd) as (source, sink):
         ended = asyncio.Event()
         writer = await _open_writer(sink, ended, max_buffer)
-        channel = Channel(handler, writer.send)
+        channel = Channel(handler, writer.send, writer.say)
         reader = _Reader(channel, ended, max_line)
         writer.on_pressure = reader.pause
         close_reader = await _open_reader(source, reader)
@@ -133,14 +133,16 @@ class _Writer(asyncio.BaseProtocol):
         self.on_pressure(False)
 
     def send(self, message: bytes) -> None:
-        if self.lost or self._transport is None:
-            return
-        if self._transport.get_write_buffer_size() > self._max_buffer:
+        if self._transport is not None and not self.lost:
+            self._transport.write(message + b"\n")
+
+    def say(self, message: bytes) -> None:
+        """Send what the client did not ask for; if too much waits already, it is as good as gone."""
+        if self._transport is not None and self._transport.get_write_buffer_size() > self._max_buffer and not self.lost:
             log.error("stdio.client_too_slow", waiting_bytes=self._max_buffer)
             self._lose()
             self._transport.abort()
-            return
-        self._transport.write(message + b"\n")
+        self.send(message)
 
     async def aclose(self) -> None:
         """Wait until the client has what was sent, but not for ever."""
