@@ -170,10 +170,16 @@ class LegacyHttp:
             session.touch()
             await respond(send, 202)
         else:
-            await self._request(session, message, raw_headers, receive, send)
+            await self._request(session, message, headers, raw_headers, receive, send)
 
     async def _request(
-        self, session: Session, message: Message, raw_headers: list[tuple[bytes, bytes]], receive: Receive, send: Send
+        self,
+        session: Session,
+        message: Message,
+        headers: Mapping[bytes, bytes],
+        raw_headers: list[tuple[bytes, bytes]],
+        receive: Receive,
+        send: Send,
     ) -> None:
         request_id, method = message.id, message.method
         assert request_id is not None  # noqa: S101  # for the type checker: the caller has looked
@@ -189,6 +195,9 @@ class LegacyHttp:
             return
         exchange = LegacyExchange(session, request_id, params, raw_headers, receive, send, self._settings)
         session.running[request_id] = exchange
+        if session.resumable and headers.get(b"accept", b"").lstrip().startswith(b"text/event-stream"):
+            # A client that names streams first wants one, and can resume it from the first moment on (SEP-1699).
+            exchange.open_stream()
         try:
             try:
                 answer = await exchange.carry_out(self._handler, method, params)

@@ -46,6 +46,19 @@ async def events(response: httpx2.Response) -> AsyncIterator[tuple[str, str]]:
             yield fields.get("id", ""), fields.get("data", "")
 
 
+async def test_a_client_that_names_streams_first_can_resume_a_silent_call_from_its_start() -> None:
+    async with served() as server:
+        headers = await server.open()
+        asked = heads(**headers | {"accept": "text/event-stream, application/json"})
+        body = json.dumps(call("slow")).encode()
+        async with server.http.stream("POST", server.url, content=body, headers=asked) as response:
+            place, data = await anext(events(response))
+            assert data == ""
+        server.handler.gate.set()
+        async with got(server, headers, last_event_id=place) as resumed:
+            assert text_of(await anext(frames(resumed))) == "slow"
+
+
 async def test_what_belongs_to_no_request_comes_on_the_stream_of_a_get() -> None:
     async with served() as server:
         headers = await server.open("2025-06-18")
