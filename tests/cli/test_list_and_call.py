@@ -23,7 +23,7 @@ def url(mesh_file):
         yield mesh.url
 
 
-@pytest.fixture(params=["file", "url"])
+@pytest.fixture(params=["file", "url"], scope="module")
 def target(request):
     """The same mesh, as a file and as a URL."""
     return request.getfixturevalue("mesh_file" if request.param == "file" else "url")
