@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shlex
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from meshproxy.cli.summary import counted
+from meshproxy.cli.text import printable
 from meshproxy.config.models import MeshConfig
 from meshproxy.mesh.mesh import Mesh
 from meshproxy.observe import logs
@@ -43,9 +45,9 @@ class Display:
                         if upstream is None or upstream["state"] != "starting":
                             waiting.remove(name)
                             self._console.print(self._line(name, upstream or {"state": "removed"}))
-                    status.update(f"starting {', '.join(waiting)}  {time.monotonic() - begun:.0f} s{self._where}")
-                    if settled.done():
+                    if settled.done() or not waiting:
                         break
+                    status.update(f"starting {', '.join(waiting)}  {time.monotonic() - begun:.0f} s{self._where}")
                     await asyncio.wait({settled}, timeout=TICK)
             await settled
         finally:
@@ -62,7 +64,7 @@ class Display:
         if state == "up":
             rest = Text(f"{counted(upstream)}  ") + Text(f"{upstream['seconds']:.2f} s", "dim")
         elif state == "down":
-            rest = Text(f"{upstream['reason']}  ") + Text("it is tried again", "dim")
+            rest = Text(printable(upstream["reason"])) + Text("; it is tried again and again", "dim")
         else:
             rest = Text({"idle": "starts when it is used"}.get(state, state), "dim")
         return Text.assemble(head, " ", (f"{name:{self._width}}", "bold"), "  ", rest)
@@ -74,6 +76,6 @@ class Display:
         snippet = json.dumps({"mcpServers": {name: {"type": "http", "url": self._url}}})
         return Text.assemble(
             *("\nserving at ", (self._url, "bold cyan"), "; Ctrl-C ends it\n\n"),
-            *(("  Claude Code    ", "dim"), f"claude mcp add --transport http {name} {self._url}\n"),
+            *(("  Claude Code    ", "dim"), f"claude mcp add --transport http {shlex.quote(name)} {self._url}\n"),
             *(("  other clients  ", "dim"), f"{snippet}\n"),
         )
