@@ -53,9 +53,11 @@ class Filter:
 
     def admits(self, origin: str) -> bool:
         """Whether a component is shown: some `include` matches and no `exclude` does."""
-        return any(fnmatchcase(origin, glob) for glob in self.include) and not any(
-            fnmatchcase(origin, glob) for glob in self.exclude
-        )
+        return any(fnmatchcase(origin, glob) for glob in self.include) and not self.excludes(origin)
+
+    def excludes(self, origin: str) -> bool:
+        """Whether a component is not to be had, by whatever way."""
+        return any(fnmatchcase(origin, glob) for glob in self.exclude)
 
 
 _OPEN: Final = Filter()
@@ -85,11 +87,11 @@ class Mount:
     def public_key(self, kind: Kind, origin: str, *, by_uri: bool) -> str:
         """What a component is called in the mesh."""
         shown = self.filter(kind).rename.get(origin, origin)
-        return self.public(shown) if by_uri else public_name(self.namespace, self.separator, shown)
+        return public_uri(self.namespace, shown) if by_uri else public_name(self.namespace, self.separator, shown)
 
     def public(self, uri: str) -> str:
-        """A URI of the upstream's as clients see it."""
-        return public_uri(self.namespace, uri)
+        """A URI of the upstream's as clients see it, listed or not."""
+        return public_uri(self.namespace, self.filter(Kind.RESOURCE).rename.get(uri, uri))
 
     def origin(self, uri: str) -> str:
         """A URI that clients use as the upstream knows it."""

@@ -87,14 +87,17 @@ class Snapshot:
     def resolve_uri(self, uri: str) -> Route | None:
         """The route of any public URI: listed, else an expansion of a template, else by its namespace, else at the upstream without one.
 
-        A mount's filters hold for what is not listed, too.
+        A mount's filters hold for what is not listed, too; an expansion need not be included, since its template is.
         """
         route = self.routes[Kind.RESOURCE].get(uri)
         if route is not None:
             return route
         for matcher, template in self._matchers:
             if matcher.matches(uri):
-                return Route(template.source, template.mount.origin(uri), template.mount, template.component)
+                mount = template.mount
+                origin = mount.origin(uri)
+                if not mount.filter(Kind.RESOURCE).excludes(origin):
+                    return Route(template.source, origin, mount, template.component)
         split = split_uri(uri)
         member = self._by_namespace.get(split[0]) if split else None
         origin = split[1] if split and member else uri
@@ -175,9 +178,18 @@ def build_snapshot(members: Sequence[Member]) -> Snapshot:
                 continue
             for public, route in _routes(member, member.catalog[kind], kind):
                 winner = table.setdefault(public, route)
-                if winner is not route:
+                if winner is not route and not _are_the_same(winner, route, kind):
                     collisions.append(Collision(kind, public, winner.mount.name, member.mount.name))
     return Snapshot(tuple(members), routes, tuple(collisions))
+
+
+def _are_the_same(winner: Route, loser: Route, kind: Kind) -> bool:
+    """Whether nothing is hidden: an upstream lists something twice, or two list what every client can fetch at its URI."""
+    if winner.origin != loser.origin:
+        return False
+    return winner.source is loser.source or (
+        KINDS[kind].by_uri and winner.origin.lower().startswith(("http:", "https:"))
+    )
 
 
 def _routes(member: Member, definitions: Iterable[Mapping[str, Any]], kind: Kind) -> Iterable[tuple[str, Route]]:
