@@ -1,0 +1,121 @@
+"""JSON-RPC messages are read once, and written around payloads that stay closed."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from meshproxy.errors import INVALID_REQUEST, PARSE_ERROR, RpcError
+from meshproxy.wire.codec import Raw, loads
+from meshproxy.wire.messages import encode_error, encode_notification, encode_request, encode_result, parse
+
+IDS = st.integers(-(2**63), 2**64 - 1) | st.text(st.characters(exclude_categories=("Cs",)))
+PAYLOADS = st.dictionaries(st.text(max_size=3), st.none() | st.integers() | st.text(max_size=3))
+
+
+@given(IDS, st.text(max_size=20), PAYLOADS)
+def test_what_is_written_is_read(message_id: int | str, method: str, payload: dict[str, Any]) -> None:
+    request = parse(encode_request(message_id, method, payload))
+    assert (request.is_request, request.is_notification) == (True, False)
+    assert (request.id, request.method, loads(request.params)) == (message_id, method, payload)
+    assert parse(encode_request(message_id, method)).params is msgspec.UNSET
+
+    told = parse(encode_notification(method, payload))
+    assert (told.is_request, told.is_notification) == (False, True)
+    assert (told.id, told.method, loads(told.params)) == (None, method, payload)
+    assert parse(encode_notification(method)).params is msgspec.UNSET
+
+    answer = parse(encode_result(message_id, payload))
+    assert (answer.is_request, answer.is_notification) == (False, False)
+    assert (answer.id, answer.method, loads(answer.result)) == (message_id, None, payload)
+
+    refusal = parse(encode_error(message_id, RpcError(-1, method, payload or None)))
+    assert refusal.id == message_id
+    assert (refusal.rpc_error.code, refusal.rpc_error.message) == (-1, method)
+    assert refusal.rpc_error.data == (payload or None)
+
+
+def test_a_result_that_is_encoded_already_is_spliced_in() -> None:
+    for result in (Raw(b'{"a": 1.0}'), b'{"a": 1.0}'):
+        assert encode_result("x", result) == b'{"jsonrpc":"2.0","id":"x","result":{"a": 1.0}}'
+
+
+def test_an_error_without_a_request_has_the_id_null() -> None:
+    assert parse(encode_error(None, RpcError(PARSE_ERROR, "x"))).rpc_error.code == PARSE_ERROR
+    assert b'"id":null' in encode_error(None, RpcError(PARSE_ERROR, "x"))
+
+
+@pytest.mark.parametrize("value", [rb'"\ud800"', rb'["\ud800",1E400,-0,1.0e5, "\/"]'])
+def test_a_payload_keeps_its_spelling_even_if_it_holds_what_only_some_parsers_read(value: bytes) -> None:
+    for key in ("params", "result", "error"):
+        rest = b'"method":"m",' if key == "params" else b""
+        message = parse(b'{"jsonrpc":"2.0","id":1,%b"%b": {"x": %b} }' % (rest, key.encode(), value))
+        assert bytes(getattr(message, key)) == b'{"x": %b}' % value
+
+
+def refused(data: bytes) -> RpcError:
+    with pytest.raises(RpcError) as error:
+        parse(data)
+    return error.value
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"nul", b'{"jsonrpc":"2.0",}', b'"\xff"', b"[" * 100_000])
+def test_what_is_no_json_is_a_parse_error(data: bytes) -> None:
+    assert refused(data).code == PARSE_ERROR
+
+
+@pytest.mark.parametrize(
+    ("message", "known"),
+    [
+        ("[]", None),
+        ("1", None),
+        ('[{"jsonrpc":"2.0","id":1,"method":"ping"}]', None),
+        ('{"id":1,"method":"ping"}', 1),
+        ('{"jsonrpc":"1.0","id":"a","method":"ping"}', "a"),
+        ('{"jsonrpc":2,"id":1,"method":"ping"}', 1),
+        ('{"jsonrpc":"2.0"}', None),
+        ('{"jsonrpc":"2.0","result":{}}', None),
+        ('{"jsonrpc":"2.0","id":null,"result":{}}', None),
+        ('{"jsonrpc":"2.0","id":null,"method":"ping"}', None),
+        ('{"jsonrpc":"2.0","id":7}', 7),
+        ('{"jsonrpc":"2.0","id":7,"result":{},"error":{}}', 7),
+        ('{"jsonrpc":"2.0","id":1.5,"method":"ping"}', None),
+        ('{"jsonrpc":"2.0","id":true,"method":"ping"}', None),
+        ('{"jsonrpc":"2.0","id":[],"method":"ping"}', None),
+        ('{"jsonrpc":"2.0","id":1,"method":2}', 1),
+    ],
+)
+def test_what_is_no_message_is_an_invalid_request_that_keeps_its_id(message: str, known: int | str | None) -> None:
+    error = refused(message.encode())
+    assert error.code == INVALID_REQUEST
+    assert error.message.startswith("Invalid request: ")
+    assert error.data == (None if known is None else {"id": known})
+
+
+def test_a_message_that_only_a_lenient_parser_reads_is_checked_like_any_other() -> None:
+    odd = r'"params":{"x":"\ud800"}'
+    assert parse(f'{{"jsonrpc":"2.0","id":1,"method":"m",{odd}}}'.encode()).id == 1
+    assert parse(f'{{"jsonrpc":"2.0","method":"m",{odd}}}'.encode()).is_notification
+    assert refused(f'{{"jsonrpc":"2.0","id":null,"method":"m",{odd}}}'.encode()).code == INVALID_REQUEST
+    assert refused(f'{{"id":1,"method":"m",{odd}}}'.encode()).data == {"id": 1}
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message", "data"),
+    [
+        ({"code": -1, "message": "m", "data": [1]}, -1, "m", [1]),
+        ({"code": True, "message": 2}, INVALID_REQUEST, "", None),
+        ({}, INVALID_REQUEST, "", None),
+        ("text", INVALID_REQUEST, "the peer answered with neither a result nor an error", None),
+        (None, INVALID_REQUEST, "the peer answered with neither a result nor an error", None),
+    ],
+)
+def test_a_malformed_error_is_still_an_error(error: Any, code: int, message: str, data: Any) -> None:
+    found = parse(json.dumps({"jsonrpc": "2.0", "id": 1, "error": error}).encode()).rpc_error
+    assert (found.code, found.message, found.data) == (code, message, data)
+
+
+def test_an_answer_without_an_error_has_none() -> None:
+    assert parse(b'{"jsonrpc":"2.0","id":1,"result":{}}').rpc_error.code == INVALID_REQUEST
