@@ -10,13 +10,13 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import nullcontext
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from meshproxy.errors import MeshError
 from meshproxy.relay.downstream import Handler
 from meshproxy.serving.fastmcp import FastMCP, Transport
 from meshproxy.serving.http import HttpApp, HttpSettings
+from meshproxy.serving.http1 import Http1Server
 from meshproxy.upstream.process import kill_all
 
 __all__ = ["GRACE", "CannotListen", "listen", "run", "run_server", "serve_http", "serve_pipes", "url_of"]
@@ -111,44 +111,16 @@ async def serve_http(
         stopping: asks for the end.
         before_drain: called when nothing new is taken any more, to end what would not end by itself.
     """
-    import uvicorn  # noqa: PLC0415  # not needed over stdio
-
-    class Server(uvicorn.Server):
-        def capture_signals(self) -> Any:
-            """Leave the signals to `run`."""
-            return nullcontext()
-
-    config = uvicorn.Config(
-        app,
-        loop="none",
-        http="httptools",
-        ws="none",
-        interface="asgi3",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=_LEAVE,
-        backlog=BACKLOG,
-    )
-    server = Server(config)
-    serving = asyncio.ensure_future(server.serve(sockets=list(sockets)))
-    asked = asyncio.ensure_future(stopping.wait())
+    server = Http1Server(app, KEEP_ALIVE)
     try:
-        await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
-        if server.started:
-            for listener in server.servers:
-                listener.close()
+        await server.start(sockets)
+        await stopping.wait()
+        server.stop_accepting()
         before_drain()
         await app.drain(GRACE)
     finally:
-        asked.cancel()
         await app.aclose()
-        server.should_exit = True
-        await asyncio.wait({serving})
-    serving.result()
+        await server.aclose(_LEAVE)
 
 
 async def serve_pipes(handler: Handler, stopping: asyncio.Event) -> None:
