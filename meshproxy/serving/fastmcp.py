@@ -91,6 +91,7 @@ class FastMCP:
 
     def add_provider(self, provider: ProxyProvider, namespace: str = "", *, separator: str = "_") -> None:
         """Serve a provider's components behind those of the others; see docs/design.md for names in a namespace."""
+        provider.sign_as(self.stamp)
         self.composite.add(provider, Mount(provider.name, namespace, separator))
 
     # --- life

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from meshproxy.catalog.rewrite import rewrite_answer
+from meshproxy.catalog.rewrite import rewrite_answer, rewrite_question
 from meshproxy.errors import (
     HEADER_MISMATCH,
     INTERNAL_ERROR,
@@ -114,6 +114,7 @@ class Bridge:
             binding = binding_of(call.context, method, params)
             sealed = opened(params["requestState"])
             params = {**params, "requestState": loads(self.sealer.open(sealed, binding))}
+        params = rewrite_question(method, params, call.mount.origin)
         result = shallow(rewrite_answer(method, await link.request(method, params, call), call.mount.public))
         kind = result_type(result, call.context.downstream.capabilities)
         if kind == INPUT_REQUIRED and "requestState" in result:

@@ -155,6 +155,10 @@ class ProxyProvider:
 
     # --- life
 
+    def sign_as(self, stamp: Stamp) -> None:
+        """From now on, results of the modern era name the server that `stamp` is of."""
+        self._bridge.stamp = stamp
+
     def on_change(self, callback: Callable[["ProxyProvider", frozenset[str]], None]) -> None:
         """Call `callback` whenever `state` or `catalog` changed, with the `list_changed` that the upstream sent. It must not block."""
         self._supervisor.on_change(lambda announced: callback(self, announced))

@@ -222,12 +222,26 @@ def kit(name: str = "basic", **settings: Any) -> Kit:
         return json.dumps((await call.ask({"asked": asked}))["asked"])
 
     @kit.tool()
-    async def withdraw(call: Call, message: str = "Quick!") -> str:
-        """Asks, and takes the question back before anybody can answer; the modern era has no such thing"""
+    async def ask_between(call: Call, n: int) -> str:
+        """Makes progress, asks, and makes more progress"""
+        first = not call.answers
+        for step in range(1, n + 1) if first else ():
+            await call.progress(step, 2 * n)
+        answered = (await call.ask({"asked": form("Go on?")}))["asked"]
+        for step in range(n + 1, 2 * n + 1):
+            await call.progress(step, 2 * n)
+        return json.dumps(answered)
+
+    @kit.tool()
+    async def withdraw(call: Call, marker: str) -> str:
+        """Asks, takes the question back once `MARKER.seen` is there, and writes `MARKER.withdrawn`; only the legacy era can"""
         if call.is_legacy:
-            with anyio.move_on_after(0.3):
-                await call.ask({"asked": form(message)})
-                return "answered"
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(call.ask, {"asked": form("Quick!")})
+                while not Path(f"{marker}.seen").exists():
+                    await anyio.sleep(0.005)
+                tasks.cancel_scope.cancel()
+            Path(f"{marker}.withdrawn").touch()
         return "withdrawn"
 
     @kit.tool()
@@ -335,6 +349,13 @@ def kit(name: str = "basic", **settings: Any) -> Kit:
         kit.resource(uri, name=uri)(lambda _call: f"I am {uri}")
         await kit.changed("resources")
         return uri
+
+    @kit.tool()
+    async def loop(_call: Call, *, on: bool) -> str:
+        """From now on, or no longer, every page of prompts leads to the same one"""
+        kit.loops = on
+        await kit.changed("prompts")
+        return str(on)
 
     @kit.tool()
     async def remove_prompt(_call: Call, name: str) -> str:

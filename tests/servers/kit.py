@@ -143,6 +143,7 @@ class Kit:
         self.version = version
         self.instructions = instructions
         self.page_size = page_size
+        self.loops = False
         self.cache: Json = {"ttlMs": 0, "cacheScope": "private"}
         self.extensions: Json = {}
         self.methods: dict[str, Callable[[Call], Awaitable[Json]]] = {}
@@ -279,7 +280,7 @@ class Kit:
 
     async def _answer(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         answer = ANSWERS.get(ctx.method)
-        if ctx.method in self.methods:
+        if ctx.method in self.methods and ctx.protocol_version not in HANDSHAKE_PROTOCOL_VERSIONS:
             return {"resultType": "complete"} | await self.methods[ctx.method](Call(self, ctx))
         if answer is None:
             result = await call_next(ctx)
@@ -351,7 +352,8 @@ class Kit:
         return self._page(call, "resourceTemplates", self.templates.values())
 
     async def _list_prompts(self, call: Call) -> Json:
-        return self._page(call, "prompts", self.prompts.values())
+        page = self._page(call, "prompts", [] if self.loops and call.params.get("cursor") else self.prompts.values())
+        return page | ({"nextCursor": "0"} if self.loops else {})
 
     async def _call_tool(self, call: Call) -> Json:
         name, arguments = call.params["name"], call.params.get("arguments") or {}

@@ -1,0 +1,190 @@
+"""Everything that the interactions run on: one upstream for each transport and era, a mesh in front of each, and clients on both sides.
+
+A cell is a way from a client to a server. The same client's direct way to a server of the client's own era is what it is compared with.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import httpx2
+import uvicorn
+
+from meshproxy.serving.fastmcp import FastMCP
+from meshproxy.serving.http import HttpApp, HttpSettings
+from meshproxy.serving.stdio import serve_stdio
+from meshproxy.serving.stream import Receive, Scope, Send
+from meshproxy.upstream.client import Command, ProxyClient
+from meshproxy.upstream.provider import ProxyProvider
+from meshproxy.upstream.sse import SseEndpoint
+from tests.fidelity.peers import ABLE, HttpWire, Json, LineWire, Peer, Place, Wire, joined
+from tests.support import DEADLINE, ROOT, command, listening
+
+Era = Literal["legacy", "modern"]
+Transport = Literal["stdio", "http", "sse"]
+Session = Literal["auto", "shared"]
+
+NAMESPACE = "up"
+TOOLS = 1000
+"""How many tools each upstream has beside those that do something; listed a hundred at a time."""
+OPTIONS = ("--tools", str(TOOLS), "--page-size", "100", "--ttl", "5000")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A way through the mesh: the client's era and wire, and the upstream's era and transport."""
+
+    downstream: Era
+    upstream: Era
+    transport: Transport
+    wire: Literal["http", "stdio"] = "http"
+
+    def __str__(self) -> str:
+        return f"{self.downstream} client over {self.wire}, {self.upstream} upstream over {self.transport}"
+
+
+ERAS: tuple[Era, Era] = ("legacy", "modern")
+WAYS: tuple[tuple[Era, Transport], ...] = (
+    ("legacy", "stdio"),
+    ("legacy", "http"),
+    ("legacy", "sse"),
+    ("modern", "stdio"),
+    ("modern", "http"),
+)
+"""The upstreams that exist: the event stream of 2024 is of the legacy era alone."""
+CELLS = tuple(Cell(down, up, transport) for down in ERAS for up, transport in WAYS) + tuple(
+    Cell(down, up, "stdio", "stdio") for down in ERAS for up in ERAS
+)
+
+
+class Bench:
+    """Use within `bench()`."""
+
+    def __init__(self, http: httpx2.AsyncClient, stack: contextlib.AsyncExitStack) -> None:
+        self.http = http
+        self._stack = stack
+        self._urls: dict[tuple[str, str], str] = {}
+        self._apps: dict[str, HttpApp] = {}
+        self._servers: dict[str, FastMCP] = {}
+        self._peers: dict[Any, Peer] = {}
+        self._locks: dict[Any, asyncio.Lock] = {}
+        self._port = 0
+
+    async def start(self) -> None:
+        ways = [("dual", "http"), *(way for way in WAYS if way[1] != "stdio")]
+        found = await asyncio.gather(*(asyncio.to_thread(self._listen, era, transport) for era, transport in ways))
+        self._urls = dict(zip(ways, found, strict=True))
+        listener = socket.create_server(("127.0.0.1", 0))
+        self._port = listener.getsockname()[1]
+        config = uvicorn.Config(self._route, interface="asgi3", log_level="critical", http="httptools", lifespan="off")
+        server = _Quiet(config)
+        serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+
+        async def stop() -> None:
+            await asyncio.gather(*(app.aclose() for app in self._apps.values()))
+            server.should_exit = True
+            await serving
+
+        self._stack.push_async_callback(stop)
+
+    async def direct(self, era: Era, capabilities: Json | None = None) -> Peer:
+        """A client of its own era's server."""
+        wire = HttpWire(self.http, self._urls["dual", "http"])
+        return await self._peer(("direct", era), wire, era, Place(), capabilities)
+
+    async def through(self, cell: Cell, capabilities: Json | None = None, session: Session = "auto") -> Peer:
+        """A client of the mesh; the same one for a cell, unless it declares other capabilities than most."""
+        key = f"{cell.upstream}-{cell.transport}-{session}"
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        async with lock:
+            if key not in self._servers:
+                self._servers[key] = await self._mesh(key, cell, session)
+        wire: Wire
+        if (cell, session) in self._peers and capabilities is None:
+            return self._peers[cell, session]
+        if cell.wire == "http":
+            wire = HttpWire(self.http, f"http://127.0.0.1:{self._port}/{key}")
+        else:
+            wire = await self._stack.enter_async_context(_lines(self._servers[key]))
+        return await self._peer((cell, session), wire, cell.downstream, Place(NAMESPACE), capabilities)
+
+    async def _peer(self, key: Any, wire: Wire, era: Era, place: Place, capabilities: Json | None) -> Peer:
+        if capabilities is None and key in self._peers:
+            return self._peers[key]
+        peer: Peer = await self._stack.enter_async_context(joined(wire, era, place, capabilities or ABLE))
+        if capabilities is None:
+            self._peers[key] = peer
+        return peer
+
+    async def _mesh(self, key: str, cell: Cell, session: Session) -> FastMCP:
+        name = f"{cell.upstream} over {cell.transport}"
+        if cell.transport == "stdio":
+            line = command("basic", "--era", cell.upstream, *OPTIONS)
+            target: Any = Command(line[0], line[1:], env={"PYTHONPATH": str(ROOT)}, cwd=str(ROOT))
+        elif cell.transport == "sse":
+            target = SseEndpoint(name, self._urls[cell.upstream, "sse"])
+        else:
+            target = self._urls[cell.upstream, "http"]
+        server = FastMCP("mesh", instructions="The mesh's own words.", list_grace=DEADLINE)
+        provider = ProxyProvider(ProxyClient(target, name=name), session=session)
+        server.add_provider(provider, namespace=NAMESPACE)
+        await self._stack.enter_async_context(server)
+        await provider.settled()
+        self._apps[f"/{key}"] = HttpApp(server, HttpSettings(path=f"/{key}"))
+        return server
+
+    def _listen(self, era: str, transport: str) -> str:
+        running = listening("basic", *OPTIONS, transport=transport, era=era)
+        url = running.__enter__().url
+        self._stack.callback(running.__exit__, None, None, None)
+        return url
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._apps[scope["path"]](scope, receive, send)
+
+
+@contextlib.asynccontextmanager
+async def bench() -> AsyncIterator[Bench]:
+    """The upstreams started, the meshes as they are asked for; everything is gone afterwards."""
+    async with (
+        httpx2.AsyncClient(timeout=DEADLINE, limits=httpx2.Limits(max_connections=None), trust_env=False) as http,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        ready = Bench(http, stack)
+        await ready.start()
+        yield ready
+
+
+@contextlib.asynccontextmanager
+async def _lines(server: FastMCP) -> AsyncIterator[LineWire]:
+    """A client's end of a mesh on pipes."""
+    to_server, from_client = os.pipe()
+    to_client, from_server = os.pipe()
+    loop = asyncio.get_running_loop()
+    serving = asyncio.ensure_future(serve_stdio(server, to_server, from_server))
+    reader = asyncio.StreamReader(limit=64 * 1024 * 1024)
+    incoming, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(to_client, "rb", buffering=0)
+    )
+    transport, protocol = await loop.connect_write_pipe(
+        asyncio.streams.FlowControlMixin, os.fdopen(from_client, "wb", buffering=0)
+    )
+    del to_server
+    writer = asyncio.StreamWriter(transport, protocol, None, loop)
+    try:
+        yield LineWire(reader, writer)
+    finally:
+        transport.close()
+        await serving
+        incoming.close()
+
+
+class _Quiet(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:  # signals are pytest's here
+        yield

@@ -1,0 +1,79 @@
+"""The rows of the matrix: `Interaction`, and the reasons for which the protocol rules a cell out."""
+
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tests.fidelity.bench import Cell, Session
+from tests.fidelity.peers import Answer, Json, Peer
+
+Run = Callable[[Any], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Impossible:
+    """Why the cells that fit have no such interaction; what is not given fits any."""
+
+    because: str
+    downstream: str | None = None
+    upstream: str | None = None
+    transport: str | None = None
+    wire: str | None = None
+
+    def fits(self, cell: Cell) -> bool:
+        mine = (self.downstream, self.upstream, self.transport, self.wire)
+        its = (cell.downstream, cell.upstream, cell.transport, cell.wire)
+        return all(wanted in (None, found) for wanted, found in zip(mine, its, strict=True))
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """A row: what a client does and what it then observes.
+
+    `run` is given a peer, does its work, leaves the server as it was, and returns everything that must be the same directly and through the
+    mesh. What is of the mesh alone it asserts itself.
+
+    Attributes:
+        capabilities: what the client declares, if it is not `ABLE`.
+        session: how the upstream is shared; it matters where a listing changes by a call to one process of several.
+    """
+
+    group: str
+    name: str
+    run: Run
+    impossible: tuple[Impossible, ...] = ()
+    capabilities: Json | None = None
+    session: Session = "auto"
+
+    def reason(self, cell: Cell) -> str | None:
+        """Why a cell has no such interaction; None if it has."""
+        return next((reason.because for reason in self.impossible if reason.fits(cell)), None)
+
+
+INTERACTIONS: list[Interaction] = []
+"""All rows, in order; the modules that define them add to it."""
+
+
+def rows(group: str) -> Callable[..., Callable[[Run], Run]]:
+    """A decorator that makes a row of a function, in a group: `@row(name, *impossible, **settings)`."""
+
+    def row(name: str, *impossible: Impossible, **settings: Any) -> Callable[[Run], Run]:
+        def add(run: Run) -> Run:
+            INTERACTIONS.append(Interaction(group, name, run, impossible, **settings))
+            return run
+
+        return add
+
+    return row
+
+
+@contextlib.contextmanager
+def answering(peer: Peer, method: str, answer: Answer) -> Iterator[None]:
+    """Answer a question in another way for a while."""
+    before = peer.answers[method]
+    peer.answers[method] = answer
+    try:
+        yield
+    finally:
+        peer.answers[method] = before
