@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from bench import processes
 from bench.contenders import Contender, Upstreams
 from bench.ground import ROOT, Ground
+
+from bench import processes
 
 FIXTURE = str(ROOT / "bench" / "upstream.py")
 
@@ -39,8 +40,8 @@ class LoadClient:
         return answer
 
     def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait(10)
+        with self.process:
+            self.process.stdin.close()
 
 
 @dataclass
@@ -74,6 +75,7 @@ class Arena:
 
     def __enter__(self) -> Self:
         self.directory = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        self.stack.callback(processes.kill_fixtures, str(self.directory))
         self.load = LoadClient()
         self.stack.callback(self.load.close)
         self.made = 0
@@ -94,6 +96,7 @@ class Arena:
         for name in names:
             argv = [sys.executable, FIXTURE, "--tools", str(tools), *options]
             process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+            self.stack.enter_context(process.stdout)
             self.stack.callback(processes.stop, process)
             upstreams[name] = {"url": f"http://127.0.0.1:{int(process.stdout.readline())}/mcp"}
         return upstreams

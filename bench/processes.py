@@ -51,6 +51,7 @@ def stop(process: subprocess.Popen) -> None:
         process.wait(10)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait(10)
 
 
@@ -87,6 +88,15 @@ def is_fixture(pid: int) -> bool:
     with contextlib.suppress(OSError):
         return FIXTURE in Path(f"/proc/{pid}/cmdline").read_bytes()
     return False
+
+
+def kill_fixtures(mark: str) -> None:
+    """End fixtures that a contender left behind: those whose command line has the mark."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and is_fixture(int(entry.name)):
+            with contextlib.suppress(OSError):
+                if mark.encode() in (entry / "cmdline").read_bytes():
+                    os.kill(int(entry.name), signal.SIGKILL)
 
 
 def fields(pid: int) -> list[str]:

@@ -3,6 +3,7 @@
 Every figure is a ratio between contenders of the same round, and the median of that over the rounds, unless it says that it is bytes or seconds.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -182,7 +183,7 @@ class Report:
             for era in ERAS:
                 lines += ["", *self.contenders(kind, era)]
         lines += ["", *self.listings(), "", *self.weights(), "", *self.reloads(), "", *self.surroundings()]
-        return "\n".join(lines) + "\n"
+        return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"
 
     def contenders(self, kind: str, era: str) -> list[str]:
         clients = [n for n in (1, 16, 64) if self.scene(kind, era, "small", n)]
@@ -269,13 +270,13 @@ class Report:
         reload = self.raw.get("reload")
         if not reload:
             return []
-        head = ["edits", "CPU", "p50", "p99", "longest"]
+        head = ["edits", "reloads", "CPU", "p50", "p99", "longest"]
         lines = ["### Reload under load: while the file is edited five times a second, to while it is not", ""]
         lines += [f"| era | {' | '.join(head)} |", "| --- |" + " --- |" * len(head)]
         for era, samples in reload.items():
             edited = samples["edited"]
             cells = [ratio(edited, samples["quiet"], key) for key in ("cpu", "p50", "p99", "max")]
-            edits = sum(sample["edits"] for sample in edited)
+            edits = " | ".join(str(sum(sample[key] for sample in edited)) for key in ("edits", "reloads"))
             lines.append(
                 f"| {era} | {edits} | " + " | ".join("-" if cell is None else number(cell) for cell in cells) + " |"
             )

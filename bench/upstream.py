@@ -254,10 +254,10 @@ def main() -> None:
     if asked.slow:
         time.sleep(asked.slow)
     server = Server(asked.tools, modern=not asked.legacy)
-    # As an exception, so that the cost is told at that end too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         if asked.stdio:
+            # As an exception, so that the cost is told at that end too.
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
             say_ready(asked.ready)
             serve_stdio(server, hang=asked.hang)
         else:

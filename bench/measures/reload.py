@@ -15,7 +15,7 @@ EVERY = 0.2
 
 
 def measure(ground: Ground, wanted: list[str], effort: Effort) -> dict:
-    """By era: samples `quiet` and `edited`, in turns, the latter with the number of `edits` and of reloads so far."""
+    """By era: samples `quiet` and `edited`, in turns, the latter with the number of `edits` and of the `reloads` that came of them."""
     if "meshproxy" not in wanted:
         return {}
     found: dict = {}
@@ -32,11 +32,11 @@ def measure(ground: Ground, wanted: list[str], effort: Effort) -> dict:
             found[era] = {"quiet": [], "edited": []}
             for number in range(effort.rounds):
                 found[era]["quiet"].append(slice_of(arena, entry, 2 * effort.seconds) | {"round": number})
+                before = reloads(running)
                 with Editor(running, upstreams) as editor:
                     sample = slice_of(arena, entry, 2 * effort.seconds)
-                found[era]["edited"].append(
-                    sample | {"round": number, "edits": editor.edits, "reloads": reloads(running)}
-                )
+                made = {"edits": editor.edits, "reloads": reloads(running) - before}
+                found[era]["edited"].append(sample | {"round": number} | made)
             arena.load.job("close", era)
     return found
 

@@ -6,6 +6,8 @@ first listing that has all of their tools. `list_grace` is 0s: listings are aske
 
 import http.client
 import json
+import socket
+import threading
 import time
 
 import msgspec
@@ -74,20 +76,29 @@ def start(arena: Arena, name: str, upstreams: dict) -> Running:
 def first_whole_listing(running: Running, wanted: int) -> float:
     """Ask every ten milliseconds; the time at which the answer came that had all tools."""
     calls = Calls(running.url, "list", "", modern=True)
-    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=DEADLINE)
-    deadline = time.monotonic() + DEADLINE
+    connection = http.client.HTTPConnection("127.0.0.1", running.port)
+    connection.connect()
+    # A contender that waits for the silent one may keep its answer alive with comments: no timeout between bytes would end that.
+    given_up = threading.Timer(DEADLINE, connection.sock.shutdown, [socket.SHUT_RDWR])
+    given_up.daemon = True
+    given_up.start()
     names = ("Content-Type", "Accept", "MCP-Protocol-Version", "Mcp-Method")
     lines = (line.partition(": ") for line in calls.head().decode().split("\r\n"))
     headers = {name: value for name, _, value in lines if name in names}
-    tools: list = []
-    while time.monotonic() < deadline:
-        connection.request("POST", "/mcp", calls.body(), headers)
-        answer = connection.getresponse()
-        body = answer.read()
-        if answer.headers.get("Content-Type", "").startswith("text/event-stream"):
-            body = last_event(body)
-        tools = msgspec.json.decode(body).get("result", {}).get("tools", [])
-        if len(tools) >= wanted:
-            return time.monotonic()
-        time.sleep(0.01)
-    raise TimeoutError(f"{len(tools)} of {wanted} tools were listed after {DEADLINE:.0f} s")
+    listed = 0
+    try:
+        while listed < wanted:
+            connection.request("POST", "/mcp", calls.body(), headers)
+            answer = connection.getresponse()
+            body = answer.read()
+            if answer.headers.get("Content-Type", "").startswith("text/event-stream"):
+                body = last_event(body)
+            listed = len(msgspec.json.decode(body).get("result", {}).get("tools", []))
+            came = time.monotonic()
+            time.sleep(0.01)
+    except (http.client.HTTPException, OSError, msgspec.DecodeError):
+        raise TimeoutError(f"{listed} of {wanted} tools were listed in {DEADLINE:.0f} s") from None
+    finally:
+        given_up.cancel()
+        connection.close()
+    return came

@@ -1,0 +1,86 @@
+"""The benchmark's own instruments: the fixture is an MCP server to the SDK's clients, and the load client notices wrong answers."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench.arena import Arena
+from bench.calls import TEXT, Calls
+from bench.connection import Broken
+from bench.contenders import CONTENDERS
+from bench.ground import Ground
+from bench.rounds import ratio
+from bench.table import Report
+from bench.upstream import FILLER
+
+pytestmark = pytest.mark.anyio
+UPSTREAM = str(Path(__file__).parents[2] / "bench" / "upstream.py")
+
+
+@pytest.fixture
+def arena() -> Iterator[Arena]:
+    with Arena(Ground()) as arena:
+        yield arena
+
+
+@pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
+@pytest.mark.parametrize("transport", ["http", "stdio"])
+async def test_the_fixture_serves_the_clients_of_the_sdk(arena: Arena, transport: str, mode: str) -> None:
+    from mcp import Client, StdioServerParameters
+    from mcp.client.stdio import stdio_client
+
+    if transport == "http":
+        target: Any = arena.http(["bench"])["bench"]["url"]
+    else:
+        target = stdio_client(StdioServerParameters(command=sys.executable, args=[UPSTREAM, "--stdio"]))
+    async with Client(target, mode=mode) as client:
+        assert [tool.name for tool in (await client.list_tools()).tools][:2] == ["echo", "payload"]
+        echoed = await client.call_tool("echo", {"text": 'a "b" \n'})
+        assert echoed.content[0].text == 'a "b" \n'
+        large = await client.call_tool("payload", {"text": "c"})
+        assert large.content[0].text == "c" + FILLER
+
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+@pytest.mark.parametrize("call", ["small", "large", "list"])
+def test_the_load_client_gets_every_answer(arena: Arena, era: str, call: str) -> None:
+    direct = arena.start(CONTENDERS["direct"], arena.http(["bench"]))
+    arena.open(direct, "load", era, 4, call, sessions=8)
+    arena.load.job("ready", "load", warm=True)
+    sample = arena.load.job("run", "load", seconds=0.1)
+    arena.load.job("close", "load")
+    assert sample["errors"] == 0
+    assert sample["calls"] >= 4
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"jsonrpc":"2.0","id":2,"result":{"content":[{"type":"text","text":"%s"}]}}' % TEXT.encode(),
+        b'{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"%s1"}]}}' % TEXT.encode(),
+        b'{"jsonrpc":"2.0","id":2,"result":{"content":[{"type":"text","text":"%s2"}],"isError":true}}' % TEXT.encode(),
+        b'{"jsonrpc":"2.0","id":2,"error":{"code":-32603,"message":"no"}}',
+        b'{"jsonrpc":"2.0","id":2,"result":{"content":[',
+    ],
+)
+def test_a_wrong_answer_is_noticed(body: bytes) -> None:
+    calls = Calls("http://127.0.0.1:1/mcp", "small", "echo", modern=False)
+    with pytest.raises(Broken):
+        calls.check(2, 200, body)
+    calls.check(2, 200, b'{"jsonrpc":"2.0","id":2,"result":{"content":[{"type":"text","text":"%s2"}]}}' % TEXT.encode())
+
+
+def test_a_ratio_is_the_median_over_rounds_in_which_both_were_measured() -> None:
+    ours = [{"round": number, "cpu": cpu} for number, cpu in enumerate([2.0, 30.0, 4.0, None])]
+    base = [{"round": number, "cpu": cpu} for number, cpu in enumerate([1.0, 3.0, 1.0, 1.0, 1.0])]
+    assert ratio(ours, base, "cpu") == 4.0
+    assert ratio([], base, "cpu") is None
+
+
+def test_a_run_in_which_nothing_was_measured_makes_a_table() -> None:
+    report = Report({"versions": {"cores": "2"}, "missing": {"nginx": "there is none"}, "rounds": 1})
+    assert "not measured" in report.markdown()
+    assert "nginx did not take part: there is none" in report.markdown()
+    assert report.pictures() == {}
