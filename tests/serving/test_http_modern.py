@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from meshproxy.errors import RpcError
 from meshproxy.relay.downstream import RequestContext
 from meshproxy.wire.protocol import LATEST_MODERN, META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, META_VERSION, Era
 from tests.serving.kit import (
@@ -73,7 +74,11 @@ async def test_the_downstream_is_what_the_envelope_says_and_no_two_requests_shar
     assert not first.can_send_request
     assert dict(first.headers)["content-type"] == "application/json"
     assert len(first.headers) == len(dict(first.headers))
-    first.downstream.notify("notifications/message", None)  # there is no stream for it, and that is no error
+    # There is no stream for either any more, and that is no error; a question has nowhere to go.
+    first.downstream.notify("notifications/message", None)
+    first.notify("notifications/message", None)
+    with pytest.raises(RpcError, match="cannot be asked"):
+        await first.downstream.send_raw_request("roots/list", None)
 
 
 async def test_a_server_of_this_era_asks_nothing() -> None:

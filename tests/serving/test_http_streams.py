@@ -326,6 +326,19 @@ async def test_a_standalone_stream_that_is_not_read_is_cut_off() -> None:
         del reader
 
 
+async def test_what_nobody_came_back_for_is_forgotten_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meshproxy.serving.session._SWEEP", 0.005)
+    monkeypatch.setattr("meshproxy.serving.session._MEMORY", 0.01)
+    async with served(session_idle_timeout=None) as server:
+        headers = await server.open()
+        await server.post(call("progress", steps=5, meta={"progressToken": 1}), **headers)
+        session: Any = server.handler.downstreams[0]
+        await until(lambda: len(session.events) == 0)
+        response = await server.http.get(server.url, headers=heads(**headers, last_event_id="1-1"))
+        assert response.status_code == 400
+        assert "Nothing is left" in response.text
+
+
 async def test_a_get_needs_to_accept_event_streams() -> None:
     async with served() as server:
         headers = await server.open()
