@@ -91,6 +91,11 @@ class Link(ABC):
         capabilities = self.server.get("capabilities")
         return capabilities if isinstance(capabilities, dict) else {}
 
+    @property
+    def repeats_parameters(self) -> bool:
+        """Whether annotated arguments go into `Mcp-Param-*` headers, so that a tool whose annotations are invalid cannot be called."""
+        return False
+
     @abstractmethod
     async def request(self, method: str, params: dict[str, Any], call: Call | None = None) -> Raw:
         """Send a request and wait for its answer.

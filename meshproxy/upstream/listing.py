@@ -4,11 +4,16 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
+import structlog
+
 from meshproxy.catalog.catalog import Catalog
 from meshproxy.errors import METHOD_NOT_FOUND, RpcError, UpstreamUnavailable
 from meshproxy.kinds import KINDS, Kind, KindSpec
 from meshproxy.upstream.link import Link
 from meshproxy.wire.codec import JsonError, loads
+from meshproxy.wire.headers import find_invalid_annotation
+
+log = structlog.get_logger(__name__)
 
 MAX_PAGES: Final = 10_000
 """Pages after which a listing is given up, whatever its cursors say."""
@@ -30,12 +35,29 @@ async def list_catalog(link: Link, timeout: float | None) -> Catalog:
     instructions = link.server.get("instructions")
     found = dict(zip((spec.kind for spec in kinds), pages, strict=True))
     return Catalog(
-        definitions={kind: definitions for kind, (definitions, _, _) in found.items()},
+        definitions={
+            kind: _usable(link, definitions) if kind is Kind.TOOL else definitions
+            for kind, (definitions, _, _) in found.items()
+        },
         capabilities=link.capabilities,
         instructions=instructions if isinstance(instructions, str) else None,
         ttl={kind: ttl for kind, (_, ttl, _) in found.items()},
         private=frozenset(kind for kind in Kind if kind not in found or found[kind][2]),
     )
+
+
+def _usable(link: Link, tools: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+    """The tools without those that must be left out, for annotations that no header can be made from (2026-07-28 server/tools, SEP-2243)."""
+    if not link.repeats_parameters:
+        return tools
+    kept = []
+    for tool in tools:
+        reason = find_invalid_annotation(tool.get("inputSchema"))
+        if reason is None:
+            kept.append(tool)
+        else:
+            log.warning("tool.left_out", upstream=link.upstream, tool=tool.get("name"), reason=reason)
+    return tuple(kept)
 
 
 async def _list(link: Link, spec: KindSpec) -> tuple[tuple[dict[str, Any], ...], int, bool]:

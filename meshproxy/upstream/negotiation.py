@@ -18,7 +18,7 @@ from meshproxy.errors import (
     UpstreamError,
     UpstreamUnavailable,
 )
-from meshproxy.wire.codec import JsonError, Raw, loads
+from meshproxy.wire.codec import JsonError, Raw, loads, mapping, opened
 from meshproxy.wire.protocol import LATEST_MODERN, LEGACY_VERSIONS, MODERN_VERSIONS, Era
 
 HEAD_START: Final = 1.0
@@ -88,7 +88,14 @@ async def negotiate(upstream: str, peer: Peer, remembered: Era | None = None) ->
 
 
 async def _modern(peer: Peer) -> Opening:
-    result = _decoded("server/discover", await peer.discover(LATEST_MODERN))
+    try:
+        answer = await peer.discover(LATEST_MODERN)
+    except RpcError as refusal:
+        version = _named_instead(refusal)
+        if version is None:
+            raise
+        answer = await peer.discover(version)
+    result = _decoded("server/discover", answer)
     offered = result.get("supportedVersions")
     if not isinstance(offered, list):
         raise RpcError(INVALID_REQUEST, "the answer to server/discover lists no versions")
@@ -110,6 +117,13 @@ async def _legacy(peer: Peer) -> Opening:
             f"it answered initialize with version {version!r}, and not {', '.join(LEGACY_VERSIONS)}",
         )
     return Opening(Era.LEGACY, version, result)
+
+
+def _named_instead(refusal: RpcError) -> str | None:
+    """The modern version that a server which refuses another offers, if we speak it (2026-07-28 basic/versioning)."""
+    offered = opened((mapping(refusal.data) or {}).get("supported")) if refusal.code == UNSUPPORTED_VERSION else None
+    common = [version for version in MODERN_VERSIONS if isinstance(offered, list) and version in offered]
+    return common[-1] if common else None
 
 
 def _decoded(method: str, result: Raw) -> dict[str, Any]:

@@ -171,6 +171,10 @@ class StreamableLink(Link):
     def is_open(self) -> bool:
         return self._ended is None
 
+    @property
+    def repeats_parameters(self) -> bool:
+        return self._is_modern
+
     async def request(self, method: str, params: dict[str, Any], call: Call | None = None) -> Raw:
         head = self._head
         if self._is_modern:
