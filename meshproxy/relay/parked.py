@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from meshproxy.errors import INTERNAL_ERROR, INVALID_PARAMS, RpcError
+from meshproxy.errors import INTERNAL_ERROR, INVALID_PARAMS, REQUEST_CANCELLED, RpcError
 from meshproxy.relay.downstream import RequestContext, Result
 from meshproxy.relay.seal import Sealer
 from meshproxy.wire.codec import mapping
@@ -135,6 +135,8 @@ class ParkedCall(RequestContext):
     async def attend(self, context: RequestContext) -> dict[str, Any] | None:
         """Wait until the call is done (None) or asks something (the input requests, by key)."""
         self._attended = context
+        # What a client can do, each request says anew.
+        self.downstream = context.downstream
         if self._expiry is not None:
             self._expiry.cancel()
         try:
@@ -171,4 +173,10 @@ class ParkedCall(RequestContext):
         if self._expiry is not None:
             self._expiry.cancel()
         self.task.cancel()
+        for _, answer in self._open.values():
+            if not answer.done():
+                answer.set_exception(RpcError(REQUEST_CANCELLED, "the client gave the call up"))
         await asyncio.wait({self.task})
+        if not self.task.cancelled():
+            # Nobody is there to hear how it failed.
+            self.task.exception()

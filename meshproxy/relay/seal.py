@@ -7,6 +7,7 @@ a direct connection, too. The key lives as long as the process.
 
 import hashlib
 import hmac
+import json
 import secrets
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -67,4 +68,9 @@ def binding_of(context: RequestContext, method: str, params: dict[str, Any]) -> 
     except JsonError:
         arguments = None
     about = [context.downstream.principal, method, opened(params.get(NAMED_BY.get(method, ""))), arguments]
-    return hashlib.sha256(msgspec.json.encode(about, order="sorted")).digest()
+    try:
+        text = msgspec.json.encode(about, order="sorted")
+    except UnicodeEncodeError:
+        # A lone surrogate, which JSON allows.
+        text = json.dumps(about, sort_keys=True).encode()
+    return hashlib.sha256(text).digest()
