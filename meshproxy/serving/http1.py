@@ -321,6 +321,7 @@ class _Request:
         "_head",
         "_is_complete",
         "_is_given",
+        "_is_over",
         "_is_sent",
         "_size",
         "_wake",
@@ -340,6 +341,7 @@ class _Request:
         self._head: bytes | None = None
         self._chunked = False
         self._is_sent = False
+        self._is_over = False
 
     def feed(self, body: bytes) -> None:
         self._body.append(body)
@@ -366,9 +368,7 @@ class _Request:
         finally:
             if not self._is_sent and not self._connection.is_gone:
                 self._fail()
-            # A body that nobody read stands in the way of the next request.
-            self.may_stay = self.may_stay and self._is_complete
-            self._connection.ended(self)
+            self._end()
 
     async def _receive(self) -> dict[str, Any]:
         connection = self._connection
@@ -410,6 +410,9 @@ class _Request:
         if is_last:
             self._is_sent = True
             self._stir()
+            if self._is_complete:
+                # What the application still does is not the connection's business: a call may go on after its stream.
+                self._end()
         else:
             await connection.room()
 
@@ -441,6 +444,13 @@ class _Request:
         if self._head is None and not self._chunked:
             self._connection.transport.write(_STATUS[500] + b"content-length: 0\r\nconnection: close\r\n\r\n")
         self.may_stay = False
+
+    def _end(self) -> None:
+        if not self._is_over:
+            self._is_over = True
+            # A body that nobody read stands in the way of the next request.
+            self.may_stay = self.may_stay and self._is_complete
+            self._connection.ended(self)
 
     def _stir(self) -> None:
         wake, self._wake = self._wake, None

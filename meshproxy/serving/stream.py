@@ -138,6 +138,9 @@ class EventStream:
         send, loop = self._send, asyncio.get_running_loop()
         try:
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+            if not self._queue and not self._ended:
+                # A server may keep the head back until there is a body, and a client may wait for the head.
+                await send({"type": "http.response.body", "body": b"", "more_body": True})
             while not self.gone:
                 if self._queue:
                     chunk = b"".join(self._queue)

@@ -13,6 +13,7 @@ import uvicorn
 from meshproxy.errors import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError, UpstreamUnavailable
 from meshproxy.relay.downstream import Downstream, RequestContext, Result
 from meshproxy.serving.http import HttpApp, HttpSettings
+from meshproxy.serving.http1 import Http1Server
 from meshproxy.wire.codec import Raw, dumps, opened
 from meshproxy.wire.protocol import (
     LATEST_LEGACY,
@@ -220,6 +221,36 @@ def text_of(message: dict[str, Any]) -> str:
 
 
 @contextlib.asynccontextmanager
+async def own_server(app: HttpApp, listening: socket.socket) -> AsyncIterator[None]:
+    server = Http1Server(app)
+    await server.start([listening])
+    try:
+        yield
+    finally:
+        await app.aclose()
+        await server.aclose(DEADLINE)
+
+
+@contextlib.asynccontextmanager
+async def uvicorn_server(app: HttpApp, listening: socket.socket) -> AsyncIterator[None]:
+    config = uvicorn.Config(app, log_level="critical", http="httptools", access_log=False, timeout_graceful_shutdown=5)
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    # Started and stopped by hand: its own loop looks for the end ten times a second, and takes the signals.
+    await server.startup(sockets=[listening])
+    try:
+        yield
+    finally:
+        await app.aclose()
+        await server.shutdown(sockets=[listening])
+
+
+run_app = own_server
+"""What `served` serves with; a test that wants another server replaces it."""
+
+
+@contextlib.asynccontextmanager
 async def served(handler: EchoHandler | None = None, **settings: Any) -> AsyncIterator[Served]:
     """Serve over HTTP on a free port for as long as the context lasts."""
     handler = handler or EchoHandler()
@@ -228,19 +259,9 @@ async def served(handler: EchoHandler | None = None, **settings: Any) -> AsyncIt
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
     listening.listen(128)
-    config = uvicorn.Config(app, log_level="critical", http="httptools", access_log=False, timeout_graceful_shutdown=5)
-    config.load()
-    server = uvicorn.Server(config)
-    server.lifespan = config.lifespan_class(config)
-    # Started and stopped by hand: its own loop looks for the end ten times a second, and takes the signals.
-    await server.startup(sockets=[listening])
-    async with httpx2.AsyncClient(timeout=DEADLINE, verify=TLS) as http:
-        try:
-            yield Served(app, handler, listening.getsockname()[1], http)
-        finally:
-            await app.aclose()
-            await http.aclose()
-            await server.shutdown(sockets=[listening])
+    async with run_app(app, listening), httpx2.AsyncClient(timeout=DEADLINE, verify=TLS) as http:
+        yield Served(app, handler, listening.getsockname()[1], http)
+        await http.aclose()
 
 
 async def frames(response: httpx2.Response) -> AsyncIterator[Any]:

@@ -26,7 +26,7 @@ from tests.serving.kit import (
     within,
 )
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_server")]
 
 
 async def test_a_call_stands_alone_and_is_answered_with_json() -> None:
