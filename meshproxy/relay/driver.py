@@ -5,7 +5,7 @@ The retry is the protocol's own (2026-07-28 basic/patterns/mrtr): an `InputRequi
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from meshproxy.errors import INTERNAL_ERROR, RpcError
@@ -28,26 +28,38 @@ async def drive(call: RelayCall, params: dict[str, Any], attempt: Attempt) -> di
         RpcError: the upstream's error, the client's refusal, or -32603 after `MAX_ROUNDS`.
     """
     result = await attempt(params)
-    for count in range(MAX_ROUNDS):
-        if opened(result.get("resultType")) != INPUT_REQUIRED:
-            return result
+    rounds = 0
+    while opened(result.get("resultType")) == INPUT_REQUIRED:
+        if rounds == MAX_ROUNDS:
+            raise RpcError(INTERNAL_ERROR, f"the upstream asked for input {MAX_ROUNDS} times without a result")
         questions = mapping(result.get("inputRequests")) or {}
-        answers = await asyncio.gather(*(_answer(call, question) for question in questions.values()))
+        answers = await _answers(call, questions.values())
         if not questions:
-            await asyncio.sleep(_PAUSES[min(count, len(_PAUSES) - 1)])
+            await asyncio.sleep(_PAUSES[min(rounds, len(_PAUSES) - 1)])
         retry = {key: value for key, value in params.items() if key not in ("inputResponses", "requestState")}
         if answers:
             retry["inputResponses"] = dict(zip(questions, answers, strict=True))
         if "requestState" in result:
             retry["requestState"] = result["requestState"]
         result = await attempt(retry)
-    raise RpcError(INTERNAL_ERROR, f"the upstream asked for input {MAX_ROUNDS} times without a result")
+        rounds += 1
+    return result
+
+
+async def _answers(call: RelayCall, questions: Iterable[Any]) -> list[dict[str, Any]]:
+    """Ask everything at once; if one is refused in a way that ends the call, the client is not kept busy with the others."""
+    asking = [asyncio.ensure_future(_answer(call, question)) for question in questions]
+    try:
+        return await asyncio.gather(*asking)
+    finally:
+        for one in asking:
+            one.cancel()
 
 
 async def _answer(call: RelayCall, question: Any) -> dict[str, Any]:
     asked = mapping(question) or {}
     method = opened(asked.get("method"))
-    if method not in QUESTIONS:
+    if not isinstance(method, str) or method not in QUESTIONS:
         raise RpcError(INTERNAL_ERROR, f"the upstream asked for the unknown input {method!r}")
     params = mapping(asked.get("params")) or {}
     if opened(params.get("mode")) == "url" and "elicitationId" not in params:
