@@ -19,6 +19,8 @@ from meshproxy.wire.protocol import INPUT_REQUIRED
 
 MAX_PARKED: Final = 1000
 """Calls that wait for answers at one time, of one principal; each holds an upstream's request open."""
+BREATH: Final = 0.02
+"""Seconds after a question in which another one belongs to the same round: what is asked at once comes in packets of their own."""
 _TOKEN: Final = 16
 
 Start = Callable[[RequestContext], Awaitable[Result]]
@@ -141,8 +143,8 @@ class ParkedCall(RequestContext):
             self._expiry.cancel()
         try:
             while not self.task.done():
-                # What is asked in the same breath goes into one round.
-                await asyncio.sleep(0)
+                if self._open:
+                    await self._settled()
                 if self._open and not self.task.done():
                     return {key: question for key, (question, _) in self._open.items()}
                 self._changed.clear()
@@ -151,6 +153,13 @@ class ParkedCall(RequestContext):
             return None
         finally:
             self._attended = None
+
+    async def _settled(self) -> None:
+        """Wait until no more is asked in the same breath: one round of the client is worth more than a moment of ours."""
+        asked = 0
+        while asked < self._count and not self.task.done():
+            asked = self._count
+            await asyncio.wait({self.task}, timeout=BREATH)
 
     def answer(self, answers: Mapping[str, Any]) -> None:
         """Hand in what the client answered; what it left out is asked again, and what nobody asked is ignored."""
