@@ -34,8 +34,6 @@ def serve(
     on_terminal = form == "console" and sys.stderr.isatty()
     logs.configure(level, form, colours=on_terminal)
     config = load(file)
-    for warning in config.source.warnings:
-        log.warning("config.warning", problems=[str(warning)])
     endpoint, url = (_over_stdio, None) if transport == "stdio" else _over_http(config, host, port)
     start_up: StartUp = Mesh.settled
     if on_terminal:
@@ -50,8 +48,15 @@ def serve(
 async def _serve(config: MeshConfig, file: Path, endpoint: Endpoint, start_up: StartUp, stopping: asyncio.Event) -> int:
     server = FastMCP(config.name, instructions=config.instructions, list_grace=config.server.list_grace)
 
+    warned: set[str] = set()
+
     def take(config: MeshConfig) -> None:
         server.instructions = config.instructions
+        warnings = [str(warning) for warning in config.source.warnings]
+        if fresh := [warning for warning in warnings if warning not in warned]:
+            log.warning("config.warnings", problems=fresh)
+        warned.clear()
+        warned.update(warnings)
 
     mesh = Mesh(config, server.composite, server.stamp, take)
     logs.conceal(mesh.scrub)

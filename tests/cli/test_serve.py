@@ -80,6 +80,19 @@ async def test_instructions_follow_the_file_too(config, serving) -> None:
         assert client.instructions == "New advice."
 
 
+async def test_a_warning_about_the_file_is_logged_once(config, serving) -> None:
+    def written(*names: str) -> str:
+        return json.dumps({"mcpServers": {name: light() | {"autoApprove": []} for name in names}})
+
+    mesh = serving(config(written("a")))
+    first = mesh.await_event("config.warnings")["problems"]
+    assert ["mcpServers.a.autoApprove" in problem for problem in first] == [True]
+    config(written("a", "b"))
+    mesh.await_event("config.reloaded")
+    second = mesh.await_event("config.warnings", count=2)["problems"]
+    assert ["mcpServers.b.autoApprove" in problem for problem in second] == [True]
+
+
 async def test_without_watching_only_sighup_reads_the_file_again(config, serving) -> None:
     config(a=light(), reload={"watch": False})
     mesh = serving(config(a=light(), reload={"watch": False}))
