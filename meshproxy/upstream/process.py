@@ -9,9 +9,11 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, cast
+from typing import Final
 
 __all__ = ["LineTooLong", "Lines", "Process", "kill_all"]
 
@@ -67,12 +69,15 @@ class Lines:
         return lines
 
 
-class Process(asyncio.SubprocessProtocol):
+class Process:
     """One run of a program.
+
+    The loops' own subprocesses are not used: uvloop's hand their file descriptors down to the program, so that its end of a pipe
+    never closes, and asyncio's need a thread each to learn of the end.
 
     Args:
         on_line: told each line of its standard output.
-        on_stderr: told each line of its standard error, decoded, and cut to `MAX_STDERR_LINE`.
+        on_stderr: told each line of its standard error, decoded; one over `MAX_STDERR_LINE` bytes in pieces.
         on_end: told once why the conversation is over, when the program has ended or closed its output by itself.
         on_room: told false when its standard input takes no more for now, and true when it does again.
         on_gone: told once when nothing of it is left.
@@ -106,27 +111,29 @@ class Process(asyncio.SubprocessProtocol):
         self._lines = Lines(max_line)
         self._partial_stderr = b""
         self._last_words: deque[str] = deque(maxlen=LAST_WORDS)
-        self._transport: asyncio.SubprocessTransport | None = None
         self._stdin: asyncio.WriteTransport | None = None
         self._over = False
-        loop = asyncio.get_running_loop()
-        self._loop = loop
-        self._started: asyncio.Future[None] = loop.create_future()
+        self._loop = loop = asyncio.get_running_loop()
         self._asked: asyncio.Future[bool] = loop.create_future()
         self._exited: asyncio.Future[None] = loop.create_future()
-        self._silent: asyncio.Future[None] = loop.create_future()
-        self._disconnected: asyncio.Future[None] = loop.create_future()
+        self._ends: tuple[asyncio.Future[None], ...] = tuple(loop.create_future() for _ in range(3))
         self._owner: asyncio.Task[None] | None = None
 
     async def start(self, program: str, args: Sequence[str], env: Mapping[str, str], cwd: str | None) -> None:
         """Run `program`, the path of a file. `aclose` is due afterwards even if this was cancelled.
 
         Raises:
-            OSError: the system refuses.
+            OSError, ValueError: the system refuses.
         """
-        self._owner = asyncio.create_task(self._own(program, args, env, cwd))
-        self._owner.add_done_callback(lambda _: self._on_gone())
-        await asyncio.shield(self._started)
+        pipe = subprocess.PIPE
+        popen = subprocess.Popen(  # noqa: ASYNC220, S603 - a millisecond, as in the loops; commands come from the configuration alone
+            [program, *args], stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0, start_new_session=True, env=env, cwd=cwd
+        )
+        self.pid = popen.pid
+        _groups.add(self.pid)
+        started: asyncio.Future[None] = self._loop.create_future()
+        self._owner = asyncio.create_task(self._own(popen, started))
+        await started
 
     def write(self, data: bytes) -> None:
         """Write to its standard input; lost if that is closed."""
@@ -158,30 +165,13 @@ class Process(asyncio.SubprocessProtocol):
 
     # The task that owns it, and so is the last to let go of it.
 
-    async def _own(self, program: str, args: Sequence[str], env: Mapping[str, str], cwd: str | None) -> None:
-        pipe = asyncio.subprocess.PIPE
+    async def _own(self, popen: "subprocess.Popen[bytes]", started: asyncio.Future[None]) -> None:
+        transports: list[asyncio.BaseTransport] = []
         try:
-            transport, _ = await self._loop.subprocess_exec(
-                lambda: self,
-                program,
-                *args,
-                stdin=pipe,
-                stdout=pipe,
-                stderr=pipe,
-                start_new_session=True,
-                env=dict(env),
-                cwd=cwd,
-            )
-        except BaseException as error:
-            if not isinstance(error, OSError | ValueError):
-                self._kill()
-                self._started.cancel()
-                raise
-            self._started.set_exception(error)
-            self._started.exception()  # its waiter may have been cancelled
-            return
-        try:
-            self._started.set_result(None)
+            self._watch(popen)
+            await self._connect(popen, transports)
+            if not started.done():
+                started.set_result(None)
             hasty = await self._asked
             if self._stdin is not None:
                 self._stdin.close()
@@ -190,11 +180,60 @@ class Process(asyncio.SubprocessProtocol):
             if self._signal(signal.SIGTERM):
                 await self._emptied(share)
         finally:
-            self._kill()
+            started.cancel()
+            self._signal(signal.SIGKILL)
             await asyncio.wait([self._exited], timeout=REAP)
             _groups.discard(self.pid)
-            transport.close()
-            await asyncio.wait([self._disconnected], timeout=GRACE)
+            for transport in transports:
+                if not isinstance(transport, asyncio.WriteTransport):
+                    transport.close()
+                elif not self._ends[0].done():
+                    transport.abort()  # what is not written yet has no reader
+            if transports:
+                await asyncio.wait(self._ends[: len(transports)], timeout=GRACE)
+            for file in (popen.stdin, popen.stdout, popen.stderr):
+                if file is not None:
+                    file.close()
+            self._on_gone()
+
+    async def _connect(self, popen: "subprocess.Popen[bytes]", transports: list[asyncio.BaseTransport]) -> None:
+        writer = _Pipe(self._ends[0], on_room=self._on_room)
+        self._stdin, _ = await self._loop.connect_write_pipe(lambda: writer, popen.stdin)
+        transports.append(self._stdin)
+        # Standard error first: what is said of an end is known before the end of the output tells of it.
+        complaints = _Pipe(self._ends[1], on_data=self._take_stderr)
+        transports.append((await self._loop.connect_read_pipe(lambda: complaints, popen.stderr))[0])
+        output = _Pipe(self._ends[2], on_data=self._take_stdout)
+        self._ends[2].add_done_callback(lambda _: self._settle())
+        transports.append((await self._loop.connect_read_pipe(lambda: output, popen.stdout))[0])
+
+    def _watch(self, popen: "subprocess.Popen[bytes]") -> None:
+        """Have `_exited` set when the program ends."""
+
+        def reap() -> None:
+            self.status = popen.wait()
+            if not self._exited.done():
+                self._exited.set_result(None)
+            self._settle()
+
+        try:
+            descriptor = os.pidfd_open(popen.pid)
+        except (AttributeError, OSError):
+            # Not Linux, or an old one.
+            def wait() -> None:
+                os.waitid(os.P_PID, popen.pid, os.WEXITED | os.WNOWAIT)
+                with contextlib.suppress(RuntimeError):  # the loop is closed
+                    self._loop.call_soon_threadsafe(reap)
+
+            threading.Thread(target=wait, name=f"wait-{popen.pid}", daemon=True).start()
+        else:
+
+            def ended() -> None:
+                self._loop.remove_reader(descriptor)
+                os.close(descriptor)
+                reap()
+
+            self._loop.add_reader(descriptor, ended)
 
     async def _emptied(self, seconds: float) -> None:
         """Wait until the group has no members any more, at most so long."""
@@ -203,12 +242,9 @@ class Process(asyncio.SubprocessProtocol):
         while self._signal(0) and self._loop.time() < deadline:  # noqa: ASYNC110 - the system tells nobody when a group is empty
             await asyncio.sleep(POLL)
 
-    def _kill(self) -> None:
-        self._signal(signal.SIGKILL)
-
     def _signal(self, number: int) -> bool:
         """Send a signal to the group; false if nobody is in it any more."""
-        if not self.pid or self.pid not in _groups:
+        if self.pid not in _groups:
             return False
         if self._exited.done():
             # Where we are the first process of a container, what it left behind is ours to bury.
@@ -226,41 +262,62 @@ class Process(asyncio.SubprocessProtocol):
             return False
         return True
 
-    # For the loop.
+    # What the loop tells.
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.SubprocessTransport", transport)
-        self.pid = self._transport.get_pid()
-        _groups.add(self.pid)
-        self._stdin = cast("asyncio.WriteTransport", self._transport.get_pipe_transport(0))
+    def _take_stdout(self, data: bytes) -> None:
+        if self._over:
+            return
+        try:
+            lines = self._lines.feed(data)
+        except LineTooLong as error:
+            self._finish(f"it sent a message that is too large: {error}")
+            return
+        for line in lines:
+            self._on_line(line)
 
-    def pipe_data_received(self, fd: int, data: bytes | str) -> None:
-        received = cast("bytes", data)
-        if fd == 2:
-            self._take_stderr(received)
-        elif not self._over:
-            try:
-                lines = self._lines.feed(received)
-            except LineTooLong as error:
-                self._finish(f"it sent a message that is too large: {error}")
-                return
-            for line in lines:
-                self._on_line(line)
+    def _take_stderr(self, data: bytes) -> None:
+        lines = (self._partial_stderr + data).split(b"\n")
+        rest = lines.pop()
+        whole = len(rest) - len(rest) % MAX_STDERR_LINE
+        self._partial_stderr = rest[whole:]
+        for line in (*lines, *([rest[:whole]] if whole else [])):
+            for start in range(0, len(line) or 1, MAX_STDERR_LINE):
+                text = line[start : start + MAX_STDERR_LINE].decode("utf-8", "replace").rstrip()
+                if text:
+                    self._last_words.append(_plain(text)[:200])
+                self._on_stderr(text)
 
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        if fd == 1:
-            self._settle(self._silent)
-        elif fd == 2 and self._partial_stderr:
+    def _settle(self) -> None:
+        """One of the two ends has come: of the program or of its output. The other is given a moment."""
+        if self._exited.done() and self._ends[2].done():
+            self._finish()
+        else:
+            self._loop.call_later(GRACE, self._finish)
+
+    def _finish(self, reason: str | None = None) -> None:
+        if self._over:
+            return
+        self._over = True
+        if self._partial_stderr:
             self._take_stderr(b"\n")
+        self._on_end(reason or self.end)
+        if not self._asked.done():
+            self._asked.set_result(False)
 
-    def process_exited(self) -> None:
-        if self._transport is not None:
-            self.status = self._transport.get_returncode()
-        self._settle(self._exited)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self._disconnected.done():
-            self._disconnected.set_result(None)
+class _Pipe(asyncio.Protocol):
+    """One of the three pipes, for the loop."""
+
+    def __init__(
+        self,
+        lost: asyncio.Future[None],
+        *,
+        on_data: Callable[[bytes], None] = lambda _: None,
+        on_room: Callable[[bool], None] = lambda _: None,
+    ) -> None:
+        self._lost = lost
+        self._on_room = on_room
+        self.data_received = on_data  # type: ignore[assignment]  # each chunk straight to its taker
 
     def pause_writing(self) -> None:
         self._on_room(False)
@@ -268,33 +325,9 @@ class Process(asyncio.SubprocessProtocol):
     def resume_writing(self) -> None:
         self._on_room(True)
 
-    def _settle(self, future: asyncio.Future[None]) -> None:
-        """One of the two ends has come: of the program or of its output. The other is given a moment."""
-        if not future.done():
-            future.set_result(None)
-        if self._exited.done() and self._silent.done():
-            self._finish()
-        else:
-            self._loop.call_later(GRACE, self._finish)
-
-    def _finish(self, reason: str | None = None) -> None:
-        if not self._over:
-            self._over = True
-            self._on_end(reason or self.end)
-            if not self._asked.done():
-                self._asked.set_result(False)
-
-    def _take_stderr(self, data: bytes) -> None:
-        lines = (self._partial_stderr + data).split(b"\n")
-        self._partial_stderr = lines.pop()
-        if len(self._partial_stderr) > MAX_STDERR_LINE:
-            lines.append(self._partial_stderr)
-            self._partial_stderr = b""
-        for line in lines:
-            text = line[:MAX_STDERR_LINE].decode("utf-8", "replace").rstrip()
-            if text:
-                self._last_words.append(_plain(text)[:200])
-            self._on_stderr(text)
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._lost.done():
+            self._lost.set_result(None)
 
 
 def _plain(text: str) -> str:
