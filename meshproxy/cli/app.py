@@ -126,7 +126,7 @@ def serve(
     Signals:
       SIGINT, SIGTERM  end: running calls have 3 seconds, then every upstream is closed
       twice            end at once
-      SIGHUP           read the file again
+      SIGHUP           read the file again; end, if it is that the terminal was closed
 
     \b
     Examples:

@@ -60,7 +60,16 @@ async def _serve(config: MeshConfig, file: Path, endpoint: Endpoint, start_up: S
 
     mesh = Mesh(config, server.composite, server.stamp, take)
     logs.conceal(mesh.scrub)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, mesh.reload_soon)
+    has_terminal = sys.stderr.isatty()
+
+    def on_hangup() -> None:
+        # A terminal that was closed says so by the same signal.
+        if has_terminal and not sys.stderr.isatty():
+            stopping.set()
+        else:
+            mesh.reload_soon()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, on_hangup)
     failure: ConfigError | None = None
 
     async def start() -> None:

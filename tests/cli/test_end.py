@@ -1,5 +1,6 @@
 """How a mesh ends: within seconds, in good order, and with nothing left of it."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -81,6 +82,20 @@ async def test_a_second_signal_ends_it_at_once_and_its_processes_too(config, ser
     await eventually(lambda: not is_open(mesh.url))
     assert mesh.end(signal.SIGINT) == 128 + signal.SIGINT
     await eventually(lambda: not [pid for pid in running if is_alive(pid)])
+
+
+def test_it_ends_with_its_terminal(config) -> None:
+    leader, follower = os.openpty()
+    line = [*PROGRAM, "serve", str(config(a=light())), "--port", "0"]
+    with subprocess.Popen(line, stdin=follower, stdout=follower, stderr=follower, env=ENVIRONMENT) as process:
+        os.close(follower)
+        shown = b""
+        while b"serving at" not in shown:
+            shown += os.read(leader, 65536)
+        os.close(leader)
+        # The system sends it to those whose controlling terminal this is; here it is only their output.
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(DEADLINE) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
