@@ -35,7 +35,6 @@ class Listening:
         Raises:
             UpstreamError, RpcError: the upstream did not open the stream.
         """
-        stream = _Stream(self._tell)
         wanted: dict[str, Any] = {
             f"{family}ListChanged": True
             for family in ("tools", "prompts", "resources")
@@ -44,35 +43,42 @@ class Listening:
         subscribed = list(uris)
         if subscribed:
             wanted["resourceSubscriptions"] = subscribed
-        before, self._task = self._task, None
-        if wanted:
-            self._task = asyncio.create_task(self._keep(stream, wanted))
-            await stream.settled(self._task)
-        await _cancel(before)
+        stream = _Stream(self._tell, wanted)
+        task = asyncio.create_task(self._keep(stream)) if wanted else None
+        before, self._task = self._task, task
+        try:
+            if task is not None:
+                await stream.settled(task)
+        except BaseException:
+            if self._task is task:
+                # What was heard is heard still.
+                before, self._task = task, before
+            else:
+                await _cancel(task)
+            raise
+        finally:
+            await _cancel(before)
 
     async def aclose(self) -> None:
         task, self._task = self._task, None
         await _cancel(task)
 
-    async def _keep(self, stream: "_Stream", wanted: dict[str, Any]) -> None:
+    async def _keep(self, stream: "_Stream") -> None:
         while self._link.is_open:
             try:
-                await self._link.request("subscriptions/listen", {"notifications": wanted}, stream)
+                await self._link.request("subscriptions/listen", {"notifications": stream.wanted}, stream)
             except MeshError as error:
                 if not stream.acknowledged.is_set():
                     raise
                 log.info("upstream.listen_lost", upstream=self._link.upstream, reason=str(error))
-            # What was missed meanwhile is not replayed: look at everything again.
             await asyncio.sleep(REOPEN_PAUSE)
-            for family in ("tools", "prompts", "resources"):
-                if f"{family}ListChanged" in wanted:
-                    self._tell(f"notifications/{family}/list_changed", {})
 
 
 class _Stream:
-    """The `Call` of a listen request."""
+    """The `Call` of a listen request, of one and the same again where a stream is lost."""
 
-    def __init__(self, tell: Tell) -> None:
+    def __init__(self, tell: Tell, wanted: dict[str, Any]) -> None:
+        self.wanted = wanted
         self.owner: object = None
         self.headers: Mapping[str, str] = {}
         self.capabilities: dict[str, Any] | None = None
@@ -84,9 +90,17 @@ class _Stream:
 
     def on_notification(self, method: str, params: dict[str, Any]) -> None:
         if method == ACKNOWLEDGED:
+            if self.acknowledged.is_set():
+                self._look_again()
             self.acknowledged.set()
         else:
             self._tell(method, params)
+
+    def _look_again(self) -> None:
+        """What was missed while there was no stream is not sent again."""
+        for family in ("tools", "prompts", "resources"):
+            if f"{family}ListChanged" in self.wanted:
+                self._tell(f"notifications/{family}/list_changed", {})
 
     async def on_request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:  # the seam's form
         raise RpcError(-32601, f"Method not found: {method}")

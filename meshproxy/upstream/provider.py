@@ -86,14 +86,14 @@ class ProxyProvider:
         self._call_timeout = call_timeout
         self._bridge = Bridge(stamp or Stamp(CLIENT))
         self._inbound = Inbound(self)
-        self._sessions = Sessions(self._open_session)
+        self._sessions = Sessions(self.name, self._open_session)
         self._exclusive = Exclusive(self.name, self._open_shared, connect_timeout)
         self._supervisor = Supervisor(
             self.name,
             self._open_control,
             self._on_control_opened,
             self._on_control_closing,
-            lambda: bool(self._leases),
+            lambda: bool(self._leases or len(self._bridge.parking) or self.subscriptions),
             lazy=start == "lazy",
             list_timeout=list_timeout,
             idle_timeout=idle_timeout,
@@ -345,8 +345,8 @@ class ProxyProvider:
 
     async def unsubscribe(self, downstream: Downstream, uri: str) -> None:
         """The opposite. Errors as `request`."""
-        link, is_own = await self._session_link(downstream)
-        await self.subscriptions.unsubscribe(link, downstream.key, uri, is_own=is_own)
+        own, control = self._sessions.get(downstream.key), self._supervisor.open_link()
+        await self.subscriptions.unsubscribe(downstream.key, uri, own=own, control=control)
 
     async def unsubscribe_all(self, downstream: Downstream) -> None:
         """A downstream is gone: forget what it subscribed to, and tell the upstream what nobody wants any more."""

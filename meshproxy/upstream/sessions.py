@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 
+from meshproxy.errors import UpstreamUnavailable
 from meshproxy.relay.downstream import Downstream
 from meshproxy.upstream.link import Link
 
@@ -15,7 +16,8 @@ class Sessions:
     Each is opened in a task of its own, so that two calls at once share the opening and neither one's cancellation spoils it for the other.
     """
 
-    def __init__(self, open_link: Open) -> None:
+    def __init__(self, name: str, open_link: Open) -> None:
+        self._name = name
         self._open_link = open_link
         self._links: dict[str, Link] = {}
         self._opening: dict[str, asyncio.Task[Link]] = {}
@@ -44,10 +46,20 @@ class Sessions:
             return link
         opening = self._opening.get(downstream.key)
         if opening is None:
+            if downstream.closed.is_set():
+                raise UpstreamUnavailable(self._name, "the client is gone")
             opening = asyncio.create_task(self._obtain(downstream))
             self._opening[downstream.key] = opening
-            opening.add_done_callback(lambda _: self._opening.pop(downstream.key, None))
-        return await asyncio.shield(opening)
+            opening.add_done_callback(lambda done: self._opened(downstream.key, done))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if opening.cancelled() and task is not None and not task.cancelling():
+                raise UpstreamUnavailable(
+                    self._name, "the session was closed while its connection was being opened"
+                ) from None
+            raise
 
     def discard(self, key: str) -> None:
         """Close a downstream's link in the background."""
@@ -70,13 +82,24 @@ class Sessions:
             self.discard(key)
         await asyncio.gather(*opening, *self._closing, return_exceptions=True)
 
+    def _opened(self, key: str, opening: asyncio.Task[Link]) -> None:
+        del self._opening[key]
+        if not opening.cancelled():
+            # Whoever still waits has it too.
+            opening.exception()
+
     async def _obtain(self, downstream: Downstream) -> Link:
         stale = self._links.pop(downstream.key, None)
         if stale is not None:
             await stale.aclose()
-        link = await self._open_link(downstream)
-        self._links[downstream.key] = link
-        if downstream.key in self._forget:
-            self._forget.pop(downstream.key)()
-        self._forget[downstream.key] = downstream.on_close(lambda: self.discard(downstream.key))
+        key = downstream.key
+        # Before anything is opened, so that a client that leaves meanwhile takes it along.
+        if key not in self._forget:
+            self._forget[key] = downstream.on_close(lambda: self.discard(key))
+        try:
+            link = await self._open_link(downstream)
+        except BaseException:
+            self._forget.pop(key, lambda: None)()
+            raise
+        self._links[key] = link
         return link

@@ -4,12 +4,18 @@ An isolated session subscribes over its own link, as it would without a mesh. Al
 link, made for the first who wants it and ended after the last.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import structlog
+
+from meshproxy.errors import RpcError
 from meshproxy.upstream.link import Link
 from meshproxy.upstream.listening import Listening
 from meshproxy.wire.protocol import Era
+
+log = structlog.get_logger(__name__)
 
 Sink = Callable[[str, dict[str, Any]], None]
 """Takes the origin URI of what was updated, and the notification's parameters."""
@@ -21,22 +27,30 @@ class Subscriptions:
     def __init__(self) -> None:
         self._shared: dict[str, dict[str, Sink]] = {}
         self._own: dict[str, dict[str, Sink]] = {}
+        self._telling: dict[str, asyncio.Future[None]] = {}
         self._listening: Listening | None = None
 
+    def __bool__(self) -> bool:
+        """Whether anybody waits for anything."""
+        return bool(self._shared or any(self._own.values()))
+
     async def open(self, control: Link, tell: Callable[[str, dict[str, Any]], None]) -> None:
-        """Say it all again to a control link that is new."""
+        """Say it all again to a control link that is new. What it refuses now is no reason to do without the rest of it."""
         await self.aclose()
         if control.era is Era.MODERN:
             self._listening = Listening(control, tell)
-            await self._listening.hear(self._shared)
+            try:
+                await self._listening.hear(self._shared)
+            except RpcError as error:
+                log.warning("upstream.not_heard", upstream=control.upstream, reason=error.message)
         else:
-            for uri in self._shared:
-                await control.request("resources/subscribe", {"uri": uri})
+            for uri in list(self._shared):
+                await _subscribe_again(control, uri)
 
     async def replay(self, link: Link, holder: str) -> None:
         """Say again to a session's own link what the session subscribed to."""
-        for uri in self._own.get(holder, ()):
-            await link.request("resources/subscribe", {"uri": uri})
+        for uri in list(self._own.get(holder, ())):
+            await _subscribe_again(link, uri)
 
     async def subscribe(self, link: Link, holder: str, uri: str, sink: Sink, *, is_own: bool) -> None:
         """Let `holder` hear of `uri`. Errors as `Link.request`, and then it does not."""
@@ -48,19 +62,24 @@ class Subscriptions:
         is_first = not holders
         holders[holder] = sink
         if is_first:
+            telling = asyncio.ensure_future(self._tell_upstream(link, "resources/subscribe", uri))
+            self._telling[uri] = telling
+            telling.add_done_callback(lambda done: self._told(uri, done))
+        if uri in self._telling:
             try:
-                await self._tell_upstream(link, "resources/subscribe", uri)
+                # Who comes second waits for the same answer, and is not spoiled by the first one's leaving.
+                await asyncio.shield(self._telling[uri])
             except BaseException:
                 self._forget(holder, uri)
                 raise
 
-    async def unsubscribe(self, link: Link, holder: str, uri: str, *, is_own: bool) -> None:
-        """End it. Errors as `Link.request`."""
-        if is_own:
-            self._own.get(holder, {}).pop(uri, None)
-            await link.request("resources/unsubscribe", {"uri": uri})
-        elif self._forget(holder, uri):
-            await self._tell_upstream(link, "resources/unsubscribe", uri)
+    async def unsubscribe(self, holder: str, uri: str, *, own: Link | None, control: Link | None) -> None:
+        """End it, over whichever of the open links it was made. Errors as `Link.request`."""
+        if self._own.get(holder, {}).pop(uri, None) is not None:
+            if own is not None:
+                await own.request("resources/unsubscribe", {"uri": uri})
+        elif self._forget(holder, uri) and control is not None:
+            await self._tell_upstream(control, "resources/unsubscribe", uri)
 
     def drop(self, holder: str) -> tuple[str, ...]:
         """Forget everything that a downstream, now gone, subscribed to; the answer is what nobody wants any more."""
@@ -106,11 +125,25 @@ class Subscriptions:
         del self._shared[uri]
         return True
 
+    def _told(self, uri: str, told: asyncio.Future[None]) -> None:
+        if self._telling.get(uri) is told:
+            del self._telling[uri]
+        if not told.cancelled():
+            # Whoever still waits has it too.
+            told.exception()
+
     async def _tell_upstream(self, link: Link, method: str, uri: str) -> None:
         if self._listening is not None:
             await self._listening.hear(self._shared)
         else:
             await link.request(method, {"uri": uri})
+
+
+async def _subscribe_again(link: Link, uri: str) -> None:
+    try:
+        await link.request("resources/subscribe", {"uri": uri})
+    except RpcError as error:
+        log.warning("upstream.subscription_refused", upstream=link.upstream, uri=uri, reason=error.message)
 
 
 def _covers(subscribed: str, uri: str) -> bool:
