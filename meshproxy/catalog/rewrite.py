@@ -14,8 +14,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
-import msgspec
-
 from meshproxy.wire.codec import JsonError, Raw, dumps, mapping, opened, shallow_list
 
 __all__ = ["MapUri", "rewrite_answer", "rewrite_definition", "rewrite_question"]
@@ -100,6 +98,9 @@ class _Tagged:
     places: Mapping[str, _Place]
 
     def apply(self, value: Any, map_uri: MapUri) -> Any:
+        # A text is the usual block, may be of any size, and mostly says so first.
+        if isinstance(value, Raw) and bytes(memoryview(value)[:15]).startswith(_TEXT):
+            return value
         fields = mapping(value)
         if fields is None:
             return value
@@ -114,6 +115,7 @@ class _Tagged:
         return value if mapped is fields else mapped
 
 
+_TEXT: Final = (b'{"type":"text"', b'{"type": "text"')
 _URI: Final = _Uri()
 _RESOURCES: Final[Mapping[str, _Place]] = {
     "resource_link": _Keys({"uri": _URI}),
@@ -144,21 +146,6 @@ _BLOCK_HINT: Final = b"esource"
 """Any link in content or `_meta` has this in its type or its key."""
 _URI_HINT: Final = b'"uri"'
 _ALWAYS: Final = b""
-
-
-class _Block(msgspec.Struct, gc=False):
-    type: str | msgspec.UnsetType = msgspec.UNSET
-
-
-class _Glance(msgspec.Struct, gc=False):
-    """Of a tool's result, what tells whether there may be links in it: several times as fast to decode as a text is to search."""
-
-    content: list[_Block] | msgspec.UnsetType = msgspec.UNSET
-    meta: Raw | msgspec.UnsetType = msgspec.field(name="_meta", default=msgspec.UNSET)
-    asked: Raw | msgspec.UnsetType = msgspec.field(name="inputRequests", default=msgspec.UNSET)
-
-
-_glance: Final = msgspec.json.Decoder(_Glance)
 
 _ANSWERS: Final[Mapping[str, tuple[bytes, _Keys]]] = {
     "tools/call": (_BLOCK_HINT, _TOOL_RESULT),
@@ -200,7 +187,7 @@ def _rewrite(row: tuple[bytes, _Keys] | None, payload: Payload, map_uri: MapUri)
         return payload
     hint, place = row
     if isinstance(payload, Raw):
-        if _is_without_links(payload) if place is _TOOL_RESULT else not _hinted(payload, hint):
+        if not _hinted(payload, hint):
             return payload
         mapped = place.apply(payload, map_uri)
         return payload if mapped is payload else Raw(dumps(mapped))
@@ -208,17 +195,6 @@ def _rewrite(row: tuple[bytes, _Keys] | None, payload: Payload, map_uri: MapUri)
         return payload
     fields: dict[str, Any] = place.apply(payload, map_uri)
     return fields
-
-
-def _is_without_links(result: Raw) -> bool:
-    """Whether a tool's result has no links for certain."""
-    try:
-        seen = _glance.decode(result)
-    except JsonError:
-        return False
-    if seen.meta is not msgspec.UNSET or seen.asked is not msgspec.UNSET:
-        return not _hinted(result, _BLOCK_HINT)
-    return seen.content is msgspec.UNSET or not any(block.type in _RESOURCES for block in seen.content)
 
 
 def _hinted(value: Any, hint: bytes) -> bool:

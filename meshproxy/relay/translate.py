@@ -5,7 +5,8 @@ from typing import Any, Final
 import msgspec
 
 from meshproxy.errors import INTERNAL_ERROR, RpcError
-from meshproxy.wire.codec import JsonError, Raw, dumps, mapping, opened, shallow
+from meshproxy.wire.codec import JsonError, Raw, mapping, opened, shallow
+from meshproxy.wire.messages import parse
 from meshproxy.wire.protocol import (
     COMPLETE,
     EXTENSION_TASKS,
@@ -16,30 +17,16 @@ from meshproxy.wire.protocol import (
 )
 
 _MODERN_ONLY: Final = ("resultType", "ttlMs", "cacheScope")
-_NOT_CACHED: Final = b'"ttlMs":0,"cacheScope":"private",'
 
 
 class Stamp:
-    """The mesh's own `serverInfo`, which modern results carry (2026-07-28 basic/index, "_meta"), encoded once."""
+    """The mesh's own `serverInfo`, which modern results carry (2026-07-28 basic/index, "_meta")."""
 
     def __init__(self, server_info: dict[str, Any]) -> None:
         self.meta = {META_SERVER: server_info}
-        self._head = b'{"resultType":"complete","_meta":' + dumps(self.meta)
-
-    def onto(self, result: Raw, *, cacheable: bool) -> Raw:
-        """A complete result of the legacy era as one of the modern era."""
-        data = bytes(result)
-        if not _is_bare(data):
-            opened_result = shallow(data)
-            opened_result["resultType"] = COMPLETE
-            return Raw(dumps(self.into(opened_result, cacheable=cacheable)))
-        hints = _NOT_CACHED if cacheable else b""
-        rest = data[1:]
-        body = b"," + hints + rest if rest.strip() != b"}" else (b"," + hints[:-1] if hints else b"") + b"}"
-        return Raw(self._head + body)
 
     def into(self, result: dict[str, Any], *, cacheable: bool) -> dict[str, Any]:
-        """The same for a shallow dictionary, which it changes."""
+        """A result of either era as one of the modern era. Changes `result`."""
         meta = mapping(result.get("_meta")) or {}
         result["_meta"] = {key: value for key, value in meta.items() if key not in HOP_META_RESULT} | self.meta
         result.setdefault("resultType", COMPLETE)
@@ -49,21 +36,41 @@ class Stamp:
         return result
 
 
-class _Head(msgspec.Struct, gc=False):
+class _ToolResult(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """The members that most results of tools have, and no others."""
+
+    content: list[Raw] | msgspec.UnsetType = msgspec.UNSET
+    structured: Raw | msgspec.UnsetType = msgspec.field(name="structuredContent", default=msgspec.UNSET)
+    is_error: Raw | msgspec.UnsetType = msgspec.field(name="isError", default=msgspec.UNSET)
     meta: Raw | msgspec.UnsetType = msgspec.field(name="_meta", default=msgspec.UNSET)
     result_type: Raw | msgspec.UnsetType = msgspec.field(name="resultType", default=msgspec.UNSET)
 
 
-_head: Final = msgspec.json.Decoder(_Head)
+_tool_result: Final = msgspec.json.Decoder(_ToolResult)
+_names: Final = tuple((field.name, field.encode_name) for field in msgspec.structs.fields(_ToolResult))
 
 
-def _is_bare(result: bytes) -> bool:
-    """Whether a result has neither `_meta` nor a type, so that both can be put in front of it as it is."""
+def opened_result(method: str, result: Raw) -> dict[str, Any]:
+    """An answer's result, which nobody has read yet, as a shallow dictionary; a tool's content is a list of closed blocks.
+
+    Raises:
+        RpcError: -32603, it is no JSON object.
+    """
+    if method == "tools/call":
+        try:
+            tool = _tool_result.decode(result)
+        except JsonError:
+            pass
+        else:
+            return {name: value for key, name in _names if (value := getattr(tool, key)) is not msgspec.UNSET}
     try:
-        head = _head.decode(result)
+        return shallow(result)
     except JsonError:
-        return False
-    return head.meta is msgspec.UNSET and head.result_type is msgspec.UNSET
+        # More members may have followed it in the answer.
+        try:
+            return shallow(parse(b'{"jsonrpc":"2.0","id":0,"result":%b}' % bytes(result)).result)  # type: ignore[arg-type]  # or it raises
+        except (*JsonError, RpcError, TypeError):
+            raise RpcError(INTERNAL_ERROR, "the upstream's answer cannot be read") from None
 
 
 def to_legacy(result: dict[str, Any]) -> dict[str, Any]:

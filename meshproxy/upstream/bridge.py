@@ -29,10 +29,10 @@ from meshproxy.relay.downstream import RequestContext, Result
 from meshproxy.relay.driver import drive
 from meshproxy.relay.parked import ParkingLot
 from meshproxy.relay.seal import Sealer, binding_of
-from meshproxy.relay.translate import Stamp, result_type, to_legacy
+from meshproxy.relay.translate import Stamp, opened_result, result_type, to_legacy
 from meshproxy.upstream.link import Link
-from meshproxy.wire.codec import Raw, dumps, loads, mapping, opened, shallow
-from meshproxy.wire.protocol import CACHEABLE, INPUT_METHODS, INPUT_REQUIRED, Era
+from meshproxy.wire.codec import dumps, loads, mapping, opened
+from meshproxy.wire.protocol import CACHEABLE, COMPLETE, INPUT_METHODS, INPUT_REQUIRED, Era
 
 
 class Bridge:
@@ -63,7 +63,10 @@ class Bridge:
         try:
             if link.era is Era.LEGACY:
                 if downstream is Era.LEGACY:
-                    return rewrite_answer(method, await link.request(method, params, call), call.mount.public)
+                    answer = await link.request(method, params, call)
+                    result = opened_result(method, answer)
+                    mapped = rewrite_answer(method, result, call.mount.public)
+                    return answer if mapped is result else mapped
                 return await self._modern_to_legacy(link, call, method, params, release)
             if downstream is Era.MODERN:
                 return await self._modern_to_modern(link, call, method, params)
@@ -98,7 +101,9 @@ class Bridge:
             finally:
                 if release is not None:
                     release()
-            return self.stamp.onto(rewrite_answer(method, answer, call.mount.public), cacheable=method in CACHEABLE)
+            result = rewrite_answer(method, opened_result(method, answer), call.mount.public)
+            result["resultType"] = COMPLETE
+            return self.stamp.into(result, cacheable=method in CACHEABLE)
 
         if method not in INPUT_METHODS or not may_be_asked(context.downstream):
             return await start(context)
@@ -115,7 +120,8 @@ class Bridge:
             sealed = opened(params["requestState"])
             params = {**params, "requestState": loads(self.sealer.open(sealed, binding))}
         params = rewrite_question(method, params, call.mount.origin)
-        result = shallow(rewrite_answer(method, await link.request(method, params, call), call.mount.public))
+        answer = await link.request(method, params, call)
+        result = rewrite_answer(method, opened_result(method, answer), call.mount.public)
         kind = result_type(result, call.context.downstream.capabilities)
         if kind == INPUT_REQUIRED and "requestState" in result:
             binding = binding or binding_of(call.context, method, params)
@@ -124,12 +130,12 @@ class Bridge:
 
     async def _legacy_to_modern(self, link: Link, call: RelayCall, method: str, params: dict[str, Any]) -> Result:
         async def attempt(params: dict[str, Any]) -> dict[str, Any]:
-            result = shallow(await link.request(method, params, call))
+            result = opened_result(method, await link.request(method, params, call))
             result_type(result, call.context.downstream.capabilities)
             return result
 
         result = await drive(call, params, attempt) if method in INPUT_METHODS else await attempt(params)
-        return rewrite_answer(method, Raw(dumps(to_legacy(result))), call.mount.public)
+        return rewrite_answer(method, to_legacy(result), call.mount.public)
 
 
 def _as_told(error: RpcError, call: RelayCall) -> RpcError:

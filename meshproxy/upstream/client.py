@@ -19,6 +19,9 @@ from meshproxy.relay.handlers import Handlers
 from meshproxy.upstream.endpoint import Endpoint
 from meshproxy.upstream.link import Link, Listener
 from meshproxy.upstream.listing import list_catalog
+from meshproxy.upstream.memory import MemoryEndpoint
+from meshproxy.upstream.stdio import StdioEndpoint
+from meshproxy.upstream.streamable import HttpEndpoint
 
 CLIENT: Final[dict[str, Any]] = {"name": "meshproxy", "version": importlib.metadata.version("meshproxy")}
 """What the mesh calls itself to upstreams and, by default, to clients."""
@@ -115,15 +118,9 @@ class StatefulProxyClient(ProxyClient):
 def endpoint_of(target: Any, name: str | None = None, headers: Mapping[str, str] | None = None) -> Endpoint:
     """The way in to a target; see `ProxyClient`."""
     if isinstance(target, str):
-        from meshproxy.upstream.streamable import HttpEndpoint
-
         return HttpEndpoint(name or target, target, headers=dict(headers or {}))
     if isinstance(target, Command):
-        from meshproxy.upstream.stdio import StdioEndpoint
-
         return StdioEndpoint(name or target.command, target.command, tuple(target.args), dict(target.env), target.cwd)
-    from meshproxy.upstream.memory import MemoryEndpoint
-
     return MemoryEndpoint(name or getattr(target, "name", None) or "in-process", target)
 
 

@@ -18,7 +18,7 @@ from meshproxy.upstream.link import Call, Link, Listener
 from meshproxy.upstream.negotiation import negotiate
 from meshproxy.upstream.questions import Questions
 from meshproxy.wire.codec import JsonError, Raw, mapping, opened, shallow
-from meshproxy.wire.messages import Message, encode_notification, encode_request, parse
+from meshproxy.wire.messages import Message, encode_notification, encode_request, parse_answer
 from meshproxy.wire.protocol import META_SUBSCRIPTION, Era
 
 log = structlog.get_logger(__name__)
@@ -57,7 +57,7 @@ class DuplexLink(Link):
     def _received(self, data: bytes, call: Call | None = None) -> None:
         """A message has arrived; it belongs to `call`, where the channel can tell."""
         try:
-            message = parse(data)
+            message = parse_answer(data, self._is_relayed)
         except RpcError as error:
             self._on_garbage(data, error)
             return
@@ -68,6 +68,9 @@ class DuplexLink(Link):
         else:
             answerer = partial(self._listener.on_request, self) if call is None else call.on_request
             self._questions.ask(message, answerer)
+
+    def _is_relayed(self, request_id: int) -> bool:
+        return self.calls.get(request_id) is not None
 
     def _on_garbage(self, data: bytes, error: RpcError) -> None:
         """Something has arrived that is no message: if it looks like the answer to a request, that request fails."""

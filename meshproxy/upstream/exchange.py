@@ -13,7 +13,7 @@ from meshproxy.errors import RpcError
 from meshproxy.upstream.link import Call
 from meshproxy.upstream.response import Response
 from meshproxy.upstream.transport_errors import TransportError
-from meshproxy.wire.messages import Message, parse
+from meshproxy.wire.messages import Message, parse_answer
 from meshproxy.wire.sse import SseParser
 
 log = structlog.get_logger(__name__)
@@ -92,10 +92,14 @@ class Exchange:
     def _on_end(self, error: TransportError | None) -> None:
         """`HttpClient.request` returns or raises now, which says it all."""
 
+    def is_relayed(self, request_id: int) -> bool:
+        """Whether the result of a request will be read by whoever relays it."""
+        return self.call is not None and request_id == self.request_id
+
     def _take(self, data: bytes) -> None:
         inbox = self._inbox
         try:
-            message = parse(data)
+            message = parse_answer(data, self.is_relayed)
         except RpcError as error:
             log.warning("upstream.garbage", upstream=inbox.upstream, reason=error.message)
             return

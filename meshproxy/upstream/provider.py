@@ -1,19 +1,10 @@
-"""`ProxyProvider`: one upstream, and the way of every request to it.
-
-Which link carries a request:
-
-    caller    upstream   `session`                         link
-    legacy    legacy     isolated; auto at a URL,          the session's own (`Sessions`)
-                         or once the upstream talks
-    modern    legacy     the same, where a link is a       one that it has to itself for the call (`Exclusive`)
-                         process
-    any       any        otherwise                         the control link (`Supervisor`)
-"""
+"""`ProxyProvider`: one upstream, and the way of every request to it. Which link carries which is for `Lanes` to say."""
 
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Literal, cast
+from functools import partial
+from typing import Any, Literal, cast
 
 import structlog
 
@@ -21,31 +12,27 @@ from meshproxy.catalog.catalog import Catalog, Mount
 from meshproxy.catalog.component import COMPONENTS, ProxyComponent
 from meshproxy.errors import AnswerLost, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import BY_CHANGED, KINDS, Kind
-from meshproxy.relay.call import RelayCall
-from meshproxy.relay.capabilities import BRIDGED, bridged, may_be_asked
+from meshproxy.relay.call import Elsewhere, RelayCall
+from meshproxy.relay.capabilities import BRIDGED, bridged
 from meshproxy.relay.downstream import Downstream, RequestContext, Result
+from meshproxy.relay.elicitations import Elicitations
 from meshproxy.relay.handlers import Handlers
 from meshproxy.relay.translate import Stamp
 from meshproxy.upstream.bridge import Bridge
 from meshproxy.upstream.client import CLIENT, ProxyClient
-from meshproxy.upstream.exclusive import Exclusive
 from meshproxy.upstream.inbound import Inbound
+from meshproxy.upstream.lanes import Lane, Lanes, SessionMode
 from meshproxy.upstream.link import Link
-from meshproxy.upstream.sessions import Sessions
 from meshproxy.upstream.subscriptions import Sink, Subscriptions
 from meshproxy.upstream.supervisor import State, Supervisor
+from meshproxy.upstream.verbosity import Verbosity
 from meshproxy.wire.codec import Raw, dumps, opened
 from meshproxy.wire.protocol import Era
 
 log = structlog.get_logger(__name__)
 
-SessionMode = Literal["auto", "isolated", "shared"]
 ClientFactory = Callable[[], ProxyClient | Awaitable[ProxyClient]]
 StatefulFactory = Callable[[Downstream], ProxyClient | Awaitable[ProxyClient]]
-
-CAUTION: Final = 1.0
-"""Seconds that the first call of a tool waits for other clients' calls on a shared process to end, so that a question has one owner."""
-
 
 class ProxyProvider:
     """One upstream.
@@ -79,15 +66,12 @@ class ProxyProvider:
         self._client: ProxyClient | None = client if isinstance(client, ProxyClient) else None
         self.name = name or (client.name if isinstance(client, ProxyClient) else "upstream")
         self.subscriptions = Subscriptions()
-        self._mode: SessionMode = "isolated" if self._per_session else session
         self._forward = tuple(header.lower() for header in forward_headers)
         self._scrub = scrub
         self._connect_timeout = connect_timeout
         self._call_timeout = call_timeout
         self._bridge = Bridge(stamp or Stamp(CLIENT))
         self._inbound = Inbound(self)
-        self._sessions = Sessions(self.name, self._open_session)
-        self._exclusive = Exclusive(self.name, self._open_shared, connect_timeout)
         self._supervisor = Supervisor(
             self.name,
             self._open_control,
@@ -100,17 +84,25 @@ class ProxyProvider:
             cache_ttl=cache_ttl,
             scrub=scrub,
         )
-        self._talks = False
-        self._quiet: set[object] = set()
+        self._lanes = Lanes(
+            self.name,
+            "isolated" if self._per_session else session,
+            self._supervisor,
+            self._open_session,
+            self._open_shared,
+            lambda: self._client is not None and self._client.endpoint.is_process,
+            connect_timeout,
+        )
+        self._elicitations = Elicitations()
+        self._verbosity = Verbosity()
         self._leases = 0
-        self._ended = asyncio.Event()
         self._free = asyncio.Event()
         self._free.set()
         self._is_retiring = False
 
     def __repr__(self) -> str:
         tools = len(self.catalog[Kind.TOOL]) if self.catalog else 0
-        return f"<ProxyProvider {self.name!r} {self.state} tools={tools} leases={self._leases} sessions={len(self._sessions)}>"
+        return f"<ProxyProvider {self.name!r} {self.state} tools={tools} leases={self._leases} sessions={len(self._lanes.sessions)}>"
 
     # --- how it is
 
@@ -146,7 +138,7 @@ class ProxyProvider:
             status |= {KINDS[kind].plural: count for kind, count in self.catalog.counts().items()}
         status |= {
             "calls": self._leases,
-            "sessions": len(self._sessions),
+            "sessions": len(self._lanes.sessions),
             "seconds": round(self._supervisor.seconds, 3),
         }
         if self._client is not None:
@@ -190,7 +182,7 @@ class ProxyProvider:
         self._is_retiring = True
         await self._bridge.parking.aclose()
         await self._supervisor.aclose()
-        await self._sessions.aclose()
+        await self._lanes.aclose()
         if self._client is not None:
             await self._client.endpoint.aclose()
 
@@ -267,60 +259,40 @@ class ProxyProvider:
     ) -> Result:
         downstream = context.downstream
         sent = {name: context.headers[name] for name in self._forward if name in context.headers} | dict(headers or {})
-        call = RelayCall(context, mount, self._handlers, self._on_aside, self._call_timeout, sent)
         use = (method, params.get("name"))
-        link, release = await self._reach(downstream, use)
-        try:
-            result = await self._bridge.carry(link, call, method, params, release)
-            self._quiet.add(use)
-            return result
-        except UpstreamUnavailable as error:
-            self._supervisor.lose(link, error.reason)
-            if link.is_open:
+        is_repeated = False
+        while True:
+            lane = await self._lanes.reach(downstream, use)
+            call = RelayCall(
+                context, mount, self._handlers, self._aside(lane), self._call_timeout, sent, self._elicitations
+            )
+            try:
+                if downstream.log_level is not None and lane.owner is None and downstream.era is Era.MODERN:
+                    self._verbosity.want(downstream, downstream.log_level)
+                    await self._verbosity.tell(lane.link)
+                result = await self._bridge.carry(lane.link, call, method, params, lane.give)
+            except UpstreamUnavailable as error:
+                lane.give()
+                self._supervisor.lose(lane.link, error.reason)
+                # It was not sent, so sending it is no repetition: a session that expired opens anew.
+                if lane.link.is_open or is_repeated:
+                    raise
+                is_repeated = True
+            except AnswerLost as error:
+                lane.give()
+                self._supervisor.lose(lane.link, error.reason)
                 raise
-            # It was not sent, so sending it is no repetition: a session that expired opens anew.
-            link, release = await self._reach(downstream, None)
-            return await self._bridge.carry(link, call, method, params, release)
-        except AnswerLost as error:
-            self._supervisor.lose(link, error.reason)
-            raise
-        except BaseException:
-            if release is not None:
-                release()
-            raise
-
-    async def _reach(self, downstream: Downstream, use: object) -> tuple[Link, Callable[[], None] | None]:
-        """The link for a call, and how to give it back if it was lent. Does not wait where a link is open already."""
-        control = self._supervisor.open_link() or await self._supervisor.obtain_link()
-        if control.era is Era.MODERN or self._mode == "shared":
-            return control, None
-        if self._is_command and self._mode == "auto" and not self._talks:
-            if use in self._quiet or not may_be_asked(downstream) or await self._is_alone(control, downstream):
-                return control, None
-            control = self._supervisor.open_link() or await self._supervisor.obtain_link()
-        if downstream.era is Era.LEGACY:
-            return self._sessions.get(downstream.key) or await self._sessions.obtain(downstream), None
-        if not self._is_command:
-            return control, None
-        lent = await self._exclusive.take(control)
-        return lent, lambda: self._exclusive.give(lent, self._supervisor.link)
-
-    async def _is_alone(self, control: Link, downstream: Downstream) -> bool:
-        """Before something is used for the first time on a shared process: wait a little until nobody else is calling there.
-
-        Whether it asks its callers is not known before a use of it has ended. If it does, its question has one owner. Says whether the process
-        is still shared.
-        """
-        try:
-            async with asyncio.timeout(CAUTION):
-                while not self._talks and any(
-                    call and call.owner not in (None, downstream.key) for call in control.calls.values()
-                ):
-                    self._ended.clear()
-                    await self._ended.wait()
-        except TimeoutError:
-            pass
-        return not self._talks
+            except BaseException as error:
+                lane.give()
+                if isinstance(error, RpcError):
+                    self._elicitations.note_error(downstream, error)
+                raise
+            else:
+                if downstream.era is Era.LEGACY or lane.link.era is Era.MODERN:
+                    # Otherwise the call may be parked, and the bridge gives the lane back when it has ended.
+                    lane.give()
+                self._lanes.use_ended(use)
+                return result
 
     def _scrubbed(self, data: Any) -> Any:
         """What an upstream says beside an error, without the secrets of the config."""
@@ -332,7 +304,6 @@ class ProxyProvider:
 
     def _on_call_ended(self) -> None:
         self._inbound.on_call_ended()
-        self._ended.set()
         if not self._leases:
             self._free.set()
 
@@ -340,12 +311,13 @@ class ProxyProvider:
 
     async def subscribe(self, downstream: Downstream, uri: str, sink: Sink) -> None:
         """Let a downstream hear of updates of a resource, until it unsubscribes or is gone. Errors as `request`."""
-        link, is_own = await self._session_link(downstream)
-        await self.subscriptions.subscribe(link, downstream.key, uri, sink, is_own=is_own)
+        own = await self._lanes.own(downstream)
+        link = own or await self._lanes.control()
+        await self.subscriptions.subscribe(link, downstream.key, uri, sink, is_own=own is not None)
 
     async def unsubscribe(self, downstream: Downstream, uri: str) -> None:
         """The opposite. Errors as `request`."""
-        own, control = self._sessions.get(downstream.key), self._supervisor.open_link()
+        own, control = self._lanes.sessions.get(downstream.key), self._supervisor.open_link()
         await self.subscriptions.unsubscribe(downstream.key, uri, own=own, control=control)
 
     async def unsubscribe_all(self, downstream: Downstream) -> None:
@@ -356,35 +328,25 @@ class ProxyProvider:
             await self.subscriptions.trim(control, uris)
 
     async def set_level(self, downstream: Downstream, level: str) -> None:
-        """Tell an isolated session's upstream which log lines its client wants; a shared one is filtered here."""
-        link = self._sessions.get(downstream.key)
-        if link is not None and "logging" in link.capabilities:
-            await link.request("logging/setLevel", {"level": level})
+        """Tell the upstream which log lines a session wants; over a link that others use too, what any of them wants."""
+        self._verbosity.want(downstream, level)
+        own, control = self._lanes.sessions.get(downstream.key), self._supervisor.open_link()
+        if own is not None and "logging" in own.capabilities:
+            await own.request("logging/setLevel", {"level": level})
+        elif own is None and control is not None:
+            await self._verbosity.tell(control)
 
     async def roots_changed(self, downstream: Downstream) -> None:
         """A client's roots changed: tell whoever may have asked it for them."""
-        link = self._sessions.get(downstream.key) or self._supervisor.open_link()
+        link = self._lanes.sessions.get(downstream.key) or self._supervisor.open_link()
         if link is not None and link.era is Era.LEGACY:
             await link.notify("notifications/roots/list_changed")
 
     # --- connections
 
     @property
-    def _is_command(self) -> bool:
-        """Whether a connection is a process, and so dear."""
-        return self._client is not None and self._client.endpoint.is_process
-
-    @property
     def _handlers(self) -> Handlers:
         return self._client.handlers if self._client is not None else Handlers()
-
-    async def _session_link(self, downstream: Downstream) -> tuple[Link, bool]:
-        """The link that a downstream's subscriptions go over, and whether it is its own."""
-        control = self._supervisor.open_link() or await self._supervisor.obtain_link()
-        shared = control.era is Era.MODERN or self._mode == "shared" or downstream.era is Era.MODERN
-        if shared or (self._is_command and self._mode == "auto" and not self._talks):
-            return control, False
-        return self._sessions.get(downstream.key) or await self._sessions.obtain(downstream), True
 
     async def _make_client(self, downstream: Downstream | None) -> ProxyClient:
         if isinstance(self._factory, ProxyClient):
@@ -413,29 +375,33 @@ class ProxyProvider:
                 await link.listen()
             if downstream.log_level is not None and "logging" in link.capabilities:
                 await link.request("logging/setLevel", {"level": downstream.log_level})
-            await self.subscriptions.replay(link, downstream.key)
+            await self._bring_along(link, downstream.key)
         except BaseException:
             await link.aclose()
             raise
         return link
 
+    async def _bring_along(self, own: Link, holder: str) -> None:
+        """Let a session's own link hear of what the session subscribed to before it had one."""
+        unshared = self.subscriptions.claim(holder)
+        await self.subscriptions.replay(own, holder)
+        control = self._supervisor.open_link()
+        if control is not None:
+            await self.subscriptions.trim(control, unshared)
+
     async def _on_control_opened(self, control: Link) -> None:
-        await self.subscriptions.open(control, self._on_aside)
+        await self.subscriptions.open(control, partial(self.on_elsewhere, None))
+        await self._verbosity.tell(control)
 
     async def _on_control_closing(self) -> None:
         await self.subscriptions.aclose()
-        await self._exclusive.aclose()
+        await self._lanes.rest()
 
     # --- what an upstream says on its own account (see `meshproxy.upstream.inbound.Owner`)
 
     def on_talk(self) -> None:
-        if not self._talks:
-            self._talks = True
-            self._ended.set()
-            if self._mode == "auto" and self._is_command:
-                log.info(
-                    "upstream.talks", upstream=self.name, consequence="from now on each client has a process of its own"
-                )
+        if self._lanes.on_talk():
+            log.info("upstream.talks", upstream=self.name, consequence="callers are kept apart, unless 'session: shared'")
 
     def on_elsewhere(self, downstream: Downstream | None, method: str, params: dict[str, Any]) -> None:
         if method in BY_CHANGED:
@@ -444,17 +410,20 @@ class ProxyProvider:
             uri = opened(params.get("uri"))
             if isinstance(uri, str):
                 self.subscriptions.deliver(downstream.key if downstream else None, uri, params)
-        elif method == "notifications/elicitation/complete" and downstream is not None:
-            downstream.notify(method, params)
+        elif method == "notifications/elicitation/complete":
+            owner = self._elicitations.owner(params) or downstream
+            if owner is not None:
+                owner.notify(method, params)
 
     def on_link_closed(self, link: Link, downstream: Downstream | None, reason: str) -> None:
         if downstream is not None:
-            self._sessions.discard(downstream.key)
+            self._lanes.sessions.discard(downstream.key)
         else:
             self._supervisor.lose(link, reason)
 
     async def ask_standalone(self, downstream: Downstream, method: str, params: dict[str, Any]) -> dict[str, Any]:
         return await downstream.send_raw_request(method, params)
 
-    def _on_aside(self, method: str, params: dict[str, Any]) -> None:
-        self.on_elsewhere(None, method, params)
+    def _aside(self, lane: Lane) -> Elsewhere:
+        """Where what comes on a call's stream goes that is not about the call."""
+        return partial(self.on_elsewhere, lane.owner)

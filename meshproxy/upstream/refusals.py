@@ -4,6 +4,7 @@ Source: basic/transports, "Streamable HTTP", of both eras; RFC 9110, section 15,
 carried out.
 """
 
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -11,7 +12,7 @@ from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.upstream.duplex import excerpt
 from meshproxy.upstream.negotiation import RefusedError
 from meshproxy.upstream.response import Response
-from meshproxy.wire.messages import Message, parse
+from meshproxy.wire.messages import Message, parse_answer
 
 EXPIRED: Final = "the session has expired"
 
@@ -41,8 +42,15 @@ class RedirectedError(UpstreamUnavailable):
         self.location = location
 
 
-def judge(upstream: str, response: Response, request_id: int, *, has_session: bool) -> Message:
-    """The answer to a request in a whole response, whatever its status.
+def judge(
+    upstream: str,
+    response: Response,
+    request_id: int,
+    *,
+    has_session: bool,
+    is_relayed: Callable[[int], bool] = lambda _: False,
+) -> Message:
+    """The answer to a request in a whole response, whatever its status; see `parse_answer`.
 
     Raises:
         SessionExpiredError: the session is gone.
@@ -51,7 +59,7 @@ def judge(upstream: str, response: Response, request_id: int, *, has_session: bo
         AnswerLost: it may have been.
     """
     status = response.status
-    message = _message(response.body)
+    message = _message(response.body, is_relayed)
     if status < 300:
         if message is not None:
             return message
@@ -80,9 +88,9 @@ def judge(upstream: str, response: Response, request_id: int, *, has_session: bo
     raise AnswerLost(upstream, reason)
 
 
-def _message(body: bytes) -> Message | None:
+def _message(body: bytes, is_relayed: Callable[[int], bool]) -> Message | None:
     try:
-        message = parse(body)
+        message = parse_answer(body, is_relayed)
     except RpcError:
         return None
     return message if message.method is None else None

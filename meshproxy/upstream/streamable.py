@@ -249,7 +249,13 @@ class StreamableLink(Link):
                 answer = exchange.answer or (
                     await self._resume(exchange, method, None, deadline)
                     if response.status == 200 and response.is_event_stream
-                    else judge(self.upstream, response, request_id, has_session=self.session is not None)
+                    else judge(
+                        self.upstream,
+                        response,
+                        request_id,
+                        has_session=self.session is not None,
+                        is_relayed=exchange.is_relayed,
+                    )
                 )
         except asyncio.CancelledError:
             if request_id not in self._waiting and task.uncancel() <= cancelling:

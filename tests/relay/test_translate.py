@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from meshproxy.errors import INTERNAL_ERROR, RpcError
-from meshproxy.relay.translate import Stamp, outgoing, result_type, to_legacy, without_hop_meta
-from meshproxy.wire.codec import Raw, loads, shallow
+from meshproxy.relay.translate import Stamp, opened_result, outgoing, result_type, to_legacy, without_hop_meta
+from meshproxy.wire.codec import Raw, dumps, loads, shallow
 from meshproxy.wire.protocol import (
     EXTENSION_TASKS,
     META_CAPABILITIES,
@@ -19,7 +19,6 @@ from meshproxy.wire.protocol import (
     META_SUBSCRIPTION,
     META_VERSION,
 )
-from tests.clients import decoded
 
 INFO = {"name": "mesh", "version": "1"}
 STAMP = Stamp(INFO)
@@ -30,13 +29,15 @@ RESULTS = st.dictionaries(
 )
 
 
-@given(RESULTS, st.booleans(), st.sampled_from([None, 1]))
+@given(RESULTS, st.booleans(), st.sampled_from([None, 1]), st.sampled_from(["tools/call", "prompts/get"]))
 def test_a_legacy_result_becomes_a_modern_one(
     result: dict[str, Any],
     cacheable: bool,  # noqa: FBT001  # hypothesis fills arguments by their place
     indent: int | None,
+    method: str,
 ) -> None:
-    stamped = loads(STAMP.onto(Raw(json.dumps(result, indent=indent).encode()), cacheable=cacheable))
+    read = opened_result(method, Raw(json.dumps(result, indent=indent).encode()))
+    stamped = loads(dumps(STAMP.into({**read, "resultType": "complete"}, cacheable=cacheable)))
     assert stamped["resultType"] == "complete"
     meta = result.get("_meta") if isinstance(result.get("_meta"), dict) else {}
     kept = {key: value for key, value in (meta or {}).items() if key not in (META_SERVER, META_SUBSCRIPTION)}
@@ -50,15 +51,34 @@ def test_a_legacy_result_becomes_a_modern_one(
     }
 
 
-@pytest.mark.parametrize("cacheable", [False, True])
+@pytest.mark.parametrize("method", ["tools/call", "prompts/get"])
 @pytest.mark.parametrize(
-    "text", [b"{}", b"{ }", b'{"a": 1.0e5}', b'{ "a":"_meta" }', b'{"a":{"_meta":{"b":"\\u00e9"}}}']
+    "text",
+    [
+        b"{}",
+        b'{"a":1.0e5}',
+        b'{"content":[{"type":"text","text":"\\u00e9"},{"type": "text"},3],"isError":null}',
+        b'{"structuredContent":[1.0],"_meta":{"b":"\\u00e9"},"resultType":"complete"}',
+        b'{"content":"not a list","isError":1.0}',
+        b'{"content":[],"vendor":{"x":1.0}}',
+        b'{"content":[{"type":"text","text":"\\ud800"}]}',
+    ],
 )
-def test_a_result_without_metadata_keeps_its_spelling(text: bytes, *, cacheable: bool) -> None:
-    stamped = bytes(STAMP.onto(Raw(text), cacheable=cacheable))
-    inside = text[1:-1].strip()
-    assert inside in stamped
-    assert decoded(loads(stamped)).items() >= loads(text).items()
+def test_what_is_read_of_a_result_keeps_the_spelling_of_the_rest(method: str, text: bytes) -> None:
+    assert dumps(opened_result(method, Raw(text))) == text
+
+
+@pytest.mark.parametrize("method", ["tools/call", "prompts/get"])
+def test_members_that_follow_a_result_in_its_answer_are_not_part_of_it(method: str) -> None:
+    assert dumps(opened_result(method, Raw(b'{"content":[]},"x":{"y":1}'))) == b'{"content":[]}'
+
+
+@pytest.mark.parametrize("method", ["tools/call", "prompts/get"])
+@pytest.mark.parametrize("text", [b"[]", b"3", b'{"content":[]', b'{"content":[]}}', b"{content}"])
+def test_a_result_that_is_no_object_is_an_error_and_goes_nowhere(method: str, text: bytes) -> None:
+    with pytest.raises(RpcError, match="cannot be read") as refused:
+        opened_result(method, Raw(text))
+    assert refused.value.code == INTERNAL_ERROR
 
 
 def test_a_modern_result_loses_what_its_era_added() -> None:
