@@ -64,4 +64,7 @@ def number(value: float) -> str:
     """Three digits at most, as people write them."""
     if value >= 100:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}".rstrip("0").rstrip(".")
+    if value >= 0.1:
+        digits = f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+        return digits.rstrip("0").rstrip(".")
+    return f"{value:.1g}"

@@ -182,7 +182,18 @@ class Report:
         for kind in ("http", "stdio"):
             for era in ERAS:
                 lines += ["", *self.contenders(kind, era)]
-        lines += ["", *self.listings(), "", *self.weights(), "", *self.reloads(), "", *self.surroundings()]
+        lines += [
+            "",
+            *self.listings(),
+            "",
+            *self.weights(),
+            "",
+            *self.reloads(),
+            "",
+            *self.shares(),
+            "",
+            *self.surroundings(),
+        ]
         return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"
 
     def contenders(self, kind: str, era: str) -> list[str]:
@@ -281,6 +292,24 @@ class Report:
                 f"| {era} | {edits} | " + " | ".join("-" if cell is None else number(cell) for cell in cells) + " |"
             )
         return lines
+
+    def shares(self) -> list[str]:
+        profile = self.raw.get("profile")
+        if not profile:
+            return []
+        rooms = [
+            room
+            for room in next(iter(profile.values()))
+            if any(shares.get(room, 0) >= 0.01 for shares in profile.values())
+        ]
+        lines = [
+            "### Where the time goes",
+            "",
+            f"| room or library | {' | '.join(profile)} |",
+            "| --- |" + " --- |" * len(profile),
+        ]
+        rows = ((room, [f"{shares.get(room, 0):.0%}" for shares in profile.values()]) for room in rooms)
+        return lines + [f"| {room} | {' | '.join(cells)} |" for room, cells in rows]
 
     def surroundings(self) -> list[str]:
         versions = ", ".join(f"{name} {value}" for name, value in self.raw["versions"].items() if name != "cores")
