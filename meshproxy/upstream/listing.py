@@ -62,7 +62,7 @@ def _usable(link: Link, tools: tuple[dict[str, Any], ...]) -> tuple[dict[str, An
 
 async def _list(link: Link, spec: KindSpec) -> tuple[tuple[dict[str, Any], ...], int, bool]:
     definitions: list[dict[str, Any]] = []
-    ttl: int | None = None
+    ttls: list[int] = []
     private = False
     params: dict[str, Any] = {}
     seen: set[str] = set()
@@ -80,10 +80,8 @@ async def _list(link: Link, spec: KindSpec) -> tuple[tuple[dict[str, Any], ...],
         if not isinstance(items, list):
             raise UpstreamUnavailable(link.upstream, f"its answer to {spec.list_method} holds no list of {spec.items}")
         definitions += [item for item in items if isinstance(item, dict)]
-        page_ttl = page.get("ttlMs")
-        ttl = (
-            min(ttl, page_ttl) if ttl is not None and isinstance(page_ttl, int) else (page_ttl if ttl is None else ttl)
-        )
+        ttl = page.get("ttlMs")
+        ttls.append(max(ttl, 0) if type(ttl) is int else 0)
         private = private or page.get("cacheScope") != "public"
         cursor = page.get("nextCursor")
         if not isinstance(cursor, str):
@@ -96,4 +94,4 @@ async def _list(link: Link, spec: KindSpec) -> tuple[tuple[dict[str, Any], ...],
         params = {"cursor": cursor}
     else:
         raise UpstreamUnavailable(link.upstream, f"its listing of {spec.items} has more than {MAX_PAGES} pages")
-    return tuple(definitions), ttl if isinstance(ttl, int) else 0, private
+    return tuple(definitions), min(ttls, default=0), private
