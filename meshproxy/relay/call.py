@@ -11,6 +11,7 @@ from meshproxy.catalog.rewrite import rewrite_answer, rewrite_question
 from meshproxy.errors import METHOD_NOT_FOUND, RpcError
 from meshproxy.relay.capabilities import bridged
 from meshproxy.relay.downstream import RequestContext
+from meshproxy.relay.elicitations import Elicitations
 from meshproxy.relay.handlers import Handlers
 from meshproxy.wire.protocol import Era
 
@@ -23,11 +24,13 @@ Elsewhere = Callable[[str, dict[str, Any]], None]
 class RelayCall:
     """The `Call` (see `meshproxy.upstream.link`) of a downstream's request.
 
-    `elsewhere` takes the notifications that came on this call's stream and are about something else: a listing, a resource.
+    `elsewhere` takes the notifications that came on this call's stream and are about something else: a listing, a resource. `elicitations`
+    remembers which pages its caller was sent to.
     """
 
     __slots__ = (
         "context",
+        "elicitations",
         "elsewhere",
         "handlers",
         "headers",
@@ -45,6 +48,7 @@ class RelayCall:
         elsewhere: Elsewhere,
         timeout: float | None,
         headers: Mapping[str, str] = _NOBODY,
+        elicitations: Elicitations | None = None,
     ) -> None:
         downstream = context.downstream
         self.context = context
@@ -53,6 +57,7 @@ class RelayCall:
         self.elsewhere = elsewhere
         self.timeout = timeout
         self.headers = headers
+        self.elicitations = elicitations
         self.owner: object = downstream.key
         self.wants_progress = context.progress_token is not None
 
@@ -72,6 +77,8 @@ class RelayCall:
             self.handlers.progress(self.context, params)
         elif method == "notifications/message":
             self.handlers.log(self.context, params)
+        elif method == "notifications/elicitation/complete" and self._was_asked(params):
+            self.context.notify(method, params)
         else:
             self.elsewhere(method, params)
 
@@ -83,5 +90,11 @@ class RelayCall:
         }.get(method)
         if ask is None:
             raise RpcError(METHOD_NOT_FOUND, f"Method not found: {method}")
+        if method == "elicitation/create" and self.elicitations is not None:
+            self.elicitations.note(self.context.downstream, params)
         answer = await ask(self.context, rewrite_question(method, params, self.mount.public))
         return rewrite_answer(method, answer, self.mount.origin)
+
+    def _was_asked(self, params: Mapping[str, Any]) -> bool:
+        """Whether a page that is done with is one that this call's client was sent to."""
+        return self.elicitations is not None and self.elicitations.owner(params) is self.context.downstream

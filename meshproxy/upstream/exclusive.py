@@ -12,8 +12,8 @@ from typing import Final
 from meshproxy.errors import UpstreamUnavailable
 from meshproxy.upstream.link import Link
 
-MOST: Final = 8
-"""Links beside the control link; each is a process. More callers wait."""
+MOST: Final = 64
+"""Links beside the control link; each may be a process. More callers wait."""
 KEEP: Final = 60.0
 """Seconds after which a link that nobody took again is closed."""
 
@@ -35,8 +35,8 @@ class Exclusive:
     def __len__(self) -> int:
         return len(self._lent) + len(self._spare)
 
-    async def take(self, control: Link) -> Link:
-        """A link that nobody else uses, until it is given back.
+    async def take(self, free_control: Callable[[], Link | None]) -> Link:
+        """A link that nobody else uses, until it is given back; the control link where `free_control` says that it is free.
 
         Raises:
             UpstreamUnavailable: none became free in time, or none could be opened.
@@ -44,18 +44,24 @@ class Exclusive:
         try:
             async with asyncio.timeout(self._patience):
                 while True:
-                    link = self._free_one(control)
+                    link = self._free_one(free_control())
                     if link is not None:
                         self._lent.add(link)
                         return link
-                    if len(self._lent - {control}) + self._opening < MOST:
+                    if len(self._lent) + self._opening < MOST:
                         return await self._open()
                     freed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                     self._waiting.append(freed)
-                    await freed
+                    try:
+                        await freed
+                    except asyncio.CancelledError:
+                        # What was freed for somebody who has left is for the next one.
+                        if freed.done() and not freed.cancelled():
+                            self._wake()
+                        raise
         except TimeoutError:
             raise UpstreamUnavailable(
-                self._name, f"all its {MOST + 1} processes are busy with calls that ask their callers"
+                self._name, f"all its {MOST} connections are busy with calls that ask their callers"
             ) from None
 
     def give(self, link: Link, control: Link | None) -> None:
@@ -66,34 +72,37 @@ class Exclusive:
         if link is not control and link.is_open:
             self._spare.append(link)
             if self._expiry is None:
-                self._expiry = asyncio.get_running_loop().call_later(KEEP, self._trim)
-        while self._waiting:
-            freed = self._waiting.popleft()
-            if not freed.done():
-                freed.set_result(None)
-                break
+                self._expiry = asyncio.get_running_loop().call_later(KEEP, self._expire)
+        self._wake()
 
-    async def aclose(self) -> None:
-        """Close all but the control link."""
+    async def trim(self) -> None:
+        """Close what nobody has borrowed."""
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
-        links, self._spare = [*self._spare, *self._lent], []
-        self._lent.clear()
-        await asyncio.gather(*(link.aclose() for link in links), *self._closing)
+        spare, self._spare = self._spare, []
+        await asyncio.gather(*(link.aclose() for link in spare), *self._closing)
 
-    def _free_one(self, control: Link) -> Link | None:
-        if (
-            control not in self._lent
-            and control.is_open
-            and not any(call and call.owner is not None for call in control.calls.values())
-        ):
+    async def aclose(self) -> None:
+        """Close all of them."""
+        lent, self._lent = self._lent, set()
+        await asyncio.gather(self.trim(), *(link.aclose() for link in lent))
+
+    def _free_one(self, control: Link | None) -> Link | None:
+        if control is not None and control not in self._lent:
             return control
         while self._spare:
             link = self._spare.pop()
             if link.is_open:
                 return link
         return None
+
+    def _wake(self) -> None:
+        while self._waiting:
+            freed = self._waiting.popleft()
+            if not freed.done():
+                freed.set_result(None)
+                return
 
     async def _open(self) -> Link:
         self._opening += 1
@@ -104,7 +113,7 @@ class Exclusive:
         self._lent.add(link)
         return link
 
-    def _trim(self) -> None:
+    def _expire(self) -> None:
         self._expiry = None
         spare, self._spare = self._spare, []
         for link in spare:

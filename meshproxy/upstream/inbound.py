@@ -22,6 +22,10 @@ HOLD: Final = 30.0
 """Seconds that a question waits for its owner to become certain."""
 
 
+_OF_CALLS: Final = frozenset({"notifications/message", "notifications/elicitation/complete"})
+"""What an upstream mostly says because of a call."""
+
+
 class Owner(Protocol):
     """What the inbound side needs of the provider that it belongs to."""
 
@@ -50,11 +54,12 @@ class Inbound:
         self._held: list[asyncio.Event] = []
 
     def on_notification(self, link: Link, method: str, params: dict[str, Any]) -> None:
-        if method != "notifications/message":
+        call = sole(link.calls.values()) if method in _OF_CALLS else None
+        if method == "notifications/elicitation/complete" and call is not None:
+            call.on_notification(method, params)
+        elif method != "notifications/message":
             self._owner.on_elsewhere(self._downstream, method, params)
-            return
-        call = sole(link.calls.values())
-        if call is not None:
+        elif call is not None:
             self._owner.on_talk()
             call.on_notification(method, params)
         elif self._downstream is not None:

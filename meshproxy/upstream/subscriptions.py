@@ -81,6 +81,13 @@ class Subscriptions:
         elif self._forget(holder, uri) and control is not None:
             await self._tell_upstream(control, "resources/unsubscribe", uri)
 
+    def claim(self, holder: str) -> tuple[str, ...]:
+        """`holder` gets a link of its own: what it shared is its own from now on. The answer is what nobody shares any more."""
+        shared = [uri for uri, holders in self._shared.items() if holder in holders]
+        for uri in shared:
+            self._own.setdefault(holder, {})[uri] = self._shared[uri][holder]
+        return tuple(uri for uri in shared if self._forget(holder, uri))
+
     def drop(self, holder: str) -> tuple[str, ...]:
         """Forget everything that a downstream, now gone, subscribed to; the answer is what nobody wants any more."""
         self._own.pop(holder, None)

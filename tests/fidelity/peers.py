@@ -475,10 +475,11 @@ class HttpWire(Wire):
 
     async def _stand(self, opened: "asyncio.Future[None]") -> None:
         headers = self._headers({"accept": "text/event-stream"})
-        async with self._http.stream("GET", self._url, headers=headers) as response:
+        async with self._http.stream("GET", self._url, headers=headers, timeout=None) as response:
             opened.set_result(None)
             async for message in _messages(response):
                 self._came(message, None)
+        print("STAND ENDED", self._url)
 
     def _came(self, message: Json, reply: Reply | None) -> None:
         params = message.get("params") or {}

@@ -1,0 +1,199 @@
+"""`Lanes`: all the links of one upstream, and which of them carries a call.
+
+    caller    upstream   `session`                           lane
+    any       modern     any                                 the control link (`Supervisor`): answers and questions know their call
+    any       legacy     shared                              the control link
+    legacy    legacy     isolated; auto at a URL             the session's own (`Sessions`)
+    modern    legacy     isolated                            a link that the call has to itself (`Exclusive`)
+    any       legacy     auto, otherwise                     the control link, until the upstream talks; then as isolated
+
+A session that has a link of its own keeps it: what it did there is known there alone.
+
+An upstream *talks* when it asks or logs where the link cannot tell whose call it is about. Nobody knows that beforehand, and fifty first
+calls of an asking tool on one process would be fifty questions none of which has a certain owner. So one client at a time uses what nobody
+used before: its question finds its owner as soon as the calls that run beside it have ended, which do not ask, and from then on everybody
+goes elsewhere. A use that ended without a question is not waited for again.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, Literal
+
+from meshproxy.relay.capabilities import may_be_asked
+from meshproxy.relay.downstream import Downstream
+from meshproxy.upstream.exclusive import Exclusive
+from meshproxy.upstream.link import Link
+from meshproxy.upstream.sessions import Sessions
+from meshproxy.upstream.supervisor import Supervisor
+from meshproxy.wire.protocol import Era
+
+SessionMode = Literal["auto", "isolated", "shared"]
+
+CAUTION: Final = 1.0
+"""Seconds that the first use of something waits for the first uses of others; then it gets a link of its own, if it may be asked."""
+
+
+class Lane:
+    """A link, for one call.
+
+    Attributes:
+        link: what carries the call.
+        owner: the downstream whose own link it is; None where others may use it.
+    """
+
+    __slots__ = ("_given", "link", "owner")
+
+    def __init__(self, link: Link, owner: Downstream | None = None, given: Callable[[], None] | None = None) -> None:
+        self.link = link
+        self.owner = owner
+        self._given = given
+
+    def give(self) -> None:
+        """The upstream has answered: the call needs the link no longer. Idempotent."""
+        given, self._given = self._given, None
+        if given is not None:
+            given()
+
+
+class Lanes:
+    """The links of one upstream.
+
+    `is_dear` says whether each connection is a process. `open_session` and `open_shared` make links.
+
+    Attributes:
+        sessions: the links of downstream sessions.
+        talks: whether the upstream talks to its callers.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        mode: SessionMode,
+        supervisor: Supervisor,
+        open_session: Callable[[Downstream], Awaitable[Link]],
+        open_shared: Callable[[], Awaitable[Link]],
+        is_dear: Callable[[], bool],
+        patience: float | None,
+    ) -> None:
+        self.sessions = Sessions(name, open_session)
+        self.talks = False
+        self._mode = mode
+        self._supervisor = supervisor
+        self._exclusive = Exclusive(name, open_shared, patience)
+        self._is_dear = is_dear
+        self._quiet: set[object] = set()
+        self._crowd: dict[Lane, tuple[str, bool]] = {}
+        self._waiting: set[asyncio.Event] = set()
+
+
+    async def control(self) -> Link:
+        """The control link. Raises `UpstreamUnavailable`."""
+        return self._supervisor.open_link() or await self._supervisor.obtain_link()
+
+    async def own(self, downstream: Downstream) -> Link | None:
+        """The link of a downstream's own for what is not a call, opened if need be; None if it shares the control link.
+
+        Raises:
+            UpstreamUnavailable: there is none and none can be had.
+        """
+        if downstream.era is Era.MODERN or (await self.control()).era is Era.MODERN:
+            return None
+        if not self._isolates:
+            return self.sessions.get(downstream.key)
+        return self.sessions.get(downstream.key) or await self.sessions.obtain(downstream)
+
+    async def reach(self, downstream: Downstream, use: object) -> Lane:
+        """The lane of a call; `use` tells what is called from what else can be. Waits for nothing where a link is open and free.
+
+        Raises:
+            UpstreamUnavailable: there is no link and none can be had.
+        """
+        control = await self.control()
+        if control.era is Era.MODERN or self._mode == "shared":
+            return Lane(control)
+        is_legacy = downstream.era is Era.LEGACY
+        if is_legacy and (own := self.sessions.get(downstream.key)) is not None:
+            return Lane(own, downstream)
+        if self._mode == "auto" and not self.talks and not (is_legacy and self._isolates):
+            joined = self._join(control, downstream, use) or await self._join_later(downstream, use)
+            if joined is not None:
+                return joined
+        if is_legacy:
+            return Lane(await self.sessions.obtain(downstream), downstream)
+        lent = await self._exclusive.take(self._free_control)
+        return Lane(lent, given=lambda: self._exclusive.give(lent, self._supervisor.link))
+
+    def use_ended(self, use: object) -> None:
+        """A use of something ended, and nothing was asked."""
+        if not self.talks:
+            self._quiet.add(use)
+
+    def on_talk(self) -> bool:
+        """The upstream talks to its callers. Says whether that is news."""
+        if self.talks:
+            return False
+        self.talks = True
+        self._quiet.clear()
+        self._changed()
+        return True
+
+    async def rest(self) -> None:
+        """The control link closes: close what nobody uses. What is lent stays with its borrower."""
+        await self._exclusive.trim()
+
+    async def aclose(self) -> None:
+        """Close every link but the control link."""
+        await asyncio.gather(self.sessions.aclose(), self._exclusive.aclose())
+
+    @property
+    def _isolates(self) -> bool:
+        """Whether a legacy downstream has a link of its own at a legacy upstream."""
+        return self._mode == "isolated" or (self._mode == "auto" and (self.talks or not self._is_dear()))
+
+    def _join(self, control: Link, downstream: Downstream, use: object) -> Lane | None:
+        """A place on the control link, unless two clients there would use something for the first time."""
+        is_first = use not in self._quiet
+        if self.talks:
+            return None
+        if is_first and any(first and key != downstream.key for key, first in self._crowd.values()):
+            return None
+        return self._seat(control, downstream, is_first=is_first)
+
+    def _seat(self, control: Link, downstream: Downstream, *, is_first: bool) -> Lane:
+        lane = Lane(control, given=lambda: self._leave(lane))
+        self._crowd[lane] = (downstream.key, is_first)
+        return lane
+
+    async def _join_later(self, downstream: Downstream, use: object) -> Lane | None:
+        changed = asyncio.Event()
+        self._waiting.add(changed)
+        try:
+            async with asyncio.timeout(CAUTION):
+                lane = None
+                while lane is None and not self.talks:
+                    await changed.wait()
+                    changed.clear()
+                    control = await self.control()
+                    lane = self._join(control, downstream, use)
+        except TimeoutError:
+            # A client that cannot be asked waits for nobody: what the upstream asks it is refused.
+            control = await self.control()
+            is_welcome = not self.talks and not may_be_asked(downstream)
+            lane = self._seat(control, downstream, is_first=False) if is_welcome else None
+        finally:
+            self._waiting.discard(changed)
+        return lane
+
+    def _leave(self, lane: Lane) -> None:
+        del self._crowd[lane]
+        self._changed()
+
+    def _changed(self) -> None:
+        for waiting in self._waiting:
+            waiting.set()
+
+    def _free_control(self) -> Link | None:
+        """The control link, if nobody calls on it."""
+        control = self._supervisor.open_link()
+        is_used = control is None or self._crowd or any(call and call.owner is not None for call in control.calls.values())
+        return None if is_used else control
