@@ -1,7 +1,6 @@
 """What a call costs the mesh when it is large: 1,000 tools, 10 upstreams, 1,000 open sessions, against 8 tools and one session."""
 
 from bench.arena import Arena
-from bench.contenders import CONTENDERS
 from bench.ground import Ground, say
 from bench.measures.plan import Effort, start_all
 from bench.rounds import Entry, rounds
@@ -26,7 +25,6 @@ def measure(ground: Ground, wanted: list[str], effort: Effort) -> dict:
             if not started:
                 return {}
             running[variant] = started["meshproxy"]
-        assert CONTENDERS["meshproxy"].prefix
         for variant in ("sessions", "all"):
             arena.open(running[variant], f"held {variant}", "legacy", 1, "small")
             arena.load.job("hold", f"held {variant}", count=SESSIONS, calls=1)
