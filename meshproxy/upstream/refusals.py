@@ -82,7 +82,8 @@ def judge(
         if status in (307, 308):
             raise RedirectedError(upstream, reason, location)
         raise RefusedError(upstream, reason)
-    reason = f"it answered HTTP {status}: {_ADVICE.get(status) or _said(response)}"
+    said = _ADVICE.get(status) or _said(response)
+    reason = f"it answered HTTP {status}: {said}" if said else f"it answered HTTP {status}"
     if status < 500 or status in _NOT_CARRIED_OUT:
         raise RefusedError(upstream, reason)
     raise AnswerLost(upstream, reason)
@@ -104,11 +105,9 @@ def _looks(response: Response) -> str:
 
 
 def _said(response: Response) -> str:
-    """What the body says to people, if it is short enough to be meant for them."""
+    """The beginning of what the body says, unless that is a page."""
     body = response.body
-    if not body or b"<" in body[:100]:
-        return _looks(response)
-    return excerpt(body)
+    return "" if b"<" in body[:100] else excerpt(body)
 
 
 def _shown(location: str) -> str:

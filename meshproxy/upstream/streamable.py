@@ -288,23 +288,17 @@ class StreamableLink(Link):
             raise UpstreamUnavailable(self.upstream, str(error))
         failures = 0
         while True:
-            if deadline is not None and self._loop.time() >= deadline - EARLY:
-                self._give_up(exchange.request_id, method, "it took too long")
-                seconds = None if exchange.call is None else exchange.call.timeout
-                raise AnswerLost(self.upstream, f"no answer within {seconds:g} s") from None
+            self._check_time(exchange, method, deadline)
             last = exchange.last_event_id
-            if (
-                self._is_modern
-                or last is None
-                or isinstance(error, BadResponse | BodyTooLarge)
-                or failures == MAX_RESUMPTIONS
-            ):
+            hopeless = self._is_modern or isinstance(error, BadResponse | BodyTooLarge) or failures == MAX_RESUMPTIONS
+            if last is None or hopeless:
                 self._give_up(exchange.request_id, method, "its stream has ended")
                 raise AnswerLost(
                     self.upstream, str(error or "the event stream of the answer ended without it")
                 ) from None
             wait = pause(exchange.retry, failures)
             await asyncio.sleep(wait if deadline is None else min(wait, deadline - self._loop.time()))
+            self._check_time(exchange, method, deadline)
             head = self._lines(version=self.version, accept="text/event-stream") + encode_headers({RESUME_HEADER: last})
             remaining = None if deadline is None else max(deadline - self._loop.time(), EARLY)
             try:
@@ -321,6 +315,11 @@ class StreamableLink(Link):
                 reason = f"the event stream of the answer broke off, and HTTP {response.status} came when it was to be resumed"
                 raise AnswerLost(self.upstream, reason)
             failures = failures + 1 if exchange.last_event_id == last else 0
+
+    def _check_time(self, exchange: Exchange, method: str, deadline: float | None) -> None:
+        if exchange.call is not None and deadline is not None and self._loop.time() >= deadline - EARLY:
+            self._give_up(exchange.request_id, method, "it took too long")
+            raise AnswerLost(self.upstream, f"no answer within {exchange.call.timeout:g} s")
 
     def _give_up(self, request_id: int, method: str, reason: str) -> None:
         """Tell the upstream that nobody waits for an answer. In the modern era the end of the stream has said so."""
