@@ -88,7 +88,7 @@ class Supervisor:
         self._settled = asyncio.Event()
         self._announced: set[str] = set()
         self._lost = ""
-        self._last_use = time.monotonic()
+        self._last_use = self._listed = time.monotonic()
 
     def on_change(self, callback: Callable[[frozenset[str]], None]) -> None:
         """Call `callback` whenever `state` or `catalog` changed, with the `list_changed` that the upstream sent. It must not block."""
@@ -166,6 +166,11 @@ class Supervisor:
             except (UpstreamError, RpcError) as error:
                 await self._close()
                 self._down(error.reason if isinstance(error, UpstreamError) else error.message)
+            except Exception as error:
+                # A factory's own, or a defect of ours: it costs this upstream, and is worth another attempt all the same.
+                log.exception("upstream.failed", upstream=self.name)
+                await self._close()
+                self._down(f"{type(error).__name__}: {error}")
             else:
                 self.seconds = time.monotonic() - begun
                 self._settle(State.UP)
@@ -187,14 +192,19 @@ class Supervisor:
         self._lost = ""
         self._announced.clear()
         self.catalog = await list_catalog(self.link, self._list_timeout)
-        await self.link.listen()
-        await self._opened(self.link)
+        self._listed = time.monotonic()
+        try:
+            async with asyncio.timeout(self._list_timeout):
+                await self.link.listen()
+                await self._opened(self.link)
+        except TimeoutError:
+            reason = f"did not let itself be listened and subscribed to within {self._list_timeout:g} s"
+            raise UpstreamUnavailable(self.name, reason) from None
 
     async def _watch(self) -> None:
         """Stay up until the link is lost or unused; list again when the upstream says so, or now and then if it never would."""
         while self.link is not None:
-            patience = self._patience()
-            await _wait(self._wake, patience)
+            await _wait(self._wake, self._patience())
             self._wake.clear()
             if self._lost or not self.link.is_open:
                 await self._close()
@@ -204,7 +214,7 @@ class Supervisor:
                 self._settled.clear()
                 self._set(State.IDLE)
                 await self._close()
-            elif self._announced or patience == self._cache_ttl:
+            elif self._announced or self._until_listing() == 0:
                 if self._announced:
                     await asyncio.sleep(SETTLE)
                 announced = frozenset(self._announced)
@@ -212,6 +222,7 @@ class Supervisor:
                 await self._list_again(self.link, announced)
 
     async def _list_again(self, link: Link, announced: frozenset[str]) -> None:
+        self._listed = time.monotonic()
         try:
             catalog = await list_catalog(link, self._list_timeout)
         except (UpstreamError, RpcError) as error:
@@ -224,10 +235,16 @@ class Supervisor:
 
     def _patience(self) -> float | None:
         """Seconds until something is due without being asked for."""
-        waits = [self._idle_timeout] if self._idle_timeout is not None else []
-        if self._cache_ttl is not None and self.link is not None and not _announces(self.link):
-            waits.append(self._cache_ttl)
-        return min(waits, default=None)
+        idle = self._idle_timeout
+        if idle is not None and not self._in_use():
+            idle = max(0.0, self._last_use + idle - time.monotonic())
+        return min((wait for wait in (idle, self._until_listing()) if wait is not None), default=None)
+
+    def _until_listing(self) -> float | None:
+        """Seconds until the catalog is too old; None for one whose upstream says when it is."""
+        if self._cache_ttl is None or self.link is None or _announces(self.link):
+            return None
+        return max(0.0, self._listed + self._cache_ttl - time.monotonic())
 
     def _is_unused(self) -> bool:
         idle = self._idle_timeout
