@@ -11,11 +11,13 @@ from urllib.parse import quote
 import structlog
 
 from meshproxy.catalog.catalog import Mount
+from meshproxy.catalog.rewrite import rewrite_question
 from meshproxy.catalog.snapshot import Collision, Member, Route, Snapshot, build_snapshot
-from meshproxy.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND, RpcError, UpstreamUnavailable
+from meshproxy.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import BY_CHANGED, KINDS, Kind
 from meshproxy.relay.downstream import Downstream, RequestContext, Result
 from meshproxy.relay.translate import outgoing
+from meshproxy.upstream.listening import Listening
 from meshproxy.upstream.provider import ProxyProvider
 from meshproxy.wire.codec import Raw, mapping, opened
 from meshproxy.wire.headers import param_headers
@@ -106,7 +108,7 @@ class CompositeProvider:
         headers = param_headers(route.headers, opened(arguments)) if route.headers and arguments is not None else None
         sent = outgoing(params, {"name": route.origin})
         result = await route.source.request(method, sent, context, route.mount, headers)
-        if isinstance(result, dict) and "taskId" in result:
+        if isinstance(result, dict) and opened(result.get("resultType")) == "task":
             return _public_task(result, route.mount)
         return result
 
@@ -137,10 +139,10 @@ class CompositeProvider:
 
     async def task(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
         """Ask for, answer or cancel a task of the tasks extension (SEP-2663): its public id names its upstream. Errors as `use`."""
-        name, separator, origin = str(params.get("taskId")).partition("/")
-        mounted = next((item for item in self.mounted if quote(item.mount.name, safe="") == name), None)
-        if mounted is None or not separator:
+        found = self._owner_of_task(params.get("taskId"))
+        if found is None:
             raise RpcError(INVALID_PARAMS, f"{method}: unknown task")
+        mounted, origin = found
         result = await mounted.provider.request(method, outgoing(params, {"taskId": origin}), context, mounted.mount)
         return _public_task(result, mounted.mount) if isinstance(result, dict) and "taskId" in result else result
 
@@ -169,6 +171,34 @@ class CompositeProvider:
         for provider in self._subscribed.pop(downstream.key, set()):
             await provider.unsubscribe_all(downstream)
 
+    async def follow_tasks(
+        self, downstream: Downstream, ids: Sequence[Any], tell: Callable[[dict[str, Any]], None]
+    ) -> tuple[list[str], list[Listening]]:
+        """Let a downstream hear of its tasks; `tell` takes the parameters of each notification, in public ids and URIs.
+
+        The answer is what the upstreams agreed to, and the streams, which the caller closes.
+        """
+        asked: dict[str, tuple[Mounted, list[str]]] = {}
+        for public in ids:
+            if (found := self._owner_of_task(public)) is not None:
+                asked.setdefault(found[0].mount.name, (found[0], []))[1].append(found[1])
+        agreed: list[str] = []
+        streams: list[Listening] = []
+        for mounted, origins in asked.values():
+
+            def sink(method: str, told: dict[str, Any], mount: Mount = mounted.mount) -> None:
+                if method == "notifications/tasks" and "taskId" in told:
+                    tell(_public_task(rewrite_question(method, told, mount.public), mount))
+
+            try:
+                heard, stream = await mounted.provider.follow_tasks(downstream, origins, sink)
+            except (RpcError, UpstreamError) as error:
+                log.info("upstream.tasks_not_heard", upstream=mounted.mount.name, reason=str(error))
+                continue
+            streams.append(stream)
+            agreed += [_public_id(mounted.mount, origin) for origin in origins if origin in heard]
+        return agreed, streams
+
     def route_of(self, downstream: Downstream, params: dict[str, Any]) -> Route:
         """The route of the public URI in `params`.
 
@@ -184,6 +214,13 @@ class CompositeProvider:
             raise RpcError(code, f"Resource not found: {uri}", {"uri": uri})
         return route
 
+    def _owner_of_task(self, public: Any) -> tuple[Mounted, str] | None:
+        """Where a task is, and what it is called there."""
+        name, separator, origin = public.partition("/") if isinstance(public, str) else ("", "", "")
+        found = (mounted for mounted in self.mounted if quote(mounted.mount.name, safe="") == name)
+        mounted = next(found, None) if separator else None
+        return None if mounted is None else (mounted, origin)
+
     def _provider_of(self, route: Route) -> ProxyProvider:
         for mounted in self.mounted:
             if mounted.provider is route.source:
@@ -193,7 +230,11 @@ class CompositeProvider:
 
 def _public_task(result: dict[str, Any], mount: Mount) -> dict[str, Any]:
     """A result that names a task, with the id that leads back to its upstream."""
-    return {**result, "taskId": f"{quote(mount.name, safe='')}/{opened(result['taskId'])}"}
+    return {**result, "taskId": _public_id(mount, opened(result["taskId"]))}
+
+
+def _public_id(mount: Mount, origin: Any) -> str:
+    return f"{quote(mount.name, safe='')}/{origin}"
 
 
 def _is_object(value: Any) -> bool:

@@ -8,14 +8,19 @@ from typing import Any, Final
 from meshproxy.errors import INVALID_PARAMS, RpcError, UpstreamError
 from meshproxy.mesh.composite import CompositeProvider
 from meshproxy.relay.downstream import Downstream, RequestContext
+from meshproxy.upstream.listening import Listening
 from meshproxy.wire.codec import mapping
-from meshproxy.wire.protocol import META_SUBSCRIPTION
+from meshproxy.wire.protocol import EXTENSION_TASKS, META_SUBSCRIPTION
 
 _FLAGS: Final = {
     "toolsListChanged": "notifications/tools/list_changed",
     "promptsListChanged": "notifications/prompts/list_changed",
     "resourcesListChanged": "notifications/resources/list_changed",
 }
+
+
+_UPDATED: Final = "notifications/resources/updated"
+_TASKS: Final = "notifications/tasks"
 
 
 class Announcements:
@@ -45,36 +50,43 @@ class Announcements:
     async def listen(self, context: RequestContext, params: dict[str, Any]) -> None:
         """Serve one `subscriptions/listen` until the client leaves, or the mesh does (2026-07-28 basic/patterns/subscriptions).
 
-        Acknowledged is what can be honoured: every listing, and the resources of upstreams that offer subscriptions.
+        Acknowledged is what can be honoured: every listing, and the resources and tasks that their upstreams tell of.
         """
         asked = mapping(params.get("notifications"))
         if asked is None:
             raise RpcError(INVALID_PARAMS, "subscriptions/listen: 'notifications' must be an object")
         flags = {flag: True for flag in _FLAGS if asked.get(flag) is True}
         honoured: dict[str, Any] = dict(flags)
-        held: list[dict[str, Any]] = []
+        held: list[tuple[str, dict[str, Any]]] = []
 
-        def tell(told: dict[str, Any]) -> None:
+        def tell(method: str, told: dict[str, Any]) -> None:
             # Nothing precedes the acknowledgement.
             if context in self._streams:
-                context.notify("notifications/resources/updated", told | _tagged(context, told))
+                context.notify(method, told | _tagged(context, told))
             else:
-                held.append(told)
+                held.append((method, told))
 
-        uris = asked.get("resourceSubscriptions")
+        uris, ids = asked.get("resourceSubscriptions"), asked.get("taskIds")
+        streams: list[Listening] = []
         try:
             subscribed = (
-                [uri for uri in uris if await self._subscribe(context, uri, tell)] if isinstance(uris, list) else []
+                [uri for uri in uris if await self._subscribe(context, uri, partial(tell, _UPDATED))]
+                if isinstance(uris, list)
+                else []
             )
             if subscribed:
                 honoured["resourceSubscriptions"] = subscribed
+            if isinstance(ids, list) and _knows_tasks(context.downstream):
+                followed, streams = await self._composite.follow_tasks(context.downstream, ids, partial(tell, _TASKS))
+                honoured["taskIds"] = followed
             context.notify("notifications/subscriptions/acknowledged", {"notifications": honoured} | _tagged(context))
             self._streams[context] = frozenset(_FLAGS[flag] for flag in flags)
-            for told in held:
-                tell(told)
+            for method, told in held:
+                tell(method, told)
             await self._closing.wait()
         finally:
             self._streams.pop(context, None)
+            await asyncio.gather(*(stream.aclose() for stream in streams))
             await self._composite.unsubscribe_all(context.downstream)
 
     def close(self) -> None:
@@ -87,6 +99,10 @@ class Announcements:
         except (RpcError, UpstreamError):
             return False
         return True
+
+
+def _knows_tasks(downstream: Downstream) -> bool:
+    return EXTENSION_TASKS in (mapping(downstream.capabilities.get("extensions")) or {})
 
 
 def _tagged(context: RequestContext, told: Mapping[str, Any] | None = None) -> dict[str, Any]:

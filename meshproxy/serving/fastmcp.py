@@ -24,7 +24,8 @@ from meshproxy.serving.announcements import Announcements
 from meshproxy.serving.http import HttpApp
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.upstream.client import CLIENT, ProxyClient
-from meshproxy.upstream.provider import ProxyProvider, SessionMode
+from meshproxy.upstream.lanes import SessionMode
+from meshproxy.upstream.provider import ProxyProvider
 from meshproxy.upstream.supervisor import State
 from meshproxy.wire.codec import Raw, dumps, opened
 from meshproxy.wire.protocol import (

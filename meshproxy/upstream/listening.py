@@ -11,6 +11,7 @@ import structlog
 
 from meshproxy.errors import MeshError, RpcError
 from meshproxy.upstream.link import Link
+from meshproxy.wire.codec import opened
 
 log = structlog.get_logger(__name__)
 
@@ -22,15 +23,19 @@ Tell = Callable[[str, dict[str, Any]], None]
 
 
 class Listening:
-    """What is heard on one link; `tell` takes each notification."""
+    """What is heard on one link; `tell` takes each notification.
 
-    def __init__(self, link: Link, tell: Tell) -> None:
+    `capabilities` are those of the client that it is heard for, if it is heard for one alone.
+    """
+
+    def __init__(self, link: Link, tell: Tell, capabilities: dict[str, Any] | None = None) -> None:
         self._link = link
         self._tell = tell
+        self._capabilities = capabilities
         self._task: asyncio.Task[None] | None = None
 
-    async def hear(self, uris: Iterable[str]) -> None:
-        """Hear of every listing, and of updates of `uris`; returns once the upstream agreed, or does not offer it.
+    async def hear(self, uris: Iterable[str]) -> frozenset[str]:
+        """Hear of every listing, and of updates of `uris`: those of them that the upstream agreed to.
 
         Raises:
             UpstreamError, RpcError: the upstream did not open the stream.
@@ -43,7 +48,15 @@ class Listening:
         subscribed = list(uris)
         if subscribed:
             wanted["resourceSubscriptions"] = subscribed
-        stream = _Stream(self._tell, wanted)
+        return await self._exchange(wanted, "resourceSubscriptions")
+
+    async def hear_tasks(self, ids: Iterable[str]) -> frozenset[str]:
+        """Hear of tasks (SEP-2663): those of them that the upstream agreed to. Errors as `hear`."""
+        return await self._exchange({"taskIds": list(ids)}, "taskIds")
+
+    async def _exchange(self, wanted: dict[str, Any], key: str) -> frozenset[str]:
+        """Hear of `wanted` and no longer of what was wanted before; the answer is what was agreed to under a key."""
+        stream = _Stream(self._tell, wanted, self._capabilities)
         task = asyncio.create_task(self._keep(stream)) if wanted else None
         before, self._task = self._task, task
         try:
@@ -58,6 +71,8 @@ class Listening:
             raise
         finally:
             await _cancel(before)
+        agreed = stream.agreed.get(key)
+        return frozenset(item for item in agreed if isinstance(item, str)) if isinstance(agreed, list) else frozenset()
 
     async def aclose(self) -> None:
         task, self._task = self._task, None
@@ -77,11 +92,12 @@ class Listening:
 class _Stream:
     """The `Call` of a listen request, of one and the same again where a stream is lost."""
 
-    def __init__(self, tell: Tell, wanted: dict[str, Any]) -> None:
+    def __init__(self, tell: Tell, wanted: dict[str, Any], capabilities: dict[str, Any] | None) -> None:
         self.wanted = wanted
+        self.agreed: dict[str, Any] = {}
         self.owner: object = None
         self.headers: Mapping[str, str] = {}
-        self.capabilities: dict[str, Any] | None = None
+        self.capabilities = capabilities
         self.log_level: str | None = None
         self.timeout: float | None = None
         self.wants_progress = False
@@ -92,6 +108,8 @@ class _Stream:
         if method == ACKNOWLEDGED:
             if self.acknowledged.is_set():
                 self._look_again()
+            agreed = opened(params.get("notifications"))
+            self.agreed = agreed if isinstance(agreed, dict) else {}
             self.acknowledged.set()
         else:
             self._tell(method, params)

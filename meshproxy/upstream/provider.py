@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -10,7 +10,7 @@ import structlog
 
 from meshproxy.catalog.catalog import Catalog, Mount
 from meshproxy.catalog.component import COMPONENTS, ProxyComponent
-from meshproxy.errors import AnswerLost, RpcError, UpstreamError, UpstreamUnavailable
+from meshproxy.errors import METHOD_NOT_FOUND, AnswerLost, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import BY_CHANGED, KINDS, Kind
 from meshproxy.relay.call import Elsewhere, RelayCall
 from meshproxy.relay.capabilities import BRIDGED, bridged
@@ -23,6 +23,7 @@ from meshproxy.upstream.client import CLIENT, ProxyClient
 from meshproxy.upstream.inbound import Inbound
 from meshproxy.upstream.lanes import Lane, Lanes, SessionMode
 from meshproxy.upstream.link import Link
+from meshproxy.upstream.listening import Listening, Tell
 from meshproxy.upstream.subscriptions import Sink, Subscriptions
 from meshproxy.upstream.supervisor import State, Supervisor
 from meshproxy.upstream.verbosity import Verbosity
@@ -33,6 +34,7 @@ log = structlog.get_logger(__name__)
 
 ClientFactory = Callable[[], ProxyClient | Awaitable[ProxyClient]]
 StatefulFactory = Callable[[Downstream], ProxyClient | Awaitable[ProxyClient]]
+
 
 class ProxyProvider:
     """One upstream.
@@ -327,6 +329,25 @@ class ProxyProvider:
         if uris and control is not None:
             await self.subscriptions.trim(control, uris)
 
+    async def follow_tasks(
+        self, downstream: Downstream, ids: Sequence[str], tell: Tell
+    ) -> tuple[frozenset[str], Listening]:
+        """Hear of a client's tasks (SEP-2663) until the stream is closed: those that the upstream agreed to, and the stream.
+
+        Raises:
+            RpcError: the upstream refuses, or has no tasks.
+            UpstreamError: see `request`.
+        """
+        control = await self._lanes.control()
+        if control.era is Era.LEGACY:
+            raise RpcError(METHOD_NOT_FOUND, "a legacy upstream has no tasks of this kind")
+        listening = Listening(control, tell, bridged(downstream))
+        try:
+            return await listening.hear_tasks(ids), listening
+        except BaseException:
+            await listening.aclose()
+            raise
+
     async def set_level(self, downstream: Downstream, level: str) -> None:
         """Tell the upstream which log lines a session wants; over a link that others use too, what any of them wants."""
         self._verbosity.want(downstream, level)
@@ -401,7 +422,9 @@ class ProxyProvider:
 
     def on_talk(self) -> None:
         if self._lanes.on_talk():
-            log.info("upstream.talks", upstream=self.name, consequence="callers are kept apart, unless 'session: shared'")
+            log.info(
+                "upstream.talks", upstream=self.name, consequence="callers are kept apart, unless 'session: shared'"
+            )
 
     def on_elsewhere(self, downstream: Downstream | None, method: str, params: dict[str, Any]) -> None:
         if method in BY_CHANGED:

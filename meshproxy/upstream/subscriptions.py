@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from meshproxy.errors import RpcError
+from meshproxy.errors import INVALID_PARAMS, RpcError
 from meshproxy.upstream.link import Link
 from meshproxy.upstream.listening import Listening
 from meshproxy.wire.protocol import Era
@@ -141,7 +141,9 @@ class Subscriptions:
 
     async def _tell_upstream(self, link: Link, method: str, uri: str) -> None:
         if self._listening is not None:
-            await self._listening.hear(self._shared)
+            agreed = await self._listening.hear(self._shared)
+            if uri in self._shared and uri not in agreed:
+                raise RpcError(INVALID_PARAMS, f"updates of {uri} cannot be subscribed to", {"uri": uri})
         else:
             await link.request(method, {"uri": uri})
 

@@ -105,18 +105,24 @@ class Call:
         self._round += 1
         return past[self._round - 1]
 
-    async def send(self, questions: Mapping[str, Json]) -> Json:
-        """Send questions of the legacy era, all at once, and return the results."""
+    async def send(self, questions: Mapping[str, Json], *, some: bool = False) -> Json:
+        """Send questions of the legacy era, all at once, and return the results; with `some`, those of the answered ones are enough."""
         results: Json = {}
+        refusals: list[MCPError] = []
 
         async def one(key: str, question: Json) -> None:
-            results[key] = await self.ctx.session._request_outbound.send_raw_request(
-                question["method"], question.get("params")
-            )
+            try:
+                results[key] = await self.ctx.session._request_outbound.send_raw_request(
+                    question["method"], question.get("params")
+                )
+            except MCPError as refusal:
+                refusals.append(refusal)
 
         async with anyio.create_task_group() as tasks:
             for key, question in questions.items():
                 tasks.start_soon(one, key, question)
+        if refusals and not (some and results):
+            raise refusals[0]
         return results
 
     async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
@@ -125,7 +131,7 @@ class Call:
     async def log(self, level: str, data: Any, logger: str | None = None) -> None:
         """Log on this request's stream, if the client wants to hear of that level."""
         if self.is_legacy:
-            wanted = LEVELS.index(level) >= LEVELS.index(self.connection.state.get("level", "debug"))
+            wanted = LEVELS.index(level) >= LEVELS.index(self.connection.state.get("level", "info"))
         else:
             wanted = level in allowed_log_levels(self.ctx.protocol_version, self.meta)
         if wanted:
@@ -310,7 +316,7 @@ class Kit:
                 result = await answer(self, call)
             except Asked as asked:
                 if call.is_legacy:
-                    call.answers, call.state = await call.send(asked.questions), asked.state
+                    call.answers, call.state = await call.send(asked.questions, some=True), asked.state
                 else:
                     result = asked.result
         if not call.is_legacy:
