@@ -70,6 +70,7 @@ class FastMCP:
         self._announcements = Announcements(self.composite)
         self.composite.on_announce(self._announcements.announce)
         self._grace_ends = 0.0
+        self._is_running = False
         self._background: set[asyncio.Task[None]] = set()
         self._methods: dict[str, Answer] = {
             "initialize": self._initialize,
@@ -94,11 +95,15 @@ class FastMCP:
         """Serve a provider's components behind those of the others; see docs/design.md for names in a namespace."""
         provider.sign_as(self.stamp)
         self.composite.add(provider, Mount(provider.name, namespace, separator))
+        if self._is_running:
+            self.extend_grace()
+            provider.start()
 
     # --- life
 
     def start(self) -> None:
         """Let every provider begin to connect. Needs a running event loop."""
+        self._is_running = True
         self.extend_grace()
         for mounted in self.composite.mounted:
             mounted.provider.start()
@@ -217,7 +222,9 @@ class FastMCP:
         if level not in LOG_LEVELS:
             raise RpcError(INVALID_PARAMS, f"{method}: 'level' must be one of {', '.join(LOG_LEVELS)}")
         context.downstream.log_level = level
-        await asyncio.gather(*(item.provider.set_level(context.downstream, level) for item in self.composite.mounted))
+        # The level is in force here; an upstream that takes its time to hear of it keeps nobody waiting.
+        for mounted in self.composite.mounted:
+            self._spawn(mounted.provider.set_level(context.downstream, level))
         return {}
 
     async def _subscribe(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:

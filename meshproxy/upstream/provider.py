@@ -26,7 +26,7 @@ from meshproxy.upstream.link import Link
 from meshproxy.upstream.listening import Listening, Tell
 from meshproxy.upstream.subscriptions import Sink, Subscriptions
 from meshproxy.upstream.supervisor import State, Supervisor
-from meshproxy.upstream.verbosity import Verbosity
+from meshproxy.upstream.verbosity import Verbosity, set_level
 from meshproxy.wire.codec import Raw, dumps, opened
 from meshproxy.wire.protocol import Era
 
@@ -280,11 +280,8 @@ class ProxyProvider:
                 if lane.link.is_open or is_repeated:
                     raise
                 is_repeated = True
-            except AnswerLost as error:
-                lane.give()
-                self._supervisor.lose(lane.link, error.reason)
-                raise
             except BaseException as error:
+                # An answer that was lost says nothing of the link, which others use: it may be late, and a link that ends says so itself.
                 lane.give()
                 if isinstance(error, RpcError):
                     self._elicitations.note_error(downstream, error)
@@ -305,6 +302,7 @@ class ProxyProvider:
         return data if clean == text else Raw(clean.encode())
 
     def _on_call_ended(self) -> None:
+        self._supervisor.touch()
         self._inbound.on_call_ended()
         if not self._leases:
             self._free.set()
@@ -394,9 +392,13 @@ class ProxyProvider:
         try:
             if declared or "logging" in link.capabilities:
                 await link.listen()
-            if downstream.log_level is not None and "logging" in link.capabilities:
-                await link.request("logging/setLevel", {"level": downstream.log_level})
-            await self._bring_along(link, downstream.key)
+            async with asyncio.timeout(self._connect_timeout):
+                if downstream.log_level is not None and "logging" in link.capabilities:
+                    await set_level(link, downstream.log_level)
+                await self._bring_along(link, downstream.key)
+        except TimeoutError:
+            await link.aclose()
+            raise UpstreamUnavailable(self.name, "it did not take a session's level and subscriptions in time") from None
         except BaseException:
             await link.aclose()
             raise

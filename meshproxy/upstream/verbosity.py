@@ -49,10 +49,15 @@ class Verbosity:
         if level is None or self._told.get(link) == level:
             return
         self._told[link] = level
-        try:
-            await link.request("logging/setLevel", {"level": level})
-        except RpcError as error:
-            log.info("upstream.level_refused", upstream=link.upstream, level=level, reason=error.message)
+        await set_level(link, level)
 
     def _forget(self, key: str) -> None:
         self._wanted.pop(key, None)
+
+
+async def set_level(link: Link, level: str) -> None:
+    """Tell an upstream; that it refuses costs nothing. Raises `UpstreamError`."""
+    try:
+        await link.request("logging/setLevel", {"level": level})
+    except RpcError as error:
+        log.info("upstream.level_refused", upstream=link.upstream, level=level, reason=error.message)
