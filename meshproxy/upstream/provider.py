@@ -10,7 +10,7 @@ import structlog
 
 from meshproxy.catalog.catalog import Catalog, Mount
 from meshproxy.catalog.component import COMPONENTS, ProxyComponent
-from meshproxy.errors import METHOD_NOT_FOUND, AnswerLost, RpcError, UpstreamError, UpstreamUnavailable
+from meshproxy.errors import METHOD_NOT_FOUND, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import BY_CHANGED, KINDS, Kind
 from meshproxy.relay.call import Elsewhere, RelayCall
 from meshproxy.relay.capabilities import BRIDGED, bridged
