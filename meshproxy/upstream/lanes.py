@@ -12,7 +12,8 @@ A session that has a link of its own keeps it: what it did there is known there 
 An upstream *talks* when it asks or logs where the link cannot tell whose call it is about. Nobody knows that beforehand, and fifty first
 calls of an asking tool on one process would be fifty questions none of which has a certain owner. So one client at a time uses what nobody
 used before: its question finds its owner as soon as the calls that run beside it have ended, which do not ask, and from then on everybody
-goes elsewhere. A use that ended without a question is not waited for again.
+goes elsewhere. A use that ended without a question is not waited for again, and none is where a link tells calls apart: such an upstream talks
+only if it says on a stream of nobody's what belongs to a call.
 """
 
 import asyncio
@@ -85,7 +86,6 @@ class Lanes:
         self._crowd: dict[Lane, tuple[str, bool]] = {}
         self._waiting: set[asyncio.Event] = set()
 
-
     async def control(self) -> Link:
         """The control link. Raises `UpstreamUnavailable`."""
         return self._supervisor.open_link() or await self._supervisor.obtain_link()
@@ -152,7 +152,7 @@ class Lanes:
 
     def _join(self, control: Link, downstream: Downstream, use: object) -> Lane | None:
         """A place on the control link, unless two clients there would use something for the first time."""
-        is_first = use not in self._quiet
+        is_first = not control.tells_calls_apart and use not in self._quiet
         if self.talks:
             return None
         if is_first and any(first and key != downstream.key for key, first in self._crowd.values()):
@@ -195,5 +195,7 @@ class Lanes:
     def _free_control(self) -> Link | None:
         """The control link, if nobody calls on it."""
         control = self._supervisor.open_link()
-        is_used = control is None or self._crowd or any(call and call.owner is not None for call in control.calls.values())
+        is_used = (
+            control is None or self._crowd or any(call and call.owner is not None for call in control.calls.values())
+        )
         return None if is_used else control

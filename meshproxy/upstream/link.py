@@ -92,6 +92,11 @@ class Link(ABC):
         return capabilities if isinstance(capabilities, dict) else {}
 
     @property
+    def tells_calls_apart(self) -> bool:
+        """Whether what an upstream says during a call comes with that call, unless the upstream chooses otherwise."""
+        return False
+
+    @property
     def repeats_parameters(self) -> bool:
         """Whether annotated arguments go into `Mcp-Param-*` headers, so that a tool whose annotations are invalid cannot be called."""
         return False

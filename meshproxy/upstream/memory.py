@@ -93,6 +93,10 @@ class MemoryLink(DuplexLink):
         self._task = asyncio.create_task(self._serve(server, channel[1]))
         self._task.add_done_callback(lambda _: on_gone(self))
 
+    @property
+    def tells_calls_apart(self) -> bool:
+        return True
+
     async def aclose(self) -> None:
         self._end(CLOSED)
         self._input.close()

@@ -172,6 +172,10 @@ class StreamableLink(Link):
         return self._ended is None
 
     @property
+    def tells_calls_apart(self) -> bool:
+        return True
+
+    @property
     def repeats_parameters(self) -> bool:
         return self._is_modern
 
