@@ -5,7 +5,6 @@ import contextlib
 import gc
 import json
 import sys
-import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -107,10 +106,10 @@ async def seen(link: Link) -> list[dict[str, Any]]:
 
 @contextlib.asynccontextmanager
 async def nothing_left() -> AsyncIterator[None]:
-    """At the end there are no more tasks but the test runner's, processes, threads and file descriptors than before."""
+    """At the end there are no more tasks but the test runner's, processes and file descriptors than before."""
     gc.collect()
     tasks, before = asyncio.all_tasks(), descriptors()
-    processes, threads = children().keys(), threading.active_count()
+    processes = children().keys()
     yield
 
     def left() -> Any:
@@ -123,6 +122,6 @@ async def nothing_left() -> AsyncIterator[None]:
         )
 
     try:
-        await eventually(lambda: not any(left()) and threading.active_count() <= threads, within=5)
+        await eventually(lambda: not any(left()), within=5)
     except TimeoutError:
         raise AssertionError(f"left over (tasks, processes, descriptors): {left()}") from None

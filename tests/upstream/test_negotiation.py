@@ -189,7 +189,7 @@ async def test_a_slow_server_of_both_eras_is_modern_although_the_handshake_was_t
         StdioEndpoint("slow", *split(command("slow_start", "--seconds", "1.5")), {}, str(ROOT)), timeout=DEADLINE
     )
     assert link.era is Era.MODERN
-    assert text(await call(link, "echo", word="hello"))
+    assert text(await call(link, "echo", text="hello")) == "hello"
     await link.aclose()
 
 
@@ -199,7 +199,7 @@ async def test_a_server_of_the_sdk_over_http_likewise(era, shared_server):
     async with nothing_left():
         link = await connect(endpoint)
         assert link.era is endpoint.era is (Era.LEGACY if era == "legacy" else Era.MODERN)
-        assert text(await call(link, "echo", words="hello"))
+        assert text(await call(link, "echo", text="hello")) == "hello"
         await endpoint.aclose()
 
 
