@@ -7,14 +7,12 @@ import asyncio
 import contextlib
 import os
 import socket
-import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import httpx2
 import uvicorn
-
 from meshproxy.serving.fastmcp import FastMCP
 from meshproxy.serving.http import HttpApp, HttpSettings
 from meshproxy.serving.stdio import serve_stdio
@@ -22,7 +20,8 @@ from meshproxy.serving.stream import Receive, Scope, Send
 from meshproxy.upstream.client import Command, ProxyClient
 from meshproxy.upstream.provider import ProxyProvider
 from meshproxy.upstream.sse import SseEndpoint
-from tests.fidelity.peers import ABLE, HttpWire, Json, LineWire, Peer, Place, Wire, joined
+from tests.fidelity.peers import ABLE, Json, Peer, Place, Wire, joined
+from tests.fidelity.wires import HttpWire, LineWire
 from tests.support import DEADLINE, ROOT, command, listening
 
 Era = Literal["legacy", "modern"]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.fidelity.peers import ABLE, META, ModernPeer, Peer
-from tests.fidelity.table import Impossible, answering, rows
+from tests.fidelity.table import Impossible, rows
 from tests.support import eventually
 
 row = rows("Extensions and tasks")
@@ -19,7 +19,9 @@ OF_2026 = (
 
 @row(
     "MCP Apps: declared by both sides, tools and their windows",
-    Impossible("a modern client has no handshake: a legacy server hears of what the mesh can carry", "modern", "legacy"),
+    Impossible(
+        "a modern client has no handshake: a legacy server hears of what the mesh can carry", "modern", "legacy"
+    ),
     capabilities=PRESENTING,
 )
 async def _(peer: Peer) -> Any:
@@ -97,14 +99,6 @@ async def _(peer: Peer) -> Any:
         return "null"
     reply = await peer.request("tools/call", {"name": peer.place.name("patient"), "arguments": {}, "task": {"ttl": 1}})
     return reply.text
-
-
-@row("Elicited forms and windows are not opened by the mesh")
-async def _(peer: Peer) -> Any:
-    asked = []
-    with answering(peer, "elicitation/create", lambda told: asked.append(told["url"]) or {"action": "decline"}):
-        reply = await peer.call("ask_url", url="http://127.0.0.1:9/never")
-    return asked, reply.text
 
 
 def _without_id(value: Any) -> Any:

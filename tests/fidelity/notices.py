@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.fidelity.peers import META, LegacyPeer, ModernPeer, Peer
+from tests.fidelity.peers import META, ModernPeer, Peer
 from tests.fidelity.table import Impossible, rows
 from tests.support import eventually
 
@@ -175,6 +175,3 @@ async def _(peer: ModernPeer) -> Any:
         assert acknowledged["notifications"] == {"toolsListChanged": True, "resourceSubscriptions": ["basic://text"]}
     assert told["_meta"] == {f"{META}subscriptionId": number}
     return told["uri"]
-
-
-assert LegacyPeer.version in ("2025-11-25",)

@@ -115,7 +115,14 @@ async def _(peer: Peer) -> Any:
 
 @row("resources/read: text, blob, several parts, by template")
 async def _(peer: Peer) -> Any:
-    uris = ("basic://text", "basic://binary", "basic://parts", "basic://item/42", "file:///srv/basic/a/b c", "urn:isbn:0451450523")
+    uris = (
+        "basic://text",
+        "basic://binary",
+        "basic://parts",
+        "basic://item/42",
+        "file:///srv/basic/a/b c",
+        "urn:isbn:0451450523",
+    )
     return [(await peer.read(uri)).plain for uri in uris]
 
 

@@ -6,7 +6,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from tests.fidelity.peers import ABLE, SAMPLED, Json, LegacyPeer, Peer, Refused
+from tests.fidelity.peers import SAMPLED, Json, LegacyPeer, Peer, Refused
 from tests.fidelity.table import Impossible, answering, rows
 from tests.servers.basic import PIXEL
 from tests.support import eventually
@@ -170,6 +170,13 @@ async def _(peer: Peer) -> Any:
     return reply.text, asked
 
 
+@row("A URL is handed on: the mesh neither opens it nor makes a form of it")
+async def _(peer: Peer) -> Any:
+    with answering(peer, "elicitation/create", lambda _: {"action": "decline"}):
+        reply = await peer.call("ask_url", url="http://127.0.0.1:9/never?a=b#c")
+    return reply.asked[0][1]["url"], reply.asked[0][1]["mode"], reply.text
+
+
 @row("notifications/elicitation/complete on the call's stream", *NO_COMPLETION)
 async def _(peer: Peer) -> Any:
     with answering(peer, "elicitation/create", lambda _: {"action": "accept"}):
@@ -309,13 +316,12 @@ async def _(peer: Peer) -> Any:
 
 @row(
     "The caller's own capabilities reach the server",
-    Impossible("a modern client has no handshake: a legacy server hears of what the mesh can carry", "modern", "legacy"),
+    Impossible(
+        "a modern client has no handshake: a legacy server hears of what the mesh can carry", "modern", "legacy"
+    ),
     capabilities={"elicitation": {"form": {}}, "sampling": {}},
 )
 async def _(peer: Peer) -> Any:
     # An upstream that nobody has been asked through yet would be shared; now it is certain that it asks.
     await peer.call("ask")
     return (await peer.call("caller")).value["capabilities"]
-
-
-assert set(ABLE) == {"sampling", "elicitation", "roots"}

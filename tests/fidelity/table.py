@@ -1,6 +1,7 @@
 """The rows of the matrix: `Interaction`, and the reasons for which the protocol rules a cell out."""
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,7 @@ class Impossible:
         return all(wanted in (None, found) for wanted, found in zip(mine, its, strict=True))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Interaction:
     """A row: what a client does and what it then observes.
 
@@ -51,8 +52,8 @@ class Interaction:
         return next((reason.because for reason in self.impossible if reason.fits(cell)), None)
 
 
-INTERACTIONS: list[Interaction] = []
-"""All rows, in order; the modules that define them add to it."""
+ROWS: defaultdict[str, list[Interaction]] = defaultdict(list)
+"""The rows by the module that defines them."""
 
 
 def rows(group: str) -> Callable[..., Callable[[Run], Run]]:
@@ -60,7 +61,7 @@ def rows(group: str) -> Callable[..., Callable[[Run], Run]]:
 
     def row(name: str, *impossible: Impossible, **settings: Any) -> Callable[[Run], Run]:
         def add(run: Run) -> Run:
-            INTERACTIONS.append(Interaction(group, name, run, impossible, **settings))
+            ROWS[run.__module__].append(Interaction(group, name, run, impossible, **settings))
             return run
 
         return add
