@@ -59,13 +59,17 @@ def listen(app: ASGIApp, options: argparse.Namespace, *, path: str = "/mcp") -> 
     anyio.run(_serve, uvicorn.Server(config), listener, options, path)
 
 
-async def _serve(http: uvicorn.Server, listener: socket.socket, options: argparse.Namespace, path: str) -> None:
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}{path}"
+def announce(options: argparse.Namespace, url: str) -> None:
+    """Say that connections are accepted."""
     print(f"READY {url}", file=sys.stderr, flush=True)
     if options.ready_file:
         # Whoever waits for the file must not see it half written.
         options.ready_file.with_suffix(".part").write_text(url)
         options.ready_file.with_suffix(".part").rename(options.ready_file)
+
+
+async def _serve(http: uvicorn.Server, listener: socket.socket, options: argparse.Namespace, path: str) -> None:
+    announce(options, f"http://127.0.0.1:{listener.getsockname()[1]}{path}")
     async with anyio.create_task_group() as tasks:
         if options.follow_stdin:
             tasks.start_soon(_end_with_stdin, http)

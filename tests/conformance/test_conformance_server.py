@@ -1,0 +1,133 @@
+"""The official suite against the conformance server: directly, on this project's transports, and through the mesh in front of it.
+
+Whatever passes directly passes everywhere else, but for what `IMPOSSIBLE` names with its reason.
+"""
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.cli.conftest import serve, upstream
+from tests.support import Running, conformance, needs_node
+
+pytestmark = needs_node
+
+PASSED = {"2025-06-18": 56, "2025-11-25": 84, "2026-07-28": 152}
+"""How many checks there are at each revision, and how many of them the conformance server passes directly."""
+
+NO_KEY = "the suite answers under a key that it knows beforehand, and a question of the legacy era has none"
+NO_CAPABILITIES = "a legacy server learns what its client can do once, from the mesh, and never of a single request"
+NO_STREAM = "the server ends the stream between it and the mesh, which takes it up again; the client's stays open"
+NO_TIME = (
+    "the suite waits half a second, and a process of the call's own takes longer to start, while another is asking"
+)
+IMPOSSIBLE = {
+    ("legacy", "2026-07-28"): {
+        "input-required-result-basic-elicitation/sep-2322-elicitation-incomplete": NO_KEY,
+        "input-required-result-basic-elicitation/sep-2322-elicitation-complete": NO_KEY,
+        "input-required-result-ignore-extra-params/sep-2322-ignore-unexpected-params": NO_KEY,
+        "server-stateless/sep-2575-server-rejects-undeclared-capability": NO_CAPABILITIES,
+        "server-stateless/sep-2575-missing-capability-http-400": NO_CAPABILITIES,
+    },
+    ("legacy over http", "2025-11-25"): {"server-sse-polling/server-sse-disconnect-resume": NO_STREAM},
+    ("legacy over stdio", "2026-07-28"): {"server-stateless/sep-2575-server-no-log-without-loglevel": NO_TIME},
+}
+"""What cannot be carried from a server of one era only, by its era and the client's revision; on a fast machine, NO_TIME may be enough."""
+
+SESSIONS = ("2025-06-18", "2025-11-25")
+CELLS = {
+    "stdio, dual": ("stdio", "dual", "auto", tuple(PASSED)),
+    "http, dual": ("http", "dual", "auto", tuple(PASSED)),
+    # To the mesh a server of both eras is a modern one, so that one revision of each era tells whether it needs the other.
+    "stdio, modern": ("stdio", "modern", "auto", ("2025-06-18", "2026-07-28")),
+    "http, modern": ("http", "modern", "auto", ("2025-06-18", "2026-07-28")),
+    "http, legacy": ("http", "legacy", "auto", tuple(PASSED)),
+    # The default would start a process for each of the suite's sixty sessions, a second each; that has tests of its own.
+    "stdio, legacy, sessions": ("stdio", "legacy", "shared", SESSIONS),
+    # Clients without a session would have to call one by one, and the suite leaves calls that ask behind.
+    "stdio, legacy, no sessions": ("stdio", "legacy", "auto", ("2026-07-28",)),
+}
+"""What is between the mesh and the server, the server's era, the upstream's `session`, and the revisions of the clients."""
+
+
+@pytest.mark.parametrize("server", ["conformance", "in_process"])
+def test_every_check_passes_on_the_transports_of_the_sdk_and_on_our_own(
+    shared_server: Callable[..., Running], tmp_path: Path, server: str
+) -> None:
+    for version, checks in run(shared_server(server).url, tmp_path, tuple(PASSED)).items():
+        assert lost(checks, {}) == {}, version
+        assert statuses(checks)["SUCCESS"] == PASSED[version], version
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_what_passes_directly_passes_through_the_mesh(
+    shared_server: Callable[..., Running], tmp_path: Path, cell: str
+) -> None:
+    transport, era, session, versions = CELLS[cell]
+    with mesh(shared_server, tmp_path, transport, era, session=session) as url:
+        # Of clients that share a process, none may call while another does: nobody could tell whom it asks, or who is to hear its log lines.
+        results = run(url, tmp_path, versions, at_once=1 if transport == "stdio" else 3)
+    for version, checks in results.items():
+        impossible = IMPOSSIBLE.get((era, version), {}) | IMPOSSIBLE.get((f"{era} over {transport}", version), {})
+        assert lost(checks, impossible) == {}, version
+        missing = PASSED[version] - statuses(checks)["SUCCESS"]
+        assert missing == len([check for check in impossible if checks.get(check) != "SUCCESS"]), version
+
+
+def test_with_each_scenario_at_its_own_revision_the_mesh_fails_nothing_that_the_server_passes(
+    shared_server: Callable[..., Running], tmp_path: Path
+) -> None:
+    direct = shared_server("conformance").url
+    with (
+        mesh(shared_server, tmp_path, "stdio", "dual") as stdio,
+        mesh(shared_server, tmp_path, "http", "dual") as http,
+        ThreadPoolExecutor() as threads,
+    ):
+        folders = [tmp_path / name for name in ("direct", "over-stdio", "over-http")]
+        expected, *found = threads.map(
+            lambda url, folder: conformance(url, None, folder), [direct, stdio, http], folders
+        )
+    assert statuses(expected)["SUCCESS"] > 200
+    for checks in found:
+        wrong = {name: status for name, status in checks.items() if status.startswith(("FAILURE", "WARNING"))}
+        assert wrong.keys() <= {name for name, status in expected.items() if status.startswith(("FAILURE", "WARNING"))}
+        assert statuses(checks)["SUCCESS"] >= statuses(expected)["SUCCESS"]
+
+
+def run(url: str, folder: Path, versions: tuple[str, ...], at_once: int = 3) -> dict[str, dict[str, str]]:
+    """The checks of each revision. Most of the time the suite waits, so the revisions wait together."""
+    with ThreadPoolExecutor(at_once) as threads:
+        found = threads.map(lambda version: conformance(url, version, folder / version), versions)
+        return dict(zip(versions, found, strict=True))
+
+
+def statuses(checks: dict[str, str]) -> Counter[str]:
+    return Counter(status.split(":")[0] for status in checks.values())
+
+
+def lost(checks: dict[str, str], impossible: dict[str, str]) -> dict[str, str]:
+    """The checks that should have passed and did not, and those that were said to be impossible and are not."""
+    fine = ("SUCCESS", "INFO")
+    failed = {name: status for name, status in checks.items() if not status.startswith(fine) and name not in impossible}
+    stale = {name: reason for name, reason in impossible.items() if checks.get(name) == "SUCCESS" and reason != NO_TIME}
+    return failed | stale
+
+
+@contextlib.contextmanager
+def mesh(
+    shared_server: Callable[..., Running], folder: Path, transport: str, era: str, **settings: str
+) -> Iterator[str]:
+    """A mesh with the conformance server as its only upstream, without a prefix; its URL."""
+    if transport == "http":
+        only = {"url": shared_server("conformance", era=era).url}
+    else:
+        only = upstream("conformance", "--era", era)
+    config = folder / f"{transport}.yaml"
+    config.write_text(yaml.safe_dump({"upstreams": {"conformance": {**only, **settings, "namespace": ""}}}))
+    with serve(config, config.with_suffix(".log")) as served:
+        served.await_event("upstream.up")
+        yield served.url
