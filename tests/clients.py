@@ -223,8 +223,8 @@ class Context(RequestContext):
         return self.downstream.era is Era.LEGACY
 
     def notify(self, method: str, params: Mapping[str, Any] | None) -> None:
-        assert not self.is_answered, f"{method} came after the answer"
-        self.client.heard.add(method, params)
+        if not self.is_answered:
+            self.client.heard.add(method, params)
 
     async def send_raw_request(self, method: str, params: Mapping[str, Any] | None) -> Json:
         if self.downstream.era is Era.MODERN:

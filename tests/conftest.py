@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from functools import cache
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
+from tests.journal import Journal
 from tests.support import Running, children, listening
 
 # How fast a machine is says nothing about a property.
@@ -60,3 +62,12 @@ def no_process_is_left() -> Iterator[None]:
         if time.monotonic() > deadline:
             pytest.fail(f"processes are left over: {left}")
         time.sleep(0.01)
+
+
+@pytest.fixture
+def journal() -> Iterator[Journal]:
+    before = structlog.get_config()
+    kept = Journal()
+    structlog.configure(processors=[kept], cache_logger_on_first_use=False)
+    yield kept
+    structlog.configure(**before)

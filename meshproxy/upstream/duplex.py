@@ -8,7 +8,7 @@ has been handed over before the answer behind it wakes anybody.
 import asyncio
 from abc import abstractmethod
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -23,7 +23,9 @@ from meshproxy.wire.protocol import META_SUBSCRIPTION, Era
 
 log = structlog.get_logger(__name__)
 
-CLOSED = "the link is closed"
+CLOSED: Final = "the link is closed"
+LINGER: Final = 1.0
+"""Seconds for a cancellation to reach the upstream, and for what it said before to reach us."""
 
 
 class DuplexLink(Link):
@@ -32,6 +34,7 @@ class DuplexLink(Link):
     def __init__(self, upstream: str, listener: Listener, client: dict[str, Any], capabilities: dict[str, Any]) -> None:
         self.upstream = upstream
         self.calls: dict[int, Call | None] = {}
+        self.given_up: dict[int, Call | None] = {}
         self._listener = listener
         self._client = client
         self._declared = capabilities
@@ -175,6 +178,8 @@ class DuplexLink(Link):
     def _send_cancelled(self, request_id: int, reason: str) -> None:
         if self._ended is None:
             self._send(encode_notification("notifications/cancelled", {"requestId": request_id, "reason": reason}))
+            self.given_up[request_id] = self.calls.get(request_id)
+            self._loop.call_later(LINGER, self.given_up.pop, request_id, None)
 
     def _expire(self, request_id: int, seconds: float) -> None:
         future = self._answers.get(request_id)

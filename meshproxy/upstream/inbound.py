@@ -5,7 +5,7 @@ way: a question, and a log line, can only be of a call that had started and has 
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, Protocol
 
 import structlog
@@ -54,7 +54,7 @@ class Inbound:
         self._held: list[asyncio.Event] = []
 
     def on_notification(self, link: Link, method: str, params: dict[str, Any]) -> None:
-        call = sole(link.calls.values()) if method in _OF_CALLS else None
+        call = sole(_possible(link)) if method in _OF_CALLS else None
         if method == "notifications/elicitation/complete" and call is not None:
             call.on_notification(method, params)
         elif method != "notifications/message":
@@ -100,22 +100,33 @@ class Inbound:
     async def _certain(self, link: Link, method: str) -> Call:
         """The call that a question belongs to, as soon as all that it may belong to are one client's.
 
-        Only a call that started before the question and has not ended may have asked it; the one that did cannot end before it is answered.
+        Only a call that started before the question and has not ended may have asked it; the one that did cannot end before it is answered. That one
+        was given up, though, proves nothing: it may have asked before it heard of it.
         """
-        candidates = {
-            number: call for number, call in link.calls.items() if call is not None and call.owner is not None
+        calls = {
+            number: call for number, call in {**link.given_up, **link.calls}.items() if call and call.owner is not None
         }
+        given_up: set[int] = set()
         ended = asyncio.Event()
         self._held.append(ended)
         try:
             async with asyncio.timeout(HOLD):
-                while candidates:
-                    call = sole(candidates.values())
-                    if call is not None:
-                        return call
+                while True:
+                    given_up |= link.given_up.keys() & calls.keys()
+                    calls = {
+                        number: call for number, call in calls.items() if number in link.calls or number in given_up
+                    }
+                    live = [call for number, call in calls.items() if number not in given_up]
+                    if not live:
+                        raise RpcError(METHOD_NOT_FOUND, f"{method} belongs to no call, so there is nobody to ask")
+                    if sole(calls.values()) is not None:
+                        return live[-1]
+                    if len(live) < len(calls):
+                        raise RpcError(
+                            INTERNAL_ERROR, f"{method}: a call was just given up, so it is not certain whom this is for"
+                        )
                     ended.clear()
                     await ended.wait()
-                    candidates = {number: call for number, call in candidates.items() if number in link.calls}
         except TimeoutError:
             raise RpcError(
                 INTERNAL_ERROR,
@@ -124,15 +135,23 @@ class Inbound:
             ) from None
         finally:
             self._held.remove(ended)
-        raise RpcError(METHOD_NOT_FOUND, f"{method} belongs to no call, so there is nobody to ask")
+
+
+def _possible(link: Link) -> Iterator[Call]:
+    """The calls that something which an upstream says now may be of."""
+    yield from _owned(link.given_up.values())
+    yield from _owned(link.calls.values())
+
+
+def _owned(calls: Iterable[Call | None]) -> Iterator[Call]:
+    """The mesh's own count for nothing."""
+    return (call for call in calls if call is not None and call.owner is not None)
 
 
 def sole(calls: Iterable[Call | None]) -> Call | None:
-    """The latest of the calls, if all are one owner's; None if there is none or they are of several. The mesh's own count for nothing."""
+    """The latest of the calls, if all are one owner's; None if there is none or they are of several."""
     latest: Call | None = None
-    for call in calls:
-        if call is None or call.owner is None:
-            continue
+    for call in _owned(calls):
         if latest is not None and call.owner != latest.owner:
             return None
         latest = call

@@ -6,6 +6,7 @@ Every message that comes back knows what it belongs to: its `Call`, where the tr
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from meshproxy.wire.codec import Raw
@@ -72,6 +73,7 @@ class Link(ABC):
         version: the negotiated revision.
         server: the result of `initialize` or `server/discover`: `capabilities`, `serverInfo`, `instructions` and the rest.
         calls: the calls under way, in order of their start.
+        given_up: calls that nobody waits for any more, as long as the upstream may not know it yet: what it says may still be of them.
     """
 
     upstream: str
@@ -79,6 +81,7 @@ class Link(ABC):
     version: str
     server: dict[str, Any]
     calls: Mapping[int, Call | None]
+    given_up: Mapping[int, Call | None] = MappingProxyType({})
 
     @property
     @abstractmethod

@@ -2,7 +2,8 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -293,6 +294,17 @@ class ProxyProvider:
                 self._lanes.use_ended(use)
                 return result
 
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """What is no call and is not to be closed under its user either."""
+        self._leases += 1
+        self._free.clear()
+        try:
+            yield
+        finally:
+            self._leases -= 1
+            self._on_call_ended()
+
     def _scrubbed(self, data: Any) -> Any:
         """What an upstream says beside an error, without the secrets of the config."""
         if data is None:
@@ -311,14 +323,16 @@ class ProxyProvider:
 
     async def subscribe(self, downstream: Downstream, uri: str, sink: Sink) -> None:
         """Let a downstream hear of updates of a resource, until it unsubscribes or is gone. Errors as `request`."""
-        own = await self._lanes.own(downstream)
-        link = own or await self._lanes.control()
-        await self.subscriptions.subscribe(link, downstream.key, uri, sink, is_own=own is not None)
+        with self._in_use():
+            own = await self._lanes.own(downstream)
+            link = own or await self._lanes.control()
+            await self.subscriptions.subscribe(link, downstream.key, uri, sink, is_own=own is not None)
 
     async def unsubscribe(self, downstream: Downstream, uri: str) -> None:
         """The opposite. Errors as `request`."""
         own, control = self._lanes.sessions.get(downstream.key), self._supervisor.open_link()
-        await self.subscriptions.unsubscribe(downstream.key, uri, own=own, control=control)
+        with self._in_use():
+            await self.subscriptions.unsubscribe(downstream.key, uri, own=own, control=control)
 
     async def unsubscribe_all(self, downstream: Downstream) -> None:
         """A downstream is gone: forget what it subscribed to, and tell the upstream what nobody wants any more."""

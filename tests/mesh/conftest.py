@@ -2,67 +2,19 @@
 
 import asyncio
 import contextlib
-import json
-import os
-import signal
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from meshproxy.config.load import load
 from meshproxy.mesh.mesh import Mesh
 from meshproxy.serving.fastmcp import FastMCP
 from tests.clients import Legacy
-from tests.support import DEADLINE, ROOT, descriptors, eventually
+from tests.journal import Journal
+from tests.support import DEADLINE, descriptors, eventually
 
 Json = dict[str, Any]
-LIGHT = str(ROOT / "tests" / "servers" / "light.py")
-
-
-def light(*arguments: str, **keys: Any) -> Json:
-    """An upstream of a config: `tests.servers.light` with these arguments, and other keys."""
-    return {"command": sys.executable, "args": ["-IS", LIGHT, *arguments], **keys}
-
-
-def document(upstreams: Json, **keys: Any) -> str:
-    """The text of a config file."""
-    return json.dumps({**keys, "upstreams": upstreams}, indent=1)
-
-
-class Journal:
-    """What is logged, and a way to wait for it."""
-
-    def __init__(self) -> None:
-        self.all: list[Json] = []
-        self._came = asyncio.Event()
-
-    def __call__(self, _logger: Any, level: str, event: Any) -> Any:
-        self.all.append({"level": level, **event})
-        self._came.set()
-        raise structlog.DropEvent
-
-    def of(self, *names: str) -> list[Json]:
-        return [event for event in self.all if event["event"] in names]
-
-    async def until(self, *names: str, count: int = 1) -> Json:
-        """The `count`th event of these names, as soon as it is there."""
-        async with asyncio.timeout(DEADLINE):
-            while len(self.of(*names)) < count:
-                self._came.clear()
-                await self._came.wait()
-        return self.of(*names)[count - 1]
-
-
-@pytest.fixture
-def journal() -> Iterator[Journal]:
-    before = structlog.get_config()
-    kept = Journal()
-    structlog.configure(processors=[kept], cache_logger_on_first_use=False)
-    yield kept
-    structlog.configure(**before)
 
 
 class Running:
@@ -141,24 +93,6 @@ async def nothing_is_left(tasks: set[Any], open_files: dict[int, str]) -> None:
         await asyncio.wait(left, timeout=1)
     assert not asyncio.all_tasks() - tasks
     await eventually(lambda: not descriptors().keys() - open_files.keys())
-
-
-def release(pid: int) -> None:
-    """Let a light server answer the calls that wait."""
-    os.kill(pid, signal.SIGUSR1)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def received(journal: Path) -> list[Json]:
-    """The messages that a light server with `--journal` has read."""
-    return [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
 
 
 async def soon(work: Awaitable[Any]) -> Any:

@@ -14,8 +14,10 @@ from meshproxy.observe import logs
 from meshproxy.upstream import inbound
 from meshproxy.wire.codec import Raw, dumps, loads
 from tests.clients import ELICIT, SAMPLE, Client, Context, Legacy, Modern, decoded, parsed
-from tests.mesh.conftest import Journal, RunMesh, document, light, received, release, soon
+from tests.journal import Journal
+from tests.mesh.conftest import RunMesh, soon
 from tests.support import ROOT, children, command, eventually
+from tests.upstreams import document, light, received, release
 
 pytestmark = pytest.mark.anyio
 
@@ -215,6 +217,31 @@ async def test_invariant_4_a_question_waits_until_it_is_certain_whose_it_is(run_
         assert (await asking)["answers"][0]["model"] == "m"
         assert first.asked.all == []
         assert first.heard.of(MESSAGE) == second.heard.of(MESSAGE) == []
+
+
+async def test_invariant_4_a_question_of_a_call_that_was_given_up_is_nobody_elses(
+    run_mesh: RunMesh, tmp_path: Path
+) -> None:
+    """It crosses with the cancellation on the way."""
+    seen = tmp_path / "seen"
+    async with run_mesh(document({"a": light("--journal", str(seen), session="shared")})) as mesh:
+        gone, other, pid = Legacy(mesh.server), Legacy(mesh.server), mesh.pid("a")
+        running = asyncio.create_task(gone.says("a_echo", 1, hold=True, late=[ELICIT]))
+        await gone.heard.until(PROGRESS)
+        staying = asyncio.create_task(other.says("a_echo", 1, hold=True))
+        await other.heard.until(PROGRESS)
+        running.cancel()
+
+        def answers() -> list[Any]:
+            return [message for message in received(seen) if message.get("id") == "0/0"]
+
+        await eventually(answers)
+        assert "error" in answers()[0]
+        assert other.asked.all == []
+        release(pid)
+        assert (await staying)["pid"] == pid
+        # Shortly after, whatever is asked is certain again.
+        assert (await other.says("a_echo"))["pid"] == pid
 
 
 async def test_invariant_4_updates_of_a_resource_reach_those_who_subscribed_to_it(run_mesh: RunMesh) -> None:

@@ -10,8 +10,9 @@ import pytest
 from meshproxy.errors import RpcError
 from meshproxy.upstream import supervisor
 from tests.clients import Legacy, Modern
-from tests.mesh.conftest import RunMesh, Running, document, is_alive, light, received, release, soon
+from tests.mesh.conftest import RunMesh, Running, soon
 from tests.support import eventually
+from tests.upstreams import document, is_alive, light, received, release
 
 pytestmark = pytest.mark.anyio
 

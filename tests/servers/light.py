@@ -76,7 +76,7 @@ def answered(message: Json) -> None:
 def work(number: int, params: Json) -> None:
     """A call, as its arguments say: `exit`, `say`, new `tools` and `notify` at once, then `ask`, then `hold`, then its end.
 
-    `ask` is a list of rounds of questions, and a question is a method and its parameters.
+    `ask` is a list of rounds of questions, and a question is a method and its parameters. `late` are questions that come when it is cancelled.
     """
     arguments = params.get("arguments") or {}
     if "exit" in arguments:
@@ -172,8 +172,9 @@ def main() -> None:
             elif "id" in message:
                 request(message["id"], method, params)
             elif method == "notifications/cancelled":
-                held.pop(params.get("requestId"), None)
                 asking.pop(params.get("requestId"), None)
+                for number, (what, how) in enumerate(held.pop(params.get("requestId"), {}).get("late", ())):
+                    send({"id": f"0/{number}", "method": what, "params": how})
         if not options.stubborn:
             return
         signal.pause()

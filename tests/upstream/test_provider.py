@@ -20,8 +20,8 @@ from meshproxy.upstream.client import Command, ProxyClient
 from meshproxy.upstream.provider import ProxyProvider
 from meshproxy.upstream.supervisor import State
 from tests.clients import ELICIT, Client, Legacy, Modern
-from tests.mesh.conftest import LIGHT, is_alive, received, release
 from tests.support import DEADLINE, children, eventually
+from tests.upstreams import LIGHT, is_alive, received, release
 
 pytestmark = pytest.mark.anyio
 

@@ -32,6 +32,7 @@ class Wire(Link):
         self.version = LATEST_LEGACY if era is Era.LEGACY else LATEST_MODERN
         self.server = {"capabilities": ALL if capabilities is None else capabilities}
         self.calls: dict[int, Call | None] = {}
+        self.given_up: dict[int, Call | None] = {}
         self.answers: dict[str, Any] = {name.replace("__", "/"): answer for name, answer in answers.items()}
         self.sent: list[tuple[str, Any]] = []
         self.told: list[tuple[str, Any]] = []
