@@ -27,6 +27,9 @@ log = structlog.get_logger(__name__)
 
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _LISTEN: Final = "subscriptions/listen"
+_PROGRESS: Final = "notifications/progress"
+_APART: Final = 0.005
+"""Seconds from a request's last progress to its answer: the TypeScript SDK drops progress that it reads in one piece with the answer."""
 
 
 class Channel:
@@ -175,6 +178,9 @@ class Channel:
             answer = encode_result(request_id, await self._handler.on_request(context, method, params))
         except Exception as error:  # noqa: BLE001  # whatever a handler raises, its client gets an answer
             answer = encode_error(request_id, rpc_error_of(error, method))
+        apart = context.progressed + _APART - self._loop.time()
+        if apart > 0:
+            await asyncio.sleep(apart)
         # A cancelled request does not come so far: it is not answered (basic/utilities/cancellation).
         context.answered = True
         if method == "initialize" and not record_version(downstream, answer):
@@ -209,7 +215,7 @@ class _ChannelDownstream(Downstream):
 class _ChannelContext(RequestContext):
     """One request of a channel."""
 
-    __slots__ = ("_channel", "answered", "downstream", "headers", "progress_token", "request_id")
+    __slots__ = ("_channel", "answered", "downstream", "headers", "progress_token", "progressed", "request_id")
 
     def __init__(self, channel: Channel, downstream: Downstream, request_id: Id, params: dict[str, Any]) -> None:
         self._channel = channel
@@ -218,6 +224,7 @@ class _ChannelContext(RequestContext):
         self.progress_token = progress_token_of(params)
         self.headers = _NO_HEADERS
         self.answered = False
+        self.progressed = 0.0
 
     @property
     def can_send_request(self) -> bool:
@@ -225,6 +232,8 @@ class _ChannelContext(RequestContext):
 
     def notify(self, method: str, params: Mapping[str, Any] | None) -> None:
         if not self.answered:
+            if method == _PROGRESS:
+                self.progressed = asyncio.get_running_loop().time()
             self._channel.say(encode_notification(method, params))
 
     async def send_raw_request(self, method: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
