@@ -60,14 +60,14 @@ class Bridge:
             UpstreamError: see `Link.request`.
         """
         downstream = call.context.downstream.era
+        if link.era is Era.LEGACY and downstream is Era.MODERN:
+            return await self._modern_to_legacy(link, call, method, params, release)
         try:
             if link.era is Era.LEGACY:
-                if downstream is Era.LEGACY:
-                    answer = await link.request(method, params, call)
-                    result = opened_result(method, answer)
-                    mapped = rewrite_answer(method, result, call.mount.public)
-                    return answer if mapped is result else mapped
-                return await self._modern_to_legacy(link, call, method, params, release)
+                answer = await link.request(method, params, call)
+                result = opened_result(method, answer)
+                mapped = rewrite_answer(method, result, call.mount.public)
+                return answer if mapped is result else mapped
             if downstream is Era.MODERN:
                 return await self._modern_to_modern(link, call, method, params)
             return await self._legacy_to_modern(link, call, method, params)
@@ -98,6 +98,9 @@ class Bridge:
             call.context = attended
             try:
                 answer = await link.request(method, params, call)
+            except RpcError as error:
+                # Told here, since the call may end long after this request of its client's has.
+                raise error if error.code == URL_ELICITATION_REQUIRED else _as_told(error, call) from None
             finally:
                 if release is not None:
                     release()
@@ -105,10 +108,10 @@ class Bridge:
             result["resultType"] = COMPLETE
             return self.stamp.into(result, cacheable=method in CACHEABLE)
 
-        if method not in INPUT_METHODS or not may_be_asked(context.downstream):
-            return await start(context)
-        call.wants_progress = True
         try:
+            if method not in INPUT_METHODS or not may_be_asked(context.downstream):
+                return await start(context)
+            call.wants_progress = True
             return await self.parking.run(context, binding_of(context, method, params), start)
         except RpcError as error:
             return _asked_of_url(error, context)
@@ -158,18 +161,20 @@ def _asked_of_url(error: RpcError, context: RequestContext) -> Result:
     """What a -32042 (2025-11-25 client/elicitation) is in the modern era: its URLs as input requests.
 
     Raises:
-        RpcError: `error` itself, if it is another one or the caller cannot be shown a URL.
+        RpcError: `error` itself if it is another one; -32603 in its place if there is no URL or the caller cannot be shown one.
     """
-    asked = opened((mapping(error.data) or {}).get("elicitations")) if error.code == URL_ELICITATION_REQUIRED else None
-    able = mapping(context.downstream.capabilities.get("elicitation")) or {}
-    if not isinstance(asked, list) or not isinstance(able.get("url"), Mapping):
+    if error.code != URL_ELICITATION_REQUIRED:
         raise error
+    asked = opened((mapping(error.data) or {}).get("elicitations"))
+    able = mapping(context.downstream.capabilities.get("elicitation")) or {}
     questions = {
         f"url-{uuid.uuid4().hex}": {
             "method": "elicitation/create",
             "params": {key: value for key, value in item.items() if key != "elicitationId"},
         }
-        for item in asked
+        for item in (asked if isinstance(asked, list) else ())
         if isinstance(item, dict)
     }
+    if not questions or not isinstance(able.get("url"), Mapping):
+        raise RpcError(INTERNAL_ERROR, error.message, error.data)
     return {"resultType": INPUT_REQUIRED, "inputRequests": questions}
