@@ -35,12 +35,13 @@ _SECTIONS: Final = ("server", "reload", "defaults", "upstreams", "mcpServers")
 """Those of the top level that may be left without a value, as when all of their lines are commented out."""
 
 
-def load(path: str | Path, environ: Mapping[str, str] | None = None) -> MeshConfig:
+def load(path: str | Path, environ: Mapping[str, str] | None = None, *, content: Content | None = None) -> MeshConfig:
     """The config in the file at `path`. `environ` is what `${VAR}` looks in, by default the environment of this process.
 
-    Raises `ConfigError` with every problem found, in the order of the file. Warnings are in `MeshConfig.source`.
+    `content` is what the file holds, if the caller has read it. Raises `ConfigError` with every problem found, in the order of the
+    file. Warnings are in `MeshConfig.source`.
     """
-    content = read_content(Path(path))
+    content = content or read_content(Path(path))
     if content.data is None:
         message, hint = _halves(content.error or "")
         raise ConfigError((Problem(str(path), None, None, "", message, hint),))
@@ -254,8 +255,10 @@ class _Loading:
         if defaults is not None:
             self._validated(UpstreamDefaults, self._plain(defaults), defaults, None)
         content = self._content
-        source = ConfigSource(content.path, content.digest, content.files, self._in_order(self._warnings))
-        written = {} if upstreams is None else {name: _written(item) for name, item in upstreams.mapping.items()}
+        named = {} if upstreams is None else upstreams.mapping
+        places = {name: (item.key_line, item.key_column) for name, item in named.items()}
+        source = ConfigSource(content.path, content.digest, content.files, self._in_order(self._warnings), places)
+        written = {name: _written(item) for name, item in named.items()}
         config = self._validated(MeshConfig, data, root, Provenance(source, written, tuple(self._secrets)))
         return config if isinstance(config, MeshConfig) else None
 

@@ -52,6 +52,13 @@ class ConfigSource:
     files: tuple[Path, ...] = ()
     """The file and the files that it refers to."""
     warnings: tuple[Problem, ...] = ()
+    places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """By upstream: line and column of its name, for what is found wrong with it when it runs."""
+
+    def problem(self, name: str, message: str) -> Problem:
+        """Something wrong with the upstream `name`."""
+        line, column = self.places.get(name, (None, None))
+        return Problem(str(self.path or ""), line, column, f"upstreams.{name}", message)
 
 
 @dataclass(frozen=True)

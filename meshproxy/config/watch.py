@@ -17,7 +17,7 @@ import anyio
 
 from meshproxy.config.content import Content, content_digest, read_content
 
-__all__ = ["Change", "content_digest", "directories_of", "watch"]
+__all__ = ["content_digest", "directories_of", "settled", "watch"]
 
 STEP: Final = 50
 """Milliseconds. Events that follow each other faster are one."""
@@ -31,16 +31,8 @@ POLL: Final = 0.5
 _MOST_LINKS: Final = 40
 
 
-@dataclass(frozen=True)
-class Change:
-    """The file, or one that it refers to, holds something else than before; or it became unreadable, and `error` says why."""
-
-    digest: str
-    error: str | None = None
-
-
-async def watch(path: Path, seen: str, *, poll: float = POLL) -> AsyncGenerator[Change]:
-    """Each change of the config at `path` that lasts; it never ends by itself, whatever becomes of the file.
+async def watch(path: Path, seen: str, *, poll: float = POLL) -> AsyncGenerator[Content]:
+    """What the config at `path`, and the files that it refers to, hold after each change that lasts; it never ends by itself.
 
     `seen` is the digest of what the caller knows (`MeshConfig.source.digest`, or `content_digest`), so that an edit made since
     is noticed. To be closed (`contextlib.aclosing`) by the task that iterates.
@@ -56,10 +48,10 @@ async def watch(path: Path, seen: str, *, poll: float = POLL) -> AsyncGenerator[
                 if certain or view.metadata != metadata:
                     # From before the reading: what is written meanwhile differs from it at the next look.
                     metadata = view.metadata
-                    content = await _settled(path)
+                    content = await settled(path)
                     if content.digest != seen:
                         seen = content.digest
-                        yield Change(content.digest, content.error)
+                        yield content
                     view = await anyio.to_thread.run_sync(_look, content.files)
                 if view.directories != directories:
                     break
@@ -150,7 +142,7 @@ async def _stirrings(directories: Iterable[tuple[Path, int, int]], poll: float) 
         yield False
 
 
-async def _settled(path: Path) -> Content:
+async def settled(path: Path) -> Content:
     """What the file holds once two readings agree, so that no half-written one is taken for the whole."""
     content = await anyio.to_thread.run_sync(read_content, path)
     for _ in range(SETTLE_READINGS):

@@ -16,11 +16,12 @@ from typing import Any
 
 import structlog
 
+from meshproxy.config.content import Content
 from meshproxy.config.load import load
 from meshproxy.config.models import MeshConfig
 from meshproxy.config.upstream import UpstreamSpec
-from meshproxy.config.watch import watch
-from meshproxy.errors import ConfigError, Problem
+from meshproxy.config.watch import settled, watch
+from meshproxy.errors import ConfigError
 from meshproxy.mesh.composite import CompositeProvider, Mounted
 from meshproxy.mesh.plan import ReloadPlan, plan
 from meshproxy.mesh.upstreams import mount_of, provider_of
@@ -69,6 +70,9 @@ class Mesh:
         self._providers: dict[str, ProxyProvider] = {}
         self._retiring: dict[asyncio.Task[None], ProxyProvider] = {}
         self._poke = asyncio.Event()
+        self._edited: Content | None = None
+        self._digest = config.source.digest
+        self._is_rejected = False
 
     # --- life
 
@@ -118,6 +122,7 @@ class Mesh:
 
     def reload_soon(self) -> None:
         """Read the file again, whether it changed or not."""
+        self._edited = None
         self._poke.set()
 
     async def follow(self, path: Path) -> None:
@@ -129,8 +134,11 @@ class Mesh:
 
     async def _watch(self, path: Path) -> None:
         async with aclosing(watch(path, self.config.source.digest)) as changes:
-            async for _ in changes:
-                self._poke.set()
+            async for content in changes:
+                # One that `reload_soon` has brought in meanwhile is no news.
+                if content.digest != (self._edited.digest if self._edited is not None else self._digest):
+                    self._edited = content
+                    self._poke.set()
 
     async def _obey(self, path: Path) -> None:
         while True:
@@ -142,7 +150,7 @@ class Mesh:
                 await asyncio.wait({applying, newer}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 newer.cancel()
-                # A newer edit makes this one void: what it opened is closed before the next is looked at.
+                # A newer edit makes this one void.
                 if not applying.done():
                     applying.cancel()
                 await asyncio.wait({applying, newer})
@@ -150,13 +158,19 @@ class Mesh:
                 applying.result()
 
     async def _follow_once(self, path: Path) -> None:
+        content, self._edited = self._edited, None
         try:
-            config = await asyncio.to_thread(load, path)
+            # What was found whole, and not what is being written by now.
+            content = content or await settled(path)
+            self._digest = content.digest
+            config = await asyncio.to_thread(load, path, content=content)
             await self.reload(config)
         except ConfigError as error:
+            self._is_rejected = True
             log.error("config.rejected", problems=[str(problem) for problem in error.problems])
         except Exception as error:
             # What is in force stays in force, and the next edit may pass.
+            self._is_rejected = True
             log.exception("config.rejected", problems=[f"{path}: a defect of meshproxy: {error!r}"])
 
     # --- reload
@@ -170,6 +184,9 @@ class Mesh:
         begun = time.monotonic()
         todo = plan(self._specs, self.config, config)
         if config == self.config and not todo.start and not todo.retire:
+            if self._is_rejected:
+                # Whoever has mended the file wants to know that it is mended.
+                self._tell(Report(todo), ())
             return Report(todo)
         self._scrubber |= config.scrubber
         wanted = {spec.name: spec for spec in config.enabled}
@@ -181,7 +198,9 @@ class Mesh:
             replaced = self._replacements(config, fresh, failures)
             self._check_collisions(config, replaced)
         except BaseException:
-            await asyncio.gather(*(provider.aclose() for provider in fresh.values()))
+            # In the background: one that is slow to end must not delay the report, or the edit that made this one void.
+            for provider in fresh.values():
+                self._retire(provider, 0)
             raise
         # From here to the end of the swap nothing waits.
         old = [
@@ -198,16 +217,20 @@ class Mesh:
         for provider in (*old, *spare):
             self._retire(provider, drain)
         report = Report(todo, failures, time.monotonic() - begun)
+        self._tell(report, tuple(provider.name for provider in old))
+        return report
+
+    def _tell(self, report: Report, retired: tuple[str, ...]) -> None:
+        self._is_rejected = False
         log.info(
             "config.reloaded",
-            kept=list(todo.keep),
-            started=[name for name in todo.start if name not in failures],
-            retired=list(todo.retire),
-            failed=failures,
-            restart_required=list(todo.restart_required),
+            kept=list(report.plan.keep),
+            started=[name for name in report.plan.start if name not in report.failures],
+            retired=list(retired),
+            failed=dict(report.failures),
+            restart_required=list(report.plan.restart_required),
             seconds=round(report.seconds, 3),
         )
-        return report
 
     async def _warm(self, fresh: Mapping[str, ProxyProvider]) -> None:
         for provider in fresh.values():
@@ -229,13 +252,7 @@ class Mesh:
 
     def _check_required(self, config: MeshConfig, providers: Mapping[str, ProxyProvider]) -> None:
         problems = tuple(
-            Problem(
-                str(config.source.path or ""),
-                None,
-                None,
-                f"upstreams.{spec.name}",
-                f"required, and not up: {providers[spec.name].reason}",
-            )
+            config.source.problem(spec.name, f"required, and not up: {providers[spec.name].reason}")
             for spec in config.enabled
             if spec.required and spec.name in providers and providers[spec.name].state is State.DOWN
         )
@@ -247,7 +264,7 @@ class Mesh:
         mounted = [Mounted(provider, mount_of(spec, config)) for spec, provider in chosen.values()]
         known = set(self.composite.snapshot.collisions)
         problems = tuple(
-            Problem(str(config.source.path or ""), None, None, f"upstreams.{collision.loser}", str(collision))
+            config.source.problem(collision.loser, str(collision))
             for collision in self.composite.preview(mounted).collisions
             if collision not in known
         )

@@ -148,7 +148,7 @@ def test_a_required_upstream_that_fails_ends_the_start(config, meshproxy) -> Non
     file = config(a=light(), need={"command": "nope", "required": True}, late=upstream("silent"))
     ended = meshproxy("serve", file, "--port", 0, "--log-level", "error")
     assert ended.returncode == 1
-    assert ended.stderr.startswith(f"error: {file}: upstreams.need: required, and not up: the command 'nope'")
+    assert ended.stderr.startswith(f"error: {file}:9:3: upstreams.need: required, and not up: the command 'nope'")
     assert ended.stderr.count("\n") == 1
 
 
