@@ -103,7 +103,7 @@ class DuplexLink(Link):
         for future in self._answers.values():
             if not future.done():
                 future.set_exception(AnswerLost(self.upstream, reason))
-        self._questions.cancel()
+        self._questions.cancel_all()
         self._resumed()
         return True
 

@@ -69,7 +69,7 @@ class Exchange:
     def on_head(self, response: Response) -> None:
         """The head of the answer is there: an event stream is taken apart as it comes, anything else is read whole."""
         self.response = response
-        if response.status == 200 and response.is_event_stream:
+        if is_stream(response):
             before = self._parser
             parser = self._parser = SseParser(self._inbox.max_event)
             if before is not None:
@@ -110,3 +110,13 @@ class Exchange:
             inbox.on_notification(message, self.call)
         else:
             inbox.on_question(message, self)
+
+
+def is_stream(response: Response) -> bool:
+    """Whether a response is an event stream to be listened to. One that is a refusal as well is let go."""
+    if not response.is_event_stream:
+        return False
+    if response.status != 200:
+        response.release()
+        return False
+    return True

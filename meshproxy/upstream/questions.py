@@ -51,17 +51,20 @@ class Questions:
         task.add_done_callback(lambda ended: self._forget(request_id, ended))
         return task
 
-    def cancel(self, request_id: Any = None) -> None:
-        """The upstream, or the link's end, takes one question or all of them back."""
-        if request_id is None:
-            for task in self._tasks.values():
-                task.cancel()
-        elif isinstance(request_id, int | str) and (found := self._tasks.get(request_id)) is not None:
+    def cancel(self, request_id: Any) -> None:
+        """The upstream takes a question back, by what may or may not be its id."""
+        found = self._tasks.get(request_id) if isinstance(request_id, int | str) else None
+        if found is not None:
             found.cancel()
+
+    def cancel_all(self) -> None:
+        """Nobody waits for any answer any more."""
+        for task in self._tasks.values():
+            task.cancel()
 
     async def aclose(self) -> None:
         """Cancel all of them and wait for their end, a moment at most."""
-        self.cancel()
+        self.cancel_all()
         tasks = list(self._tasks.values())
         if tasks:
             await asyncio.wait(tasks, timeout=PATIENCE)

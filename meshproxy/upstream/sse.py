@@ -10,6 +10,7 @@ from urllib.parse import urljoin, urlsplit
 
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.upstream.duplex import CLOSED, DuplexLink
+from meshproxy.upstream.exchange import is_stream
 from meshproxy.upstream.headers import carried
 from meshproxy.upstream.http1 import HttpClient, Response, TransportError, encode_headers
 from meshproxy.upstream.link import Link, Listener
@@ -107,10 +108,10 @@ class SseLink(DuplexLink):
         except TransportError as error:
             self._lost(str(error))
             return
-        self._lost("the event stream ended" if _is_stream(response) else self._refusal(response))
+        self._lost("the event stream ended" if is_stream(response) else self._refusal(response))
 
     def _on_head(self, response: Response) -> None:
-        if _is_stream(response):
+        if is_stream(response):
             response.on_data(self._on_data, lambda _: None)
 
     def _on_data(self, data: bytes) -> None:
@@ -176,7 +177,3 @@ class SseLink(DuplexLink):
             return judge(self.upstream, response, request_id or 0, has_session=False).rpc_error
         except (UpstreamUnavailable, AnswerLost, RpcError) as error:
             return error
-
-
-def _is_stream(response: Response) -> bool:
-    return response.status == 200 and response.is_event_stream

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from meshproxy.upstream.exchange import Exchange
+from meshproxy.upstream.exchange import Exchange, is_stream
 from meshproxy.upstream.headers import RESUME_HEADER
 from meshproxy.upstream.http1 import HttpClient, Response, TransportError, encode_headers
 
@@ -68,7 +68,7 @@ class StandingStream:
                 if response.status == 404:
                     self._on_lost(None)
                     return
-                if not response.is_event_stream and response.status < 500 and response.status != 429:
+                if not is_stream(response) and response.status < 500 and response.status != 429:
                     # There is none: 405, or something else that will not change.
                     return
             self._settle()

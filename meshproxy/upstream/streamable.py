@@ -14,7 +14,7 @@ import structlog
 
 from meshproxy.errors import AnswerLost, UpstreamUnavailable
 from meshproxy.upstream.envelope import UNCANCELLABLE, Stamp, greeting, probe, whose_progress
-from meshproxy.upstream.exchange import Exchange
+from meshproxy.upstream.exchange import Exchange, is_stream
 from meshproxy.upstream.headers import RESUME_HEADER, SESSION_HEADER, carried
 from meshproxy.upstream.http1 import BadResponse, BodyTooLarge, HttpClient, TransportError, encode_headers
 from meshproxy.upstream.link import Call, Link, Listener
@@ -79,12 +79,12 @@ class HttpEndpoint(WebEndpoint):
                 await link.aclose()
                 if not isinstance(error, RedirectedError):
                     raise
-                await self._follow(error)
+                self._follow(error)
             else:
                 return link
         raise UpstreamUnavailable(self.name, f"it redirects more than {MAX_HOPS} times")
 
-    async def _follow(self, redirected: RedirectedError) -> None:
+    def _follow(self, redirected: RedirectedError) -> None:
         """Go where the upstream says it is, if that is at the same origin: another has no business with our headers."""
         url = urljoin(self.url, redirected.location)
         before, after = urlsplit(self.url), urlsplit(url)
@@ -94,10 +94,7 @@ class HttpEndpoint(WebEndpoint):
                 self.name,
                 f"it redirects to {shown}, which is another origin: set that as the url if it is the one meant",
             )
-        self.url = url
-        if self._http is not None and not self._links:
-            await self._http.aclose()
-        self._http = None
+        self.move(url)
 
 
 class StreamableLink(Link):
@@ -218,7 +215,7 @@ class StreamableLink(Link):
         session = self._lines(version=self.version or None, accept="*/*") if self.session is not None else None
         self.session = None
         self._endpoint.forget(self)
-        self._questions.cancel()
+        self._questions.cancel_all()
         if self._standing is not None:
             await self._standing.aclose()
         await self._questions.aclose()
@@ -252,7 +249,7 @@ class StreamableLink(Link):
             else:
                 answer = exchange.answer or (
                     await self._resume(exchange, method, None, deadline)
-                    if response.status == 200 and response.is_event_stream
+                    if is_stream(response)
                     else judge(
                         self.upstream,
                         response,
@@ -313,7 +310,7 @@ class StreamableLink(Link):
                 error = None
             if exchange.answer is not None:
                 return exchange.answer
-            if error is None and not (response.status == 200 and response.is_event_stream):
+            if error is None and not is_stream(response):
                 if response.status == 404:
                     self._expire(EXPIRED)
                 reason = f"the event stream of the answer broke off, and HTTP {response.status} came when it was to be resumed"

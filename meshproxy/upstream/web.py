@@ -44,6 +44,7 @@ class WebEndpoint(Endpoint, ABC):
         self.configured = frozenset(header.lower() for header in self._headers)
         self._connect_timeout = connect_timeout
         self._http: HttpClient | None = None
+        self._former: list[HttpClient] = []
         self._links: set[Link] = set()
 
     def http(self) -> HttpClient:
@@ -57,6 +58,13 @@ class WebEndpoint(Endpoint, ABC):
                 raise UpstreamUnavailable(self.name, str(error)) from None
         return self._http
 
+    def move(self, url: str) -> None:
+        """Reach the upstream at another URL from now on. Links that are open stay where they are."""
+        self.url = url
+        if self._http is not None:
+            self._former.append(self._http)
+            self._http = None
+
     def keep(self, link: Link) -> None:
         """A link that `aclose` closes, unless it is forgotten before."""
         self._links.add(link)
@@ -67,9 +75,11 @@ class WebEndpoint(Endpoint, ABC):
 
     async def aclose(self) -> None:
         await asyncio.gather(*(link.aclose() for link in list(self._links)))
-        http, self._http = self._http, None
-        if http is not None:
-            await http.aclose()
+        former, self._former = self._former, []
+        if self._http is not None:
+            former.append(self._http)
+            self._http = None
+        await asyncio.gather(*(http.aclose() for http in former))
 
     def statistics(self) -> dict[str, Any]:
         connections = self._http.statistics() if self._http is not None else {"connections": 0, "idle": 0}

@@ -95,7 +95,7 @@ def call(request: dict) -> None:
         waiting["hello"] = request
         send(id="q2", method="elicitation/create", params={})
     elif name == "cancel_question":
-        notify("notifications/cancelled", requestId="q2")
+        notify("notifications/cancelled", requestId=arguments["id"])
         text(request, "ok")
     elif name == "silent":
         pass

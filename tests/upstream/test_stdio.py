@@ -214,7 +214,10 @@ async def test_a_question_that_the_upstream_takes_back_is_cancelled_and_not_answ
     task = asyncio.create_task(call(link, "ask_and_cancel"))
     async with asyncio.timeout(DEADLINE):
         await listener.being_asked.wait()
-        await call(link, "cancel_question")
+        for nothing in (None, "q99", 5, [1]):
+            await call(link, "cancel_question", id=nothing)
+        assert not listener.cancelled.is_set()
+        await call(link, "cancel_question", id="q2")
         await listener.cancelled.wait()
     await link.notify("notifications/hello")
     await task

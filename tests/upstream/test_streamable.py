@@ -895,3 +895,16 @@ async def test_the_sdks_server_asks_and_is_answered(shared_server):
     assert len(mine.asked) == 3
     assert json.dumps(mine.answer) in answered["content"][0]["text"]
     await closed(endpoint)
+
+
+async def test_a_refusal_that_calls_itself_an_event_stream_is_a_refusal(web, link):
+    async def refuses(request):
+        request.peer.send(EVENTS.replace(b"200 OK", b"418 Teapot"), chunk(b"data: x\n\n"))
+        await never(request)
+
+    web.on["x"] = web.on["GET"] = refuses
+    async with asyncio.timeout(DEADLINE):
+        with pytest.raises(UpstreamUnavailable, match="it answered HTTP 418"):
+            await call(link, "x")
+        await link.listen()
+    assert link.is_open
