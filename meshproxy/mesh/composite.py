@@ -15,6 +15,7 @@ from meshproxy.catalog.rewrite import rewrite_question
 from meshproxy.catalog.snapshot import Collision, Member, Route, Snapshot, build_snapshot
 from meshproxy.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import BY_CHANGED, KINDS, Kind
+from meshproxy.mesh.interests import Interests
 from meshproxy.relay.downstream import Downstream, RequestContext, Result
 from meshproxy.relay.translate import outgoing
 from meshproxy.upstream.listening import Listening
@@ -50,7 +51,7 @@ class CompositeProvider:
         self.snapshot = Snapshot()
         self._announce: list[Announce] = []
         self._warned: set[Collision] = set()
-        self._subscribed: dict[str, set[ProxyProvider]] = {}
+        self._interests = Interests()
 
     def __repr__(self) -> str:
         return f"<CompositeProvider {[mounted.provider for mounted in self.mounted]}>"
@@ -81,6 +82,7 @@ class CompositeProvider:
             if collision not in self._warned:
                 log.warning("name.collision", kind=str(collision.kind), name=collision.public, message=str(collision))
         self._warned = set(snapshot.collisions)
+        self._interests.follow({item.provider for item in self.mounted}, self._served)
         differing = {KINDS[kind].changed for kind in snapshot.changed_kinds(before)}
         changed = tuple(method for method in BY_CHANGED if method in differing or method in announced)
         if changed:
@@ -153,23 +155,18 @@ class CompositeProvider:
     ) -> None:
         """Let a downstream hear of updates of a public URI; `tell` takes the parameters of each, in public URIs. Errors as `use`."""
         route = self.route_of(downstream, params)
-        provider = self._provider_of(route)
-
-        def sink(uri: str, told: dict[str, Any]) -> None:
-            tell({**told, "uri": route.mount.public(uri)})
-
-        await provider.subscribe(downstream, route.origin, sink)
-        self._subscribed.setdefault(downstream.key, set()).add(provider)
+        await self._interests.add(downstream, params["uri"], tell, route, self._provider_of(route))
 
     async def unsubscribe(self, downstream: Downstream, params: dict[str, Any]) -> None:
         """The opposite. Errors as `use`."""
-        route = self.route_of(downstream, params)
-        await self._provider_of(route).unsubscribe(downstream, route.origin)
+        uri = params.get("uri")
+        if not isinstance(uri, str) or not await self._interests.drop(downstream, uri):
+            # Nobody waits for it, which is what was asked for, unless there is no such thing.
+            self.route_of(downstream, params)
 
     async def unsubscribe_all(self, downstream: Downstream) -> None:
         """A downstream is gone."""
-        for provider in self._subscribed.pop(downstream.key, set()):
-            await provider.unsubscribe_all(downstream)
+        await self._interests.drop_all(downstream)
 
     async def follow_tasks(
         self, downstream: Downstream, ids: Sequence[Any], tell: Callable[[dict[str, Any]], None]
@@ -220,6 +217,10 @@ class CompositeProvider:
         found = (mounted for mounted in self.mounted if quote(mounted.mount.name, safe="") == name)
         mounted = next(found, None) if separator else None
         return None if mounted is None else (mounted, origin)
+
+    def _served(self, uri: str) -> tuple[Route, ProxyProvider] | None:
+        route = self.snapshot.resolve_uri(uri)
+        return None if route is None else (route, self._provider_of(route))
 
     def _provider_of(self, route: Route) -> ProxyProvider:
         for mounted in self.mounted:

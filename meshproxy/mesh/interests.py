@@ -1,0 +1,97 @@
+"""`Interests`: who waits for updates of which public URI, at which upstream. They outlive the provider that they were told to.
+
+A client that subscribed to a resource of an upstream whose config is edited is not told of the edit, and waits on: what it waits for is
+subscribed to again at whatever serves the URI now.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import structlog
+
+from meshproxy.catalog.snapshot import Route
+from meshproxy.errors import MeshError
+from meshproxy.relay.downstream import Downstream
+from meshproxy.upstream.provider import ProxyProvider
+
+log = structlog.get_logger(__name__)
+
+Tell = Callable[[dict[str, Any]], None]
+"""Takes the parameters of an update, in public URIs."""
+
+Serve = Callable[[str], tuple[Route, ProxyProvider] | None]
+"""Says where a public URI leads now."""
+
+
+@dataclass(eq=False)
+class _Interest:
+    downstream: Downstream
+    tell: Tell
+    route: Route
+    provider: ProxyProvider
+
+    async def begin(self, route: Route, provider: ProxyProvider) -> None:
+        def sink(uri: str, told: dict[str, Any]) -> None:
+            self.tell({**told, "uri": route.mount.public(uri)})
+
+        await provider.subscribe(self.downstream, route.origin, sink)
+        self.route, self.provider = route, provider
+
+    async def end(self) -> None:
+        await self.provider.unsubscribe(self.downstream, self.route.origin)
+
+
+class Interests:
+    """By downstream, and by the public URI as it was subscribed to."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, dict[str, _Interest]] = {}
+        self._moving: dict[_Interest, asyncio.Task[None]] = {}
+
+    async def add(self, downstream: Downstream, uri: str, tell: Tell, route: Route, provider: ProxyProvider) -> None:
+        """Subscribe. Errors as `ProxyProvider.request`."""
+        interest = _Interest(downstream, tell, route, provider)
+        await interest.begin(route, provider)
+        self._held.setdefault(downstream.key, {})[uri] = interest
+
+    async def drop(self, downstream: Downstream, uri: str) -> bool:
+        """End one; false if there is none. Errors as `ProxyProvider.request`."""
+        interest = self._held.get(downstream.key, {}).pop(uri, None)
+        if interest is not None:
+            await interest.end()
+        return interest is not None
+
+    async def drop_all(self, downstream: Downstream) -> None:
+        """A downstream is gone."""
+        for provider in {interest.provider for interest in self._held.pop(downstream.key, {}).values()}:
+            # One that is gone, too, needs no word.
+            with suppress(MeshError):
+                await provider.unsubscribe_all(downstream)
+
+    def follow(self, providers: Collection[ProxyProvider], serve: Serve) -> None:
+        """`providers` are served from now on: move what waits at any other."""
+        for interests in self._held.values():
+            for uri, interest in interests.items():
+                if interest.provider not in providers and interest not in self._moving:
+                    found = serve(uri)
+                    if found is not None:
+                        task = asyncio.ensure_future(self._move(interest, uri, *found))
+                        self._moving[interest] = task
+                        task.add_done_callback(partial(self._moved, interest))
+
+    def _moved(self, interest: _Interest, _task: asyncio.Task[None]) -> None:
+        del self._moving[interest]
+
+    async def _move(self, interest: _Interest, uri: str, route: Route, provider: ProxyProvider) -> None:
+        try:
+            await interest.begin(route, provider)
+            if self._held.get(interest.downstream.key, {}).get(uri) is not interest:
+                # The client has lost its interest meanwhile.
+                await interest.end()
+        except MeshError as error:
+            # The next change of this upstream brings another attempt.
+            log.info("subscription.not_moved", upstream=provider.name, uri=uri, reason=str(error))
