@@ -68,7 +68,7 @@ def configure(level: Level = "info", form: Format = "console", *, colours: bool 
         else structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
     )
     structlog.configure(
-        processors=[_heard, structlog.processors.add_log_level, stamp, _spell_error, _scrubbed, render],
+        processors=[_heard, _spell_error, _scrubbed, structlog.processors.add_log_level, stamp, render],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=lambda *_: _Stderr(),
         cache_logger_on_first_use=True,
@@ -138,7 +138,8 @@ def _spell_error(_logger: object, _method: str, event: Event) -> Event:
 
 
 def _scrubbed(_logger: object, _method: str, event: Event) -> Event:
-    return {key: _clean(value) for key, value in event.items()}
+    """The facts without secrets. The event's name is ours, as are the level and the time, which a secret of a few digits would spoil."""
+    return {key: value if key == "event" else _clean(value) for key, value in event.items()}
 
 
 def _clean(value: Any) -> Any:

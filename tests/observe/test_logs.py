@@ -2,7 +2,9 @@
 
 import json
 import logging
+import re
 import sys
+from datetime import datetime
 
 import pytest
 import structlog
@@ -83,6 +85,16 @@ def test_no_secret_is_written_wherever_it_stands(logged) -> None:
     assert "hunter2" not in line
     assert json.loads(line)["deep"] == {"***": ["***", [1, None, "***"]]}
     assert json.loads(line)["exception"].endswith("with base 10: '***'")
+
+
+def test_a_secret_that_looks_like_words_of_ours_leaves_the_form_of_a_line_alone(logged) -> None:
+    logs.configure(form="json")
+    # Any time has one of these.
+    logs.conceal(lambda text: re.sub("[0-9]{2}|info|upstream", "***", text))
+    logger().info("upstream.up", reason="info 12")
+    event = json.loads(logged()[0])
+    assert datetime.fromisoformat(event["timestamp"])
+    assert (event["level"], event["event"], event["reason"]) == ("info", "upstream.up", "*** ***")
 
 
 def test_control_characters_of_others_do_not_reach_a_terminal(logged) -> None:
