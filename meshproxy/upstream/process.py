@@ -13,6 +13,7 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 __all__ = ["LineTooLong", "Lines", "Process", "kill_all"]
@@ -239,7 +240,7 @@ class Process:
         """Wait until the group has no members any more, at most so long."""
         deadline = self._loop.time() + seconds
         await asyncio.wait([self._exited], timeout=seconds)
-        while self._signal(0) and self._loop.time() < deadline:  # noqa: ASYNC110 - the system tells nobody when a group is empty
+        while self._signal(0) and _is_alive(self.pid) and self._loop.time() < deadline:  # noqa: ASYNC110 - the system tells nobody when a group is empty
             await asyncio.sleep(POLL)
 
     def _signal(self, number: int) -> bool:
@@ -328,6 +329,19 @@ class _Pipe(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._lost.done():
             self._lost.set_result(None)
+
+
+def _is_alive(group: int) -> bool:
+    """Whether a member of a group runs: those that init has not buried yet do not count, where the system shows them."""
+    if not Path("/proc/self/stat").exists():
+        return True
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # The program's name is in parentheses and may hold anything; then come the state, the parent and the group.
+            state, _, member_of = stat.read_bytes().rpartition(b")")[2].split()[:3]
+            if int(member_of) == group and state not in (b"Z", b"X"):
+                return True
+    return False
 
 
 def _plain(text: str) -> str:

@@ -1,7 +1,7 @@
 """A server on standard input and output that does what its arguments and the names of its tools say. Needs nothing but Python.
 
 Arguments: `modern` speaks that era alone; `legacy` (default) refuses `server/discover`; `deaf` does not answer `server/discover`;
-`rude` exits at any request before `initialize`; `mute` answers nothing; `noread` reads nothing once it is initialized.
+`rude` exits at any request before `initialize`; `mute` answers nothing, and `noisy` prints instead; `noread` reads nothing once it is initialized.
 """
 
 import json
@@ -80,6 +80,7 @@ def call(request: dict) -> None:
         text(request, json.dumps(token))
     elif name == "log":
         notify("notifications/message", level="info", data=1)
+        send(method="notifications/message", params=[1])
         text(request, "logged")
     elif name == "error":
         send(id=request["id"], error={"code": -5, "message": "no", "data": {"why": [1, None]}})
@@ -140,6 +141,11 @@ def main() -> None:
         received.append(message)
         method, is_request = message.get("method"), "id" in message
         if "mute" in MODES:
+            continue
+        if "noisy" in MODES:
+            write("Welcome to our server!\n" * 5)
+            sys.stderr.write("what is this?\n")
+            sys.stderr.flush()
             continue
         if "rude" in MODES and not initialized and method != "initialize":
             sys.stderr.write("expected initialize\n")

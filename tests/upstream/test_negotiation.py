@@ -89,6 +89,19 @@ async def test_anything_else_leads_to_the_handshake_at_once(no, monkeypatch):
     assert peer.asked == ["discover", "initialize"]
 
 
+async def test_a_version_that_the_refusal_names_is_asked_for():
+    class Picky(Peer):
+        async def discover(self, version):
+            try:
+                return await super().discover(version)
+            finally:
+                self.answers["discover"] = MODERN
+
+    peer = Picky(RpcError(-32022, "not so", {"supported": ["2026-07-28"]}), LEGACY)
+    assert (await negotiate("x", peer)).era is Era.MODERN
+    assert peer.asked == ["discover", "discover"]
+
+
 async def test_silence_leads_to_the_handshake_beside_the_probe():
     async with nothing_left():
         peer = Peer(never(), LEGACY)

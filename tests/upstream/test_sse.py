@@ -144,6 +144,7 @@ async def test_progress_reaches_its_call_and_the_rest_the_listener(web, link, li
         token = request.message["params"]["_meta"]["progressToken"]
         web.send(encode(method="notifications/progress", params={"progressToken": token, "progress": 1}))
         web.send(encode(method="notifications/message", params={"data": 1}))
+        web.send(b"this is no message")
         web.send(encode(id="q", method="elicitation/create", params={}))
 
     async def answered(request):

@@ -382,6 +382,19 @@ async def test_a_close_that_is_cancelled_goes_on_to_its_end():
             await closing
 
 
+async def test_the_end_of_a_program_is_noticed_where_the_system_has_no_descriptor_for_it(monkeypatch):
+    def refuse(_pid):
+        raise OSError
+
+    monkeypatch.setattr(os, "pidfd_open", refuse, raising=False)
+    listener = Listens()
+    async with nothing_left():
+        link = await connect(scripted(), listener)
+        with pytest.raises(AnswerLost, match="exited with status 3"):
+            await call(link, "exit", status=3)
+        await link.aclose()
+
+
 async def test_closing_twice_and_at_once_is_closing():
     endpoint = scripted()
     async with nothing_left():
@@ -434,9 +447,12 @@ async def test_a_program_that_never_answers_is_given_up_with_a_reason():
 
 
 async def test_a_program_that_prints_what_is_no_message_is_told_so():
-    endpoint = StdioEndpoint("garbage", *_split(command("garbage", "--only")), {}, str(ROOT))
-    with pytest.raises(UpstreamUnavailable, match="not MCP: 'Welcome to our server!'"):
-        await connect(endpoint, timeout=2)
+    with pytest.raises(UpstreamUnavailable) as raised:
+        await connect(scripted("noisy"), timeout=1)
+    assert raised.value.reason == (
+        "it did not answer initialize within 1 s; it printed text on stdout that is not MCP: 'Welcome to our server!'; "
+        "its last words on stderr: what is this?"
+    )
 
 
 async def test_a_program_that_prints_a_greeting_works():

@@ -404,6 +404,19 @@ async def test_noise_on_a_stream_costs_nothing(web, link, listener):
     assert not listener.told
 
 
+async def test_a_receiver_that_fails_does_not_cost_the_call_its_answer(web, link):
+    async def logs(request):
+        stream(request, event(notification("notifications/message")), event(encode(id=request.id, result=DONE)))
+
+    def fail(*_):
+        raise ZeroDivisionError
+
+    web.on["logs"] = logs
+    mine = Calls()
+    mine.on_notification = fail
+    assert await call(link, "logs", mine) == DONE
+
+
 async def test_questions_end_with_the_call_that_they_belong_to(web, link):
     async def asks(request):
         stream(request, event(encode(id="q", method="roots/list")), end=False)
