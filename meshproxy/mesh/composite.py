@@ -3,9 +3,9 @@
 A request reads the snapshot once, and takes its lease on the provider in the same synchronous step.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 import structlog
@@ -26,6 +26,8 @@ from meshproxy.wire.protocol import Era
 
 log = structlog.get_logger(__name__)
 
+_REFERENCES: Final = {"ref/prompt": "name", "ref/resource": "uri"}
+
 Announce = Callable[[tuple[str, ...]], None]
 """Told the `list_changed` notifications that a new snapshot makes due, each once."""
 
@@ -43,12 +45,24 @@ class Mounted:
         return Member(self.mount, self.provider, self.provider.catalog, self.provider.is_up)
 
 
+async def _at_once(_is_enough: Callable[[], bool]) -> None:
+    """Wait for nobody."""
+
+
 class CompositeProvider:
-    """Many providers as one."""
+    """Many providers as one.
+
+    Attributes:
+        mounted: the providers and their places.
+        snapshot: what they offer together, now.
+        settle: waits until it is enough or every provider that is starting has had its time, before it is said that nobody has
+            what is asked for. Whoever serves sets it.
+    """
 
     def __init__(self) -> None:
         self.mounted: tuple[Mounted, ...] = ()
         self.snapshot = Snapshot()
+        self.settle: Callable[[Callable[[], bool]], Awaitable[None]] = _at_once
         self._announce: list[Announce] = []
         self._warned: set[Collision] = set()
         self._interests = Interests()
@@ -106,6 +120,8 @@ class CompositeProvider:
             raise RpcError(INVALID_PARAMS, f"{method}: 'arguments' must be an object")
         route = self.snapshot.find(kind, name)
         if route is None:
+            route = await self._awaited(lambda: self.snapshot.find(kind, name))
+        if route is None:
             raise RpcError(INVALID_PARAMS, f"Unknown {kind}: {name}")
         headers = param_headers(route.headers, opened(arguments)) if route.headers and arguments is not None else None
         sent = outgoing(params, {"name": route.origin})
@@ -116,21 +132,20 @@ class CompositeProvider:
 
     async def read(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
         """Read a resource by its public URI. Errors as `use`."""
-        route = self.route_of(context.downstream, params)
+        route = await self.route_of(context.downstream, params)
         return await route.source.request(method, outgoing(params, {"uri": route.origin}), context, route.mount)
 
     async def complete(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result | None:
         """Complete an argument of a prompt or of a template; None if the upstream completes nothing. Errors as `use`."""
         ref = mapping(params.get("ref")) or {}
         kind = opened(ref.get("type"))
-        if kind == "ref/prompt":
-            key, name = "name", opened(ref.get("name"))
-            route = self.snapshot.find(Kind.PROMPT, name) if isinstance(name, str) else None
-        elif kind == "ref/resource":
-            key, name = "uri", opened(ref.get("uri"))
-            route = self.snapshot.resolve_template(name) if isinstance(name, str) else None
-        else:
+        if not isinstance(kind, str) or kind not in _REFERENCES:
             raise RpcError(INVALID_PARAMS, "completion/complete: 'ref' must be a ref/prompt or a ref/resource")
+        key = _REFERENCES[kind]
+        name = opened(ref.get(key))
+        route = self._referred(kind, name)
+        if route is None:
+            route = await self._awaited(lambda: self._referred(kind, name))
         if route is None:
             raise RpcError(INVALID_PARAMS, f"completion/complete: unknown {kind} {name!r}")
         catalog = self._provider_of(route).catalog
@@ -154,7 +169,7 @@ class CompositeProvider:
         self, downstream: Downstream, params: dict[str, Any], tell: Callable[[dict[str, Any]], None]
     ) -> None:
         """Let a downstream hear of updates of a public URI; `tell` takes the parameters of each, in public URIs. Errors as `use`."""
-        route = self.route_of(downstream, params)
+        route = await self.route_of(downstream, params)
         await self._interests.add(downstream, params["uri"], tell, route, self._provider_of(route))
 
     async def unsubscribe(self, downstream: Downstream, params: dict[str, Any]) -> None:
@@ -162,7 +177,7 @@ class CompositeProvider:
         uri = params.get("uri")
         if not isinstance(uri, str) or not await self._interests.drop(downstream, uri):
             # Nobody waits for it, which is what was asked for, unless there is no such thing.
-            self.route_of(downstream, params)
+            await self.route_of(downstream, params)
 
     async def unsubscribe_all(self, downstream: Downstream) -> None:
         """A downstream is gone."""
@@ -196,7 +211,7 @@ class CompositeProvider:
             agreed += [_public_id(mounted.mount, origin) for origin in origins if origin in heard]
         return agreed, streams
 
-    def route_of(self, downstream: Downstream, params: dict[str, Any]) -> Route:
+    async def route_of(self, downstream: Downstream, params: dict[str, Any]) -> Route:
         """The route of the public URI in `params`.
 
         Raises:
@@ -207,9 +222,23 @@ class CompositeProvider:
             raise RpcError(INVALID_PARAMS, "'uri' must be a string")
         route = self.snapshot.resolve_uri(uri)
         if route is None:
+            route = await self._awaited(lambda: self.snapshot.resolve_uri(uri))
+        if route is None:
             code = INVALID_PARAMS if downstream.era is Era.MODERN else RESOURCE_NOT_FOUND
             raise RpcError(code, f"Resource not found: {uri}", {"uri": uri})
         return route
+
+    async def _awaited(self, find: Callable[[], Route | None]) -> Route | None:
+        """What `find` finds once a provider that is starting has come up with it, or nothing: none of them has it in time."""
+        await self.settle(lambda: find() is not None)
+        return find()
+
+    def _referred(self, kind: str, name: Any) -> Route | None:
+        if not isinstance(name, str):
+            return None
+        if kind == "ref/prompt":
+            return self.snapshot.find(Kind.PROMPT, name)
+        return self.snapshot.resolve_template(name)
 
     def _owner_of_task(self, public: Any) -> tuple[Mounted, str] | None:
         """Where a task is, and what it is called there."""

@@ -18,6 +18,7 @@ from meshproxy.catalog.catalog import Mount
 from meshproxy.errors import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError, UpstreamError
 from meshproxy.kinds import BY_LIST_METHOD, Kind, KindSpec
 from meshproxy.mesh.composite import CompositeProvider
+from meshproxy.relay.capabilities import CARRIED_EXTENSIONS
 from meshproxy.relay.downstream import Downstream, RequestContext, Result
 from meshproxy.relay.translate import Stamp
 from meshproxy.serving.announcements import Announcements
@@ -69,6 +70,7 @@ class FastMCP:
         self._viewed = self.composite.snapshot
         self._announcements = Announcements(self.composite)
         self.composite.on_announce(self._announcements.announce)
+        self.composite.settle = self._while_starting
         self._grace_ends = 0.0
         self._is_running = False
         self._background: set[asyncio.Task[None]] = set()
@@ -186,13 +188,16 @@ class FastMCP:
     async def _initialize(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
         version = negotiated(opened(params.get("protocolVersion")))
         return self._view(
-            ("initialize", version), lambda: {"protocolVersion": version, **self._about(), "serverInfo": self.info}
+            ("initialize", version),
+            lambda: {"protocolVersion": version, **self._about(Era.LEGACY), "serverInfo": self.info},
         )
 
     async def _discover(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
         return self._view(
             method,
-            lambda: self.stamp.into({"supportedVersions": list(MODERN_VERSIONS), **self._about()}, cacheable=True),
+            lambda: self.stamp.into(
+                {"supportedVersions": list(MODERN_VERSIONS), **self._about(Era.MODERN)}, cacheable=True
+            ),
         )
 
     async def _ping(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
@@ -248,7 +253,7 @@ class FastMCP:
         """A result of the mesh's own making, for the era of its caller."""
         return self.stamp.into(result, cacheable=False) if context.downstream.era is Era.MODERN else result
 
-    def _about(self) -> dict[str, Any]:
+    def _about(self, era: Era) -> dict[str, Any]:
         """What the mesh can do. A reload may bring any kind at any time, so every kind is promised."""
         about: dict[str, Any] = {
             "capabilities": {
@@ -259,8 +264,10 @@ class FastMCP:
                 "logging": {},
             }
         }
-        if self.composite.snapshot.extensions:
-            about["capabilities"]["extensions"] = self.composite.snapshot.extensions
+        offered = self.composite.snapshot.extensions
+        extensions = {key: value for key, value in offered.items() if key in CARRIED_EXTENSIONS[era]}
+        if extensions:
+            about["capabilities"]["extensions"] = extensions
         instructions = self.composite.snapshot.instructions(self.instructions)
         if instructions:
             about["instructions"] = instructions
@@ -284,8 +291,8 @@ class FastMCP:
             view = self._views[key] = Raw(dumps(make()))
         return view
 
-    async def _while_starting(self) -> None:
-        """Wait for providers that are starting, until the grace ends; many clients list once, at once."""
+    async def _while_starting(self, is_enough: Callable[[], bool] = lambda: False) -> None:
+        """Wait for providers that are starting, until it is enough or the grace ends: many clients list once, at once, or not at all."""
         starting = []
         for mounted in self.composite.mounted:
             if mounted.provider.state is State.IDLE and mounted.provider.catalog is None:
@@ -293,14 +300,15 @@ class FastMCP:
                 self.extend_grace()
             if mounted.provider.state is State.STARTING:
                 starting.append(mounted.provider)
-        left = self._grace_ends - time.monotonic()
-        if starting and left > 0:
-            waits = [asyncio.ensure_future(provider.settled()) for provider in starting]
-            try:
-                await asyncio.wait(waits, timeout=left)
-            finally:
-                for wait in waits:
-                    wait.cancel()
+        if not starting:
+            return
+        waiting = {asyncio.ensure_future(provider.settled()) for provider in starting}
+        try:
+            while waiting and not is_enough() and (left := self._grace_ends - time.monotonic()) > 0:
+                _, waiting = await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waiting:
+                wait.cancel()
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

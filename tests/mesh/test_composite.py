@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from typing import Any
 
 import pytest
@@ -53,6 +54,31 @@ async def test_a_request_that_leads_nowhere_says_what_is_wrong_with_it(
             error = await refusal(client, method, params)
             assert error.code == INVALID_PARAMS
             assert said in error.message
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("tools/call", {"name": "a_t"}),
+        ("prompts/get", {"name": "a_p", "arguments": {}}),
+        ("resources/read", {"uri": "r://a/x"}),
+        ("completion/complete", {"ref": {"type": "ref/prompt", "name": "a_p"}, "argument": {"name": "x", "value": ""}}),
+    ],
+)
+async def test_what_nobody_has_yet_is_waited_for_while_upstreams_start_but_not_for_the_others(
+    run_mesh: RunMesh, method: str, params: dict[str, Any]
+) -> None:
+    silent = {"command": sys.executable, "args": ["-c", "import sys; sys.stdin.read()"]}
+    text = document({"silent": silent, "a": light(*OFFERS)}, server={"list_grace": "1h"})
+    async with run_mesh(text, settle=False) as mesh:
+        assert await Modern(mesh.server).request(method, params)
+
+
+async def test_what_nobody_has_when_the_grace_is_over_is_refused(run_mesh: RunMesh) -> None:
+    silent = {"command": sys.executable, "args": ["-c", "import sys; sys.stdin.read()"]}
+    async with run_mesh(document({"silent": silent}, server={"list_grace": "50ms"}), settle=False) as mesh:
+        error = await refusal(Modern(mesh.server), "tools/call", {"name": "silent_t"})
+        assert error.message == "Unknown tool: silent_t"
 
 
 async def test_a_uri_of_no_upstream_is_not_found_as_its_era_says(run_mesh: RunMesh) -> None:
