@@ -37,6 +37,7 @@ class StandingStream:
         self._on_lost = on_lost
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task: asyncio.Task[None] | None = None
+        self._was_open = False
 
     async def open(self) -> None:
         """Begin, and wait a moment for the stream to be there. That there is none is no error: it is the upstream's choice."""
@@ -65,7 +66,8 @@ class StandingStream:
                     return
             else:
                 unreachable = 0
-                if response.status == 404:
+                # Many servers of the TypeScript SDK's examples say 400 of a session that they do not know.
+                if response.status == 404 or (response.status == 400 and self._was_open):
                     self._on_lost(None)
                     return
                 if not is_stream(response) and response.status < 500 and response.status != 429:
@@ -77,6 +79,7 @@ class StandingStream:
 
     def _on_head(self, response: Response) -> None:
         self._stream.on_head(response)
+        self._was_open = self._was_open or is_stream(response)
         self._settle()
 
     def _settle(self) -> None:

@@ -681,8 +681,16 @@ async def test_that_there_is_no_standing_stream_is_no_error(web, link, listener,
     assert len(web.told("GET")) == 1
 
 
-async def test_the_standing_stream_tells_of_an_expired_session(web, link, listener):
-    web.on["GET"] = refuse(404)
+@pytest.mark.parametrize("statuses", [[404], [200, 404], [200, 400]])
+async def test_the_standing_stream_tells_of_an_expired_session(web, link, listener, statuses):
+    async def opens(request):
+        status = statuses[len(web.told("GET")) - 1]
+        if status == 200:
+            stream(request, b"retry: 1\nid: g-1\ndata:\n\n")
+        else:
+            await refuse(status)(request)
+
+    web.on["GET"] = opens
     await link.listen()
     async with asyncio.timeout(DEADLINE):
         await listener.ended.wait()
