@@ -86,6 +86,9 @@ class Listening:
                 if not stream.acknowledged.is_set():
                     raise
                 log.info("upstream.listen_lost", upstream=self._link.upstream, reason=str(error))
+            if not stream.acknowledged.is_set():
+                # It ended what it never agreed to: it has nothing to say.
+                return
             await asyncio.sleep(REOPEN_PAUSE)
 
 

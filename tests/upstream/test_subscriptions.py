@@ -387,6 +387,15 @@ async def test_an_upstream_that_never_agrees_keeps_nobody_waiting_for_ever(monke
     assert streams.open == []
 
 
+async def test_an_upstream_that_ends_a_stream_without_a_word_is_not_listened_to() -> None:
+    mute = Wire(Era.MODERN, subscriptions__listen={"resultType": "complete"})
+    ear = Listening(mute, lambda *_: None)
+    async with asyncio.timeout(1):
+        await ear.hear(())
+    assert len(mute.sent) == 1
+    await ear.aclose()
+
+
 async def test_a_stream_of_which_the_opening_is_cancelled_leaves_nothing() -> None:
     streams = Streams()
     streams.is_silent = True

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
-from meshproxy.upstream.link import Call, Link
+from meshproxy.upstream.endpoint import Endpoint
+from meshproxy.upstream.link import Call, Link, Listener
 from meshproxy.wire.codec import Raw, dumps
 from meshproxy.wire.protocol import LATEST_LEGACY, LATEST_MODERN, Era
 from tests.clients import decoded
@@ -119,3 +120,31 @@ class Gate:
             self.cancelled.set()
             raise
         return self.answer
+
+
+class WireEndpoint(Endpoint):
+    """An upstream that is reached over the next of some wires; `listeners` are those who hear of what it says."""
+
+    def __init__(self, *wires: Wire, name: str = "up") -> None:
+        super().__init__(name)
+        self.wires = list(wires)
+        self.listeners: list[Listener] = []
+        self.declared: list[dict[str, Any]] = []
+        self.ready = asyncio.Event()
+        self.ready.set()
+
+    async def connect(
+        self, *, client: dict[str, Any], capabilities: dict[str, Any], listener: Listener, timeout: float | None
+    ) -> Link:
+        await self.ready.wait()
+        if not self.wires:
+            raise UpstreamUnavailable(self.name, "there is no wire left")
+        self.listeners.append(listener)
+        self.declared.append(capabilities)
+        return self.wires.pop(0)
+
+    async def aclose(self) -> None:
+        """Each wire is closed by whoever opened it."""
+
+    def statistics(self) -> dict[str, Any]:
+        return {}
