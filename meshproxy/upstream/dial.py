@@ -25,6 +25,8 @@ _HEAD_START = 0.25
 _TLS_SHUTDOWN = 1.0
 """Seconds to wait for the peer's half of a TLS goodbye; nothing depends on it."""
 _MAX_CONNECT_ANSWER = 16 * 1024
+_KEEP_ALIVE = 60
+"""Seconds of silence after which the system asks whether the other machine is still there."""
 
 _Address = tuple[int, tuple[str, int] | tuple[str, int, int, int]]
 
@@ -249,6 +251,10 @@ async def _connect(address: _Address) -> socket.socket:
     try:
         made.setblocking(False)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # A stream on which nothing is due would not notice that the other machine is gone.
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEP_ALIVE)
         await asyncio.get_running_loop().sock_connect(made, where)
     except BaseException:
         made.close()
