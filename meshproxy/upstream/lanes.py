@@ -72,11 +72,12 @@ class Lanes:
         mode: SessionMode,
         supervisor: Supervisor,
         open_session: Callable[[Downstream], Awaitable[Link]],
+        close_session: Callable[[Link], Awaitable[None]],
         open_shared: Callable[[], Awaitable[Link]],
         is_dear: Callable[[], bool],
         patience: float | None,
     ) -> None:
-        self.sessions = Sessions(name, open_session)
+        self.sessions = Sessions(name, open_session, close_session)
         self.talks = False
         self._mode = mode
         self._supervisor = supervisor

@@ -92,10 +92,12 @@ class ProxyProvider:
             "isolated" if self._per_session else session,
             self._supervisor,
             self._open_session,
+            self._close_session,
             self._open_shared,
             lambda: self._client is not None and self._client.endpoint.is_process,
             connect_timeout,
         )
+        self._session_clients: dict[Link, ProxyClient] = {}
         self._elicitations = Elicitations()
         self._verbosity = Verbosity()
         self._leases = 0
@@ -267,7 +269,7 @@ class ProxyProvider:
         while True:
             lane = await self._lanes.reach(downstream, use)
             call = RelayCall(
-                context, mount, self._handlers, self._aside(lane), self._call_timeout, sent, self._elicitations
+                context, mount, self._handlers(lane.link), self._aside(lane), self._call_timeout, sent, self._elicitations
             )
             try:
                 if downstream.log_level is not None and lane.owner is None and downstream.era is Era.MODERN:
@@ -377,9 +379,9 @@ class ProxyProvider:
 
     # --- connections
 
-    @property
-    def _handlers(self) -> Handlers:
-        return self._client.handlers if self._client is not None else Handlers()
+    def _handlers(self, link: Link) -> Handlers:
+        client = self._session_clients.get(link, self._client)
+        return client.handlers if client is not None else Handlers()
 
     async def _make_client(self, downstream: Downstream | None) -> ProxyClient:
         if isinstance(self._factory, ProxyClient):
@@ -393,7 +395,9 @@ class ProxyProvider:
         return await made if inspect.isawaitable(made) else made
 
     async def _open_control(self) -> Link:
-        self._client = await self._make_client(None)
+        before, self._client = self._client, await self._make_client(None)
+        if before is not None and before.endpoint is not self._client.endpoint:
+            await before.endpoint.aclose()
         return await self._open_shared()
 
     async def _open_shared(self) -> Link:
@@ -403,6 +407,8 @@ class ProxyProvider:
         client = await self._make_client(downstream) if self._per_session else cast("ProxyClient", self._client)
         declared = bridged(downstream)
         link = await client.connect(Inbound(self, downstream), declared, self._connect_timeout)
+        if self._per_session:
+            self._session_clients[link] = client
         try:
             if declared or "logging" in link.capabilities:
                 await link.listen()
@@ -411,12 +417,21 @@ class ProxyProvider:
                     await set_level(link, downstream.log_level)
                 await self._bring_along(link, downstream.key)
         except TimeoutError:
-            await link.aclose()
+            await self._close_session(link)
             raise UpstreamUnavailable(self.name, "it did not take a session's level and subscriptions in time") from None
         except BaseException:
-            await link.aclose()
+            await self._close_session(link)
             raise
         return link
+
+    async def _close_session(self, link: Link) -> None:
+        await link.aclose()
+        client = self._session_clients.pop(link, None)
+        if client is not None:
+            others = (self._client, *self._session_clients.values())
+            if not any(other is not None and other.endpoint is client.endpoint for other in others):
+                # Made for this session, and of no use to any other.
+                await client.endpoint.aclose()
 
     async def _bring_along(self, own: Link, holder: str) -> None:
         """Let a session's own link hear of what the session subscribed to before it had one."""

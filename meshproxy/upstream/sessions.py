@@ -8,6 +8,7 @@ from meshproxy.relay.downstream import Downstream
 from meshproxy.upstream.link import Link
 
 Open = Callable[[Downstream], Awaitable[Link]]
+Close = Callable[[Link], Awaitable[None]]
 
 
 class Sessions:
@@ -16,8 +17,9 @@ class Sessions:
     Each is opened in a task of its own, so that two calls at once share the opening and neither one's cancellation spoils it for the other.
     """
 
-    def __init__(self, name: str, open_link: Open) -> None:
+    def __init__(self, name: str, open_link: Open, close_link: Close | None = None) -> None:
         self._name = name
+        self._close_link = close_link or _close
         self._open_link = open_link
         self._links: dict[str, Link] = {}
         self._opening: dict[str, asyncio.Task[Link]] = {}
@@ -68,7 +70,7 @@ class Sessions:
             forget()
         link = self._links.pop(key, None)
         if link is not None:
-            task = asyncio.create_task(link.aclose())
+            task = asyncio.ensure_future(self._close_link(link))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
         opening = self._opening.get(key)
@@ -91,7 +93,7 @@ class Sessions:
     async def _obtain(self, downstream: Downstream) -> Link:
         stale = self._links.pop(downstream.key, None)
         if stale is not None:
-            await stale.aclose()
+            await self._close_link(stale)
         key = downstream.key
         # Before anything is opened, so that a client that leaves meanwhile takes it along.
         if key not in self._forget:
@@ -103,3 +105,7 @@ class Sessions:
             raise
         self._links[key] = link
         return link
+
+
+async def _close(link: Link) -> None:
+    await link.aclose()

@@ -14,13 +14,15 @@ from meshproxy.catalog.catalog import Mount
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.kinds import Kind
 from meshproxy.relay.downstream import Downstream
+from meshproxy.relay.handlers import Handlers
 from meshproxy.serving.fastmcp import FastMCP
 from meshproxy.upstream import supervisor
-from meshproxy.upstream.client import Command, ProxyClient
+from meshproxy.upstream.client import Command, ProxyClient, StatefulProxyClient
 from meshproxy.upstream.provider import ProxyProvider
 from meshproxy.upstream.supervisor import State
 from tests.clients import ELICIT, Client, Legacy, Modern
 from tests.support import DEADLINE, children, eventually
+from tests.upstream.wires import Wire, WireEndpoint
 from tests.upstreams import LIGHT, is_alive, received, release
 
 pytestmark = pytest.mark.anyio
@@ -294,6 +296,74 @@ async def test_a_factory_that_is_told_for_whom_makes_each_session_its_own_client
         for client in clients:
             assert (await client.says("echo"))["label"] == client.session.key
         assert [one for one in asked if one is not None] == [client.session for client in clients]
+
+
+def wire(**answers: Any) -> Wire:
+    return Wire(capabilities={"tools": {"listChanged": True}}, tools__list={"tools": [{"name": "t"}]}, **answers)
+
+
+async def test_what_a_factory_made_for_a_session_is_closed_with_it() -> None:
+    made: list[WireEndpoint] = []
+
+    def factory(_downstream: Downstream) -> ProxyClient:
+        made.append(WireEndpoint(wire()))
+        return ProxyClient(made[-1])
+
+    async with providing(factory) as (server, provider):
+        first, second = Legacy(server), Legacy(server)
+        for client in (first, second):
+            await client.call("t")
+        assert [endpoint.closed for endpoint in made] == [0, 0, 0]
+        first.close()
+        await eventually(lambda: [endpoint.closed for endpoint in made] == [0, 1, 0])
+        await second.call("t")
+        assert not provider._session_clients.keys() - {link for _, link in provider._lanes.sessions}
+    assert [endpoint.closed for endpoint in made] == [1, 1, 1]
+
+
+async def test_what_sessions_share_is_closed_with_the_last_that_uses_it() -> None:
+    shared = WireEndpoint(wire(), wire(), wire())
+    async with providing(StatefulProxyClient(shared).new_stateful) as (server, _provider):
+        clients = [Legacy(server), Legacy(server)]
+        for client in clients:
+            await client.call("t")
+            client.close()
+        await eventually(lambda: not _provider._session_clients)
+        assert shared.closed == 0
+    assert shared.closed == 1
+
+
+async def test_what_a_factory_made_before_is_closed_when_it_makes_another(quick: None) -> None:
+    made: list[WireEndpoint] = []
+
+    def factory() -> ProxyClient:
+        made.append(WireEndpoint(wire()))
+        return ProxyClient(made[-1])
+
+    async with providing(factory, session="shared") as (_server, provider):
+        link = provider._supervisor.link
+        assert isinstance(link, Wire)
+        link.close("it died")
+        made[0].listeners[0].on_closed(link, "it died")
+        await becomes(provider, State.DOWN)
+        await becomes(provider, State.UP)
+        assert [endpoint.closed for endpoint in made] == [1, 0]
+
+
+async def test_a_sessions_own_client_answers_with_its_own_handlers() -> None:
+    async def asks(_params: Any, call: Any) -> Any:
+        return {"content": [await call.on_request("roots/list", {})]}
+
+    def factory(downstream: Downstream | None) -> ProxyClient:
+        async def roots(_context: Any, _params: Any) -> Any:
+            return {"of": downstream.key if downstream else None}
+
+        return ProxyClient(WireEndpoint(wire(tools__call=asks)), handlers=Handlers(roots=roots))
+
+    async with providing(factory) as (server, _provider):
+        for client in (Legacy(server), Legacy(server)):
+            assert (await client.call("t"))["content"] == [{"of": client.session.key}]
+            assert client.asked.all == []
 
 
 async def test_an_upstream_that_refuses_a_level_is_used_all_the_same(tmp_path: Path) -> None:

@@ -130,6 +130,7 @@ class WireEndpoint(Endpoint):
         self.wires = list(wires)
         self.listeners: list[Listener] = []
         self.declared: list[dict[str, Any]] = []
+        self.closed = 0
         self.ready = asyncio.Event()
         self.ready.set()
 
@@ -144,7 +145,8 @@ class WireEndpoint(Endpoint):
         return self.wires.pop(0)
 
     async def aclose(self) -> None:
-        """Each wire is closed by whoever opened it."""
+        """Count it: each wire is closed by whoever opened it."""
+        self.closed += 1
 
     def statistics(self) -> dict[str, Any]:
         return {}
