@@ -18,7 +18,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from meshproxy.upstream.transport_errors import ConnectFailed
 
-__all__ = ["Proxy", "basic_auth", "default_tls", "dial", "proxy_for"]
+__all__ = ["Proxy", "basic_auth", "default_tls", "dial", "proxy_for", "reason_of"]
 
 _HEAD_START = 0.25
 """Seconds that one address has before the next is tried as well (RFC 8305, 5)."""
@@ -221,8 +221,15 @@ def _close_loser(task: asyncio.Task[socket.socket]) -> None:
 
 
 def _combined(failures: list[BaseException]) -> OSError:
-    texts = dict.fromkeys(str(failure) for failure in failures)
-    return OSError("; ".join(texts))
+    """What several addresses refused with, each reason once."""
+    return OSError("; ".join(dict.fromkeys(reason_of(failure) for failure in failures)))
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a connection failed, for people. What asyncio says of it repeats the address and hides the reason in a number."""
+    if isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno).lower()
+    return str(error) or type(error).__name__
 
 
 async def _addresses(host: str, port: int) -> list[_Address]:

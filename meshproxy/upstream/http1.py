@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import quote, urlsplit
 
 from meshproxy.upstream.connection import Connection
-from meshproxy.upstream.dial import Proxy, basic_auth, default_tls, dial, proxy_for
+from meshproxy.upstream.dial import Proxy, basic_auth, default_tls, dial, proxy_for, reason_of
 from meshproxy.upstream.response import OnHead, Response
 from meshproxy.upstream.transport_errors import (
     BadResponse,
@@ -276,7 +276,7 @@ class HttpClient:
             if isinstance(error, TimeoutError) and loop.time() >= deadline - _EARLY:
                 raise TransportTimeout(f"no connection to {self._peer} in time", sent=False) from error
             if isinstance(error, OSError):
-                raise ConnectFailed(f"cannot connect to {self._peer}: {error}") from error
+                raise ConnectFailed(f"cannot connect to {self._peer}: {reason_of(error)}") from error
             raise
         if self._closed or not connection.is_open():
             connection.abort()

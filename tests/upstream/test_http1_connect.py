@@ -233,7 +233,7 @@ async def test_the_next_address_is_tried_when_one_fails_and_when_one_is_silent(
 async def test_when_every_address_fails_so_does_the_request(dead, monkeypatch) -> None:
     resolved(monkeypatch, dead, ("127.0.0.2", dead[1]))
     client = HttpClient("http://two.example/", connect_timeout=DEADLINE)
-    with pytest.raises(ConnectFailed, match=r"cannot connect to two\.example:80: .*Errno 111"):
+    with pytest.raises(ConnectFailed, match=r"cannot connect to two\.example:80: connection refused"):
         await client.request("GET")
 
 
