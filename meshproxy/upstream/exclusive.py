@@ -108,6 +108,10 @@ class Exclusive:
         self._opening += 1
         try:
             link = await self._open_link()
+        except BaseException:
+            # Whoever waits may have the place.
+            self._wake()
+            raise
         finally:
             self._opening -= 1
         self._lent.add(link)
