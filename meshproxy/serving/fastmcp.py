@@ -23,6 +23,7 @@ from meshproxy.relay.downstream import Downstream, RequestContext, Result
 from meshproxy.relay.translate import Stamp
 from meshproxy.serving.announcements import Announcements
 from meshproxy.serving.http import HttpApp
+from meshproxy.serving.server import listen, run, serve_http, serve_pipes
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.upstream.client import CLIENT, ProxyClient
 from meshproxy.upstream.lanes import SessionMode
@@ -150,9 +151,17 @@ class FastMCP:
         Raises:
             CannotListen: the port cannot be had.
         """
-        from meshproxy.serving.server import run_server  # noqa: PLC0415  # a server inside of another needs no loop
+        sockets = listen(host, port) if transport == "http" else []
 
-        run_server(self, transport, HttpSettings(host=host, path=path), port)
+        async def main(stopping: asyncio.Event) -> None:
+            async with self:
+                if transport == "http":
+                    app = HttpApp(self, HttpSettings(host=host, path=path))
+                    await serve_http(app, sockets, stopping, before_drain=self.end_streams)
+                else:
+                    await serve_pipes(self, stopping)
+
+        run(main)
 
     # --- the handler
 

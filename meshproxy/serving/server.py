@@ -14,12 +14,11 @@ from typing import Final, TypeVar
 
 from meshproxy.errors import MeshError
 from meshproxy.relay.downstream import Handler
-from meshproxy.serving.fastmcp import FastMCP, Transport
-from meshproxy.serving.http import HttpApp, HttpSettings
+from meshproxy.serving.http import HttpApp
 from meshproxy.serving.http1 import Http1Server
 from meshproxy.upstream.process import kill_all
 
-__all__ = ["GRACE", "CannotListen", "listen", "run", "run_server", "serve_http", "serve_pipes", "url_of"]
+__all__ = ["GRACE", "CannotListen", "listen", "run", "serve_http", "serve_pipes", "url_of"]
 
 T = TypeVar("T")
 
@@ -45,21 +44,6 @@ def run(main: Callable[[asyncio.Event], Awaitable[T]]) -> T:
     """Run `main` in an event loop of its own. It is given the event that is set when the end is asked for."""
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_attended(main))
-
-
-def run_server(server: FastMCP, transport: Transport, settings: HttpSettings, port: int) -> None:
-    """Start a server made in Python, serve it until its end, and close it; see `FastMCP.run`."""
-    sockets = listen(settings.host, port) if transport == "http" else []
-
-    async def main(stopping: asyncio.Event) -> None:
-        async with server:
-            if transport == "http":
-                app = HttpApp(server, settings)
-                await serve_http(app, sockets, stopping, before_drain=server.end_streams)
-            else:
-                await serve_pipes(server, stopping)
-
-    run(main)
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
