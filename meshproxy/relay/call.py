@@ -25,7 +25,7 @@ class RelayCall:
     """The `Call` (see `meshproxy.upstream.link`) of a downstream's request.
 
     `elsewhere` takes the notifications that came on this call's stream and are about something else: a listing, a resource. `elicitations`
-    remembers which pages its caller was sent to.
+    remembers which pages its caller was sent to. `on_asked` may be set to hear of each question.
     """
 
     __slots__ = (
@@ -35,6 +35,7 @@ class RelayCall:
         "handlers",
         "headers",
         "mount",
+        "on_asked",
         "owner",
         "timeout",
         "wants_progress",
@@ -58,6 +59,7 @@ class RelayCall:
         self.timeout = timeout
         self.headers = headers
         self.elicitations = elicitations
+        self.on_asked: Callable[[], None] | None = None
         self.owner: object = downstream.key
         self.wants_progress = context.progress_token is not None
 
@@ -90,6 +92,8 @@ class RelayCall:
         }.get(method)
         if ask is None:
             raise RpcError(METHOD_NOT_FOUND, f"Method not found: {method}")
+        if self.on_asked is not None:
+            self.on_asked()
         if method == "elicitation/create" and self.elicitations is not None:
             self.elicitations.note(self.context.downstream, params)
         answer = await ask(self.context, rewrite_question(method, params, self.mount.public))

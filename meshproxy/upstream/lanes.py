@@ -12,8 +12,8 @@ A session that has a link of its own keeps it: what it did there is known there 
 An upstream *talks* when it asks or logs where the link cannot tell whose call it is about. Nobody knows that beforehand, and fifty first
 calls of an asking tool on one process would be fifty questions none of which has a certain owner. So one client at a time uses what nobody
 used before: its question finds its owner as soon as the calls that run beside it have ended, which do not ask, and from then on everybody
-goes elsewhere. A use that ended without a question is not waited for again, and none is where a link tells calls apart: such an upstream talks
-only if it says on a stream of nobody's what belongs to a call.
+goes elsewhere. A use that ended without a question is not waited for again; nor is one that asked where the link could tell whose call it is
+about, as streamable HTTP can if the server uses it so. Many servers do not: they ask on the session's own stream.
 """
 
 import asyncio
@@ -32,6 +32,8 @@ SessionMode = Literal["auto", "isolated", "shared"]
 
 CAUTION: Final = 1.0
 """Seconds that the first use of something waits for the first uses of others; then it gets a link of its own, if it may be asked."""
+LITTLE_CAUTION: Final = 0.1
+"""The same where the link can tell calls apart and the upstream need only do so."""
 
 
 class Lane:
@@ -40,13 +42,15 @@ class Lane:
     Attributes:
         link: what carries the call.
         owner: the downstream whose own link it is; None where others may use it.
+        on_asked: to be called when the upstream asks something within the call; None where nobody needs to know.
     """
 
-    __slots__ = ("_given", "link", "owner")
+    __slots__ = ("_given", "link", "on_asked", "owner")
 
     def __init__(self, link: Link, owner: Downstream | None = None, given: Callable[[], None] | None = None) -> None:
         self.link = link
         self.owner = owner
+        self.on_asked: Callable[[], None] | None = None
         self._given = given
 
     def give(self) -> None:
@@ -59,7 +63,7 @@ class Lane:
 class Lanes:
     """The links of one upstream.
 
-    `is_dear` says whether each connection is a process. `open_session` and `open_shared` make links.
+    `is_dear` says whether each connection is a process. `open_session` makes the link of a downstream, and `open_exclusive` one for a call at a time.
 
     Attributes:
         sessions: the links of downstream sessions.
@@ -73,7 +77,7 @@ class Lanes:
         supervisor: Supervisor,
         open_session: Callable[[Downstream], Awaitable[Link]],
         close_session: Callable[[Link], Awaitable[None]],
-        open_shared: Callable[[], Awaitable[Link]],
+        open_exclusive: Callable[[], Awaitable[Link]],
         is_dear: Callable[[], bool],
         patience: float | None,
     ) -> None:
@@ -81,9 +85,9 @@ class Lanes:
         self.talks = False
         self._mode = mode
         self._supervisor = supervisor
-        self._exclusive = Exclusive(name, open_shared, patience)
+        self._exclusive = Exclusive(name, open_exclusive, patience)
         self._is_dear = is_dear
-        self._quiet: set[object] = set()
+        self._known: set[object] = set()
         self._crowd: dict[Lane, tuple[str, bool]] = {}
         self._waiting: set[asyncio.Event] = set()
 
@@ -116,7 +120,7 @@ class Lanes:
         if is_legacy and (own := self.sessions.get(downstream.key)) is not None:
             return Lane(own, downstream)
         if self._mode == "auto" and not self.talks and not (is_legacy and self._isolates):
-            joined = self._join(control, downstream, use) or await self._join_later(downstream, use)
+            joined = self._join(control, downstream, use) or await self._join_later(control, downstream, use)
             if joined is not None:
                 return joined
         if is_legacy:
@@ -127,14 +131,14 @@ class Lanes:
     def use_ended(self, use: object) -> None:
         """A use of something ended, and nothing was asked."""
         if not self.talks:
-            self._quiet.add(use)
+            self._known.add(use)
 
     def on_talk(self) -> bool:
         """The upstream talks to its callers. Says whether that is news."""
         if self.talks:
             return False
         self.talks = True
-        self._quiet.clear()
+        self._known.clear()
         self._changed()
         return True
 
@@ -153,23 +157,32 @@ class Lanes:
 
     def _join(self, control: Link, downstream: Downstream, use: object) -> Lane | None:
         """A place on the control link, unless two clients there would use something for the first time."""
-        is_first = not control.tells_calls_apart and use not in self._quiet
+        is_first = use not in self._known
         if self.talks:
             return None
         if is_first and any(first and key != downstream.key for key, first in self._crowd.values()):
             return None
-        return self._seat(control, downstream, is_first=is_first)
+        return self._seat(control, downstream, use, is_first=is_first)
 
-    def _seat(self, control: Link, downstream: Downstream, *, is_first: bool) -> Lane:
+    def _seat(self, control: Link, downstream: Downstream, use: object, *, is_first: bool) -> Lane:
         lane = Lane(control, given=lambda: self._leave(lane))
+        if is_first:
+            lane.on_asked = lambda: self._told_apart(lane, use)
         self._crowd[lane] = (downstream.key, is_first)
         return lane
 
-    async def _join_later(self, downstream: Downstream, use: object) -> Lane | None:
+    def _told_apart(self, lane: Lane, use: object) -> None:
+        """The upstream asked something, and it was certain at once whose call it is about."""
+        if not self.talks and lane in self._crowd:
+            self._known.add(use)
+            self._crowd[lane] = (self._crowd[lane][0], False)
+            self._changed()
+
+    async def _join_later(self, control: Link, downstream: Downstream, use: object) -> Lane | None:
         changed = asyncio.Event()
         self._waiting.add(changed)
         try:
-            async with asyncio.timeout(CAUTION):
+            async with asyncio.timeout(LITTLE_CAUTION if control.tells_calls_apart else CAUTION):
                 lane = None
                 while lane is None and not self.talks:
                     await changed.wait()
@@ -180,7 +193,7 @@ class Lanes:
             # A client that cannot be asked waits for nobody: what the upstream asks it is refused.
             control = await self.control()
             is_welcome = not self.talks and not may_be_asked(downstream)
-            lane = self._seat(control, downstream, is_first=False) if is_welcome else None
+            lane = self._seat(control, downstream, use, is_first=False) if is_welcome else None
         finally:
             self._waiting.discard(changed)
         return lane

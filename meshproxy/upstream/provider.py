@@ -93,7 +93,7 @@ class ProxyProvider:
             self._supervisor,
             self._open_session,
             self._close_session,
-            self._open_shared,
+            self._open_exclusive,
             lambda: self._client is not None and self._client.endpoint.is_process,
             connect_timeout,
         )
@@ -271,6 +271,7 @@ class ProxyProvider:
             call = RelayCall(
                 context, mount, self._handlers(lane.link), self._aside(lane), self._call_timeout, sent, self._elicitations
             )
+            call.on_asked = lane.on_asked
             try:
                 if downstream.log_level is not None and lane.owner is None and downstream.era is Era.MODERN:
                     self._verbosity.want(downstream, downstream.log_level)
@@ -402,6 +403,16 @@ class ProxyProvider:
 
     async def _open_shared(self) -> Link:
         return await cast("ProxyClient", self._client).connect(self._inbound, BRIDGED, self._connect_timeout)
+
+    async def _open_exclusive(self) -> Link:
+        link = await self._open_shared()
+        try:
+            # Many servers ask on the session's own stream, though it is about a call.
+            await link.listen()
+        except BaseException:
+            await link.aclose()
+            raise
+        return link
 
     async def _open_session(self, downstream: Downstream) -> Link:
         client = await self._make_client(downstream) if self._per_session else cast("ProxyClient", self._client)

@@ -252,6 +252,21 @@ def kit(name: str = "basic", **settings: Any) -> Kit:
         return json.dumps(await call.ctx.session._request_outbound.send_raw_request("ping", None))
 
     @kit.tool()
+    async def converse(call: Call, tag: str, rounds: int = 2, *, aside: bool = False) -> Json:
+        """Everything that a server says in a call, and all of it says whose call it is; `aside` says it outside of the call's stream"""
+        answers = []
+        for this in range(rounds):
+            await call.progress(this, message=tag)
+            await call.log("error", tag)
+            if aside and call.is_legacy:
+                await call.connection.notify("notifications/message", {"level": "error", "data": tag})
+                answers.append(await call.connection.send_raw_request("elicitation/create", form(tag)["params"]))
+            else:
+                answers.append((await call.ask({"q": form(tag)}))["q"])
+        await call.log("error", tag)
+        return {"content": [text(tag)], "structuredContent": {"tag": tag, "answers": answers}}
+
+    @kit.tool()
     async def ask_url(call: Call, url: str, id: str = "e1", *, aside: bool = False) -> str:  # noqa: A002
         """Sends the user to a page, and says when it is done with: on the call's stream, or `aside` on the connection's own"""
         params = {"mode": "url", "message": "Go there", "url": url} | ({"elicitationId": id} if call.is_legacy else {})
