@@ -113,7 +113,7 @@ class Party:
         await asyncio.gather(*(self._call(peer, tag) for peer, tag in zip(self.peers, tags, strict=True)))
 
     async def _call(self, peer: Peer, tag: str) -> None:
-        client = tag.split(",")[0]
+        client = tag.split(",", maxsplit=1)[0]
 
         async def answer(told: Json) -> Json:
             if not told["message"].startswith(client):
