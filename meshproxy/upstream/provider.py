@@ -269,7 +269,13 @@ class ProxyProvider:
         while True:
             lane = await self._lanes.reach(downstream, use)
             call = RelayCall(
-                context, mount, self._handlers(lane.link), self._aside(lane), self._call_timeout, sent, self._elicitations
+                context,
+                mount,
+                self._handlers(lane.link),
+                self._aside(lane),
+                self._call_timeout,
+                sent,
+                self._elicitations,
             )
             call.on_asked = lane.on_asked
             try:
@@ -429,7 +435,9 @@ class ProxyProvider:
                 await self._bring_along(link, downstream.key)
         except TimeoutError:
             await self._close_session(link)
-            raise UpstreamUnavailable(self.name, "it did not take a session's level and subscriptions in time") from None
+            raise UpstreamUnavailable(
+                self.name, "it did not take a session's level and subscriptions in time"
+            ) from None
         except BaseException:
             await self._close_session(link)
             raise
