@@ -1,6 +1,6 @@
 """Many clients with interactive calls in flight at once: whatever an upstream says reaches the client whose call it is about, or nobody.
 
-`python -m tests.fidelity.isolation --clients 50 --rounds 100` is the long form, `./scripts/soak isolation`; a short one is a test.
+The long form is `./scripts/soak isolation`; a short one is a test.
 """
 
 import argparse
@@ -223,27 +223,28 @@ async def upstreams() -> AsyncIterator[dict[tuple[str, Transport], str]]:
         yield urls
 
 
-async def main(clients: int, rounds: int, renew: int, words: list[str]) -> int:
+async def run(options: argparse.Namespace) -> int:
     inbound.HOLD = HOLD  # type: ignore[misc]  # see HOLD
     bad = 0
-    print(f"{clients} clients, {rounds} rounds, all new every {renew} rounds")
+    print(f"{options.clients} clients, {options.rounds} rounds, all new every {options.renew} rounds")
     async with upstreams() as urls:
         for setting in SETTINGS:
-            if not all(word in str(setting) for word in words):
+            if not all(word in str(setting) for word in options.words):
                 continue
-            tally = await endure(setting, urls.get((setting.era, setting.transport), ""), clients, rounds, renew)
+            url = urls.get((setting.era, setting.transport), "")
+            tally = await endure(setting, url, options.clients, options.rounds, options.renew)
             bad += sum(tally.strays.values()) + len(tally.failures)
-            print(f"{setting!s:26} {tally}", flush=True)
+            print(f"{setting!s:27} {tally}", flush=True)
     print("no stray message" if not bad else f"{bad} strays and failures")
     return 1 if bad else 0
 
 
-if __name__ == "__main__":
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("words", nargs="*", help="only the settings that contain all of them, such as: stdio auto")
-    options.add_argument("--clients", type=int, default=50)
-    options.add_argument("--rounds", type=int, default=100)
-    options.add_argument("--renew", type=int, default=10)
-    chosen = options.parse_args()
+def main(argv: list[str]) -> int:
+    """The command line of the long form; 1 if anything was wrong."""
+    parser = argparse.ArgumentParser(prog="soak isolation", description=__doc__)
+    parser.add_argument("words", nargs="*", help="only the settings that contain all of them, such as: stdio auto")
+    parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--renew", type=int, default=10)
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory(), processors=[])
-    sys.exit(anyio.run(main, chosen.clients, chosen.rounds, chosen.renew, chosen.words))
+    return anyio.run(run, parser.parse_args(argv))
