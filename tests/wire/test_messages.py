@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from meshproxy.errors import INVALID_REQUEST, PARSE_ERROR, RpcError
 from meshproxy.wire.codec import Raw, loads
-from meshproxy.wire.messages import encode_error, encode_notification, encode_request, encode_result, parse
+from meshproxy.wire.messages import (
+    encode_error,
+    encode_notification,
+    encode_request,
+    encode_result,
+    parse,
+    parse_answer,
+)
 
 IDS = st.integers(-(2**63), 2**64 - 1) | st.text(st.characters(exclude_categories=("Cs",)))
 PAYLOADS = st.dictionaries(st.text(max_size=3), st.none() | st.integers() | st.text(max_size=3))
@@ -119,3 +126,43 @@ def test_a_malformed_error_is_still_an_error(error: Any, code: int, message: str
 
 def test_an_answer_without_an_error_has_none() -> None:
     assert parse(b'{"jsonrpc":"2.0","id":1,"result":{}}').rpc_error.code == INVALID_REQUEST
+
+
+ANSWERS = [
+    b'{"jsonrpc":"2.0","id":7,"result":{"a":1.0}}',
+    b'{"jsonrpc": "2.0", "id": 7, "result": {"a":1.0}}',
+    b'{"jsonrpc":"2.0","id":7,"result":{}}',
+]
+OTHERS = [
+    b'{"id":7,"jsonrpc":"2.0","result":{"a":1.0}}',
+    b'{"jsonrpc":"2.0","id":7,"result":{"a":1.0}} ',
+    b'{"jsonrpc":"2.0","id":7,"error":{"code":1,"message":"no"}}',
+    b'{"jsonrpc":"2.0","id":"7","result":{"a":1.0}}',
+    b'{"jsonrpc":"2.0","id":7,"result":[1]}',
+    b'{"jsonrpc":"2.0","id":7,"method":"ping"}',
+    b'{"jsonrpc":"2.0","method":"notifications/x","params":{"id":7}}',
+]
+
+
+@pytest.mark.parametrize("data", ANSWERS)
+def test_the_result_of_a_relayed_request_is_found_without_being_read(data: bytes) -> None:
+    asked: list[int] = []
+    message = parse_answer(data, lambda request_id: not asked.append(request_id))
+    read = parse(data)
+    assert asked == [7]
+    assert (message.id, message.method, message.error) == (read.id, None, read.error)
+    assert bytes(message.result) == bytes(read.result)
+    assert parse_answer(data[:-2] + b"!}", lambda _: True).id == 7
+
+
+@pytest.mark.parametrize("data", [*ANSWERS, *OTHERS])
+@pytest.mark.parametrize("is_relayed", [False, True])
+def test_whatever_else_arrives_is_read_at_once(data: bytes, is_relayed: bool) -> None:  # noqa: FBT001  # a parameter of the table
+    if data in ANSWERS:
+        is_relayed = False
+    assert parse_answer(data, lambda _: is_relayed) == parse(data)
+
+
+def test_an_answer_to_nobody_that_cannot_be_read_is_refused() -> None:
+    with pytest.raises(RpcError):
+        parse_answer(b'{"jsonrpc":"2.0","id":7,"result":{nonsense}}', lambda _: False)
