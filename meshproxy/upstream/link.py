@@ -74,6 +74,7 @@ class Link(ABC):
         server: the result of `initialize` or `server/discover`: `capabilities`, `serverInfo`, `instructions` and the rest.
         calls: the calls under way, in order of their start.
         given_up: calls that nobody waits for any more, as long as the upstream may not know it yet: what it says may still be of them.
+        has_expired: whether it ended because the upstream, which is there, does not know the session any more.
     """
 
     upstream: str
@@ -82,6 +83,7 @@ class Link(ABC):
     server: dict[str, Any]
     calls: Mapping[int, Call | None]
     given_up: Mapping[int, Call | None] = MappingProxyType({})
+    has_expired: bool = False
 
     @property
     @abstractmethod

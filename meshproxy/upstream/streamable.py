@@ -6,6 +6,7 @@ Both send each request as a POST over the connections of their endpoint, and wai
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any, Final, cast
 from urllib.parse import urljoin, urlsplit
@@ -128,6 +129,7 @@ class StreamableLink(Link):
         self._standing: StandingStream | None = None
         self._last_id = 0
         self._ended: str | None = None
+        self._emptied: asyncio.Event | None = None
         self._adopted = False
 
     def __repr__(self) -> str:
@@ -204,6 +206,11 @@ class StreamableLink(Link):
     async def aclose(self) -> None:
         if self._ended is None:
             self._ended = "the link is closed"
+        if self.has_expired and self._waiting:
+            # To each the upstream says so itself, and then it is certain that it was not carried out.
+            self._emptied = asyncio.Event()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), FAREWELL)
         waiting = list(self._waiting.values())
         # A request that is not among them any more knows that it was ended from here.
         self._waiting.clear()
@@ -237,6 +244,8 @@ class StreamableLink(Link):
         exchange = Exchange(self, request_id, call)
         timeout = None if call is None else call.timeout
         deadline = None if timeout is None else self._loop.time() + timeout
+        # As it leaves: by the time of the answer another one may have told of the session's end.
+        has_session = self.session is not None
         task = cast("asyncio.Task[Any]", asyncio.current_task())
         cancelling = task.cancelling()
         self._waiting[request_id] = task
@@ -254,7 +263,7 @@ class StreamableLink(Link):
                         self.upstream,
                         response,
                         request_id,
-                        has_session=self.session is not None,
+                        has_session=has_session,
                         is_relayed=exchange.is_relayed,
                     )
                 )
@@ -269,6 +278,8 @@ class StreamableLink(Link):
         finally:
             del self.calls[request_id]
             self._waiting.pop(request_id, None)
+            if self._emptied is not None and not self._waiting:
+                self._emptied.set()
             for question in exchange.questions:
                 question.cancel()
         if method == "initialize" and exchange.response is not None:
@@ -358,6 +369,7 @@ class StreamableLink(Link):
     def _expire(self, reason: str) -> None:
         """The upstream does not know our session any more."""
         self.session = None
+        self.has_expired = True
         self._lost(reason)
 
     def _lost(self, reason: str) -> None:

@@ -23,8 +23,12 @@ log = structlog.get_logger(__name__)
 
 BACKOFF: Final = (0.5, 30.0)
 """Seconds before the first attempt to connect again, and the most; each attempt doubles them, give or take a fifth."""
+IMPATIENCE: Final = 2.0
+"""Seconds after a failed attempt from which on somebody's need is reason enough for another."""
 STABLE: Final = 5.0
 """Seconds after which a connection counts as one that held."""
+RENEWABLE: Final = 1.0
+"""Seconds that a session must have lasted, so that those who need it wait for another when it has expired."""
 SETTLE: Final = 0.05
 """Seconds for which several `list_changed` of one upstream are gathered into one listing."""
 
@@ -88,6 +92,10 @@ class Supervisor:
         self._settled = asyncio.Event()
         self._announced: set[str] = set()
         self._lost = ""
+        self._is_renewing = False
+        self._opened_at = 0.0
+        self._failed_at = 0.0
+        self._farewells: set[asyncio.Task[None]] = set()
         self._last_use = self._listed = time.monotonic()
 
     def on_change(self, callback: Callable[[frozenset[str]], None]) -> None:
@@ -100,16 +108,18 @@ class Supervisor:
             self._task = asyncio.create_task(self._run(), name=f"upstream {self.name}")
 
     def want(self) -> None:
-        """Somebody needs it: an idle one connects."""
+        """Somebody needs it: an idle one connects, and one that is down tries soon, for whoever comes after."""
         self._last_use = time.monotonic()
         if self.state is State.IDLE:
             self._settled.clear()
             self._set(State.STARTING)
+        elif self.state is State.DOWN and time.monotonic() - self._failed_at > IMPATIENCE:
+            self._wake.set()
         self._wanted.set()
 
     async def settled(self) -> None:
         """Wait until the attempt to connect and list that is under way is over, one way or the other."""
-        if self.state is State.STARTING:
+        if self.state is State.STARTING or self._is_renewing:
             await self._settled.wait()
 
     def open_link(self) -> Link | None:
@@ -144,6 +154,10 @@ class Supervisor:
         """The link ended, or failed a request in a way that makes one doubt it: look, and connect again."""
         if link is self.link and not self._lost:
             self._lost = reason
+            # An upstream that says that it has forgotten the session is there: it gets another one at once.
+            if link.has_expired and self.state is State.UP and time.monotonic() - self._opened_at > RENEWABLE:
+                self._is_renewing = True
+                self._settled.clear()
             self._wake.set()
 
     async def aclose(self) -> None:
@@ -153,6 +167,7 @@ class Supervisor:
             task.cancel()
             await asyncio.wait({task})
         await self._close()
+        await asyncio.gather(*self._farewells)
         self._settle(State.CLOSED)
 
     async def _run(self) -> None:
@@ -161,8 +176,14 @@ class Supervisor:
             if self.state is State.IDLE:
                 await self._wanted.wait()
             begun = time.monotonic()
+            was_up = False
             try:
                 await self._open()
+                was_up = True
+                self.seconds = time.monotonic() - begun
+                self._settle(State.UP)
+                self._announce_up()
+                await self._watch()
             except (UpstreamError, RpcError) as error:
                 await self._close()
                 self._down(error.reason if isinstance(error, UpstreamError) else error.message)
@@ -171,15 +192,10 @@ class Supervisor:
                 log.exception("upstream.failed", upstream=self.name)
                 await self._close()
                 self._down(f"{type(error).__name__}: {error}")
-            else:
-                self.seconds = time.monotonic() - begun
-                self._settle(State.UP)
-                self._announce_up()
-                await self._watch()
-                # What held for a while is tried again at once: most losses are restarts.
-                if time.monotonic() - begun > STABLE:
-                    failures = 0
-                    continue
+            # What held for a while is tried again at once: most losses are restarts.
+            if was_up and time.monotonic() - begun > STABLE:
+                failures = 0
+                continue
             if self.state is State.DOWN:
                 first, most = BACKOFF
                 self._wake.clear()
@@ -189,6 +205,7 @@ class Supervisor:
 
     async def _open(self) -> None:
         self.link = await self._connect()
+        self._opened_at = time.monotonic()
         self._lost = ""
         self._announced.clear()
         self.catalog = await list_catalog(self.link, self._list_timeout)
@@ -207,8 +224,13 @@ class Supervisor:
             await _wait(self._wake, self._patience())
             self._wake.clear()
             if self._lost or not self.link.is_open:
-                await self._close()
-                self._down(self._lost or "the connection was closed")
+                reason = self._lost or "the connection was closed"
+                if self._is_renewing:
+                    log.info("upstream.renewing", upstream=self.name, reason=self._scrub(reason))
+                    await self._close()
+                else:
+                    await self._close()
+                    self._down(reason)
             elif self._is_unused():
                 self._wanted.clear()
                 self._settled.clear()
@@ -253,8 +275,14 @@ class Supervisor:
     async def _close(self) -> None:
         link, self.link = self.link, None
         await self._closing()
-        if link is not None:
-            await link.aclose()
+        if link is None:
+            return
+        farewell = asyncio.create_task(link.aclose())
+        self._farewells.add(farewell)
+        farewell.add_done_callback(self._farewells.discard)
+        # What still runs in a session that has expired is about to hear of it, and nobody need wait for that.
+        if not link.has_expired:
+            await asyncio.shield(farewell)
 
     def _announce_up(self) -> None:
         counts = self.catalog.counts() if self.catalog is not None else {}
@@ -266,9 +294,11 @@ class Supervisor:
         if (self.state, self.reason) != (State.DOWN, reason):
             log.warning("upstream.down", upstream=self.name, reason=reason)
         self._lost = ""
+        self._failed_at = time.monotonic()
         self._settle(State.DOWN, reason)
 
     def _settle(self, state: State, reason: str = "") -> None:
+        self._is_renewing = False
         self._set(state, reason)
         self._settled.set()
 

@@ -529,6 +529,30 @@ async def test_a_session_that_has_expired_is_told_and_was_not_used(web, link, li
     assert await call(again, "x")
 
 
+async def test_every_request_of_a_session_that_has_expired_is_told_so(web, link, listener):
+    """Also those that are answered after the first has told of it, and while the link is closed because of that."""
+    waiting = asyncio.Event()
+    body = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Session not found"}}'
+
+    async def late(exchange):
+        await waiting.wait()
+        await refuse(404, body)(exchange)
+
+    web.on["x"], web.on["y"] = refuse(404, body), late
+    second = asyncio.create_task(call(link, "y"))
+    await eventually(lambda: web.told("tools/call"))
+    with pytest.raises(UpstreamUnavailable, match="the session has expired"):
+        await call(link, "x")
+    assert link.has_expired
+    closing = asyncio.create_task(link.aclose())
+    await asyncio.sleep(0)
+    waiting.set()
+    with pytest.raises(UpstreamUnavailable, match="the session has expired"):
+        await second
+    await closing
+    assert listener.closed == ["the session has expired"]
+
+
 async def test_a_session_that_is_not_known_may_be_said_with_400(web, link, listener):
     web.on["x"] = error(400, -32000, "Bad Request: No valid session ID provided")
     with pytest.raises(UpstreamUnavailable, match="the session has expired"):

@@ -443,3 +443,61 @@ async def test_an_upstream_that_never_takes_what_it_is_told_again_is_given_up(pa
         assert "did not" in upstream.supervisor.reason
         upstream.on_opened = None
         await upstream.becomes(State.UP)
+
+
+async def test_a_session_that_has_expired_is_replaced_at_once_and_who_needs_it_waits_for_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervising, "RENEWABLE", -1.0)
+    gate = Gate({"tools": []})
+    first, second = listing("a"), Wire(capabilities=QUIET, tools__list=gate)
+    async with kept(first, second) as upstream:
+        await upstream.becomes(State.UP)
+        first.has_expired = True
+        first.close("the session has expired")
+        upstream.supervisor.lose(first, "the session has expired")
+        waiting = asyncio.create_task(upstream.supervisor.obtain_link())
+        await gate.entered.wait()
+        assert not waiting.done()
+        gate.open.set()
+        async with asyncio.timeout(DEADLINE):
+            assert await waiting is second
+        assert State.DOWN not in [state for state, _ in upstream.events]
+
+
+async def test_a_session_that_expires_as_soon_as_it_is_opened_is_an_upstream_that_is_down(pauses: list[float]) -> None:
+    first = listing("a")
+    async with kept(first, listing("a")) as upstream:
+        await upstream.becomes(State.UP)
+        first.has_expired = True
+        upstream.supervisor.lose(first, "the session has expired")
+        first.close("the session has expired")
+        with pytest.raises(UpstreamUnavailable, match="the session has expired"):
+            await upstream.supervisor.obtain_link()
+        await upstream.becomes(State.DOWN)
+        await upstream.becomes(State.UP)
+
+
+async def test_who_needs_an_upstream_that_is_down_lets_it_try_again_before_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervising, "BACKOFF", (3600.0, 3600.0))
+    monkeypatch.setattr(supervising, "IMPATIENCE", -1.0)
+    async with kept(UpstreamUnavailable("up", "it refuses"), listing("a")) as upstream:
+        await upstream.becomes(State.DOWN)
+        # So that it has begun to wait.
+        await asyncio.sleep(0)
+        with pytest.raises(UpstreamUnavailable, match="it refuses"):
+            await upstream.supervisor.obtain_link()
+        await upstream.becomes(State.UP)
+
+
+async def test_a_defect_while_it_is_watched_costs_an_upstream_its_link_and_no_more(pauses: list[float]) -> None:
+    first = listing("a")
+    async with kept(first, listing("b")) as upstream:
+        await upstream.becomes(State.UP)
+        first.answers["tools/list"] = ZeroDivisionError
+        upstream.supervisor.list_soon(CHANGED)
+        await upstream.becomes(State.DOWN)
+        await upstream.becomes(State.UP)
+        assert tools(upstream) == ["b"]
