@@ -31,7 +31,7 @@ MAX_AHEAD: Final = 16
 HALF_CLOSED: Final = 1.0
 """Seconds that an answer has once its client has closed its side: simple clients do that and wait, but those who left look the same."""
 LINGER: Final = 2.0
-"""Seconds that a client which may still be sending has to take its last answer, before the connection is closed."""
+"""Seconds that a client which may still be sending has to take its last answer and go, before it is left."""
 
 # Of 2.3: since 2.4 a `send` to a client that is gone would have to raise.
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
@@ -131,7 +131,9 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_gone = True
-        self._parser = _DEAF  # a parser and its connection hold each other
+        # A parser and its connection hold each other, as do a request and its.
+        self._parser = _DEAF
+        self._reading = None
         self._ahead.clear()
         self.server.forget(self)
         self.resume_writing()
@@ -289,13 +291,14 @@ class Connection(asyncio.Protocol):
 
     def abort_if_stale(self, now: float, quiet_before: float) -> None:
         """Close if it is the client's turn to do something, and has been for too long."""
-        if self._current is not None and (self._reading is None or self._is_held):
+        if self._current is not None and (self._current is not self._reading or self._is_held):
             return
-        if self._quiet_since < quiet_before if self._deadline is None else self._deadline < now:
-            unsent = self.transport.get_write_buffer_size()
-            if unsent in (0, self._unsent):
-                self.transport.abort()
-            self._unsent = unsent
+        unsent = self.transport.get_write_buffer_size()
+        if unsent and unsent != self._unsent:
+            self._unsent = unsent  # it takes what it was sent
+            self._quiet_since = now
+        elif self._quiet_since < quiet_before if self._deadline is None else self._deadline < now:
+            self.transport.abort()
 
     def abort(self) -> None:
         """Close without sending what waits to be sent."""
@@ -330,6 +333,7 @@ class Connection(asyncio.Protocol):
             return b""
         line = b"%b %b HTTP/%b\r\n" % (method, self._target, self._parser.get_http_version().encode())
         fields = [b"%b: %b\r\n" % field for field in self._fields if field[0] != b"upgrade"]
+        self._parser = httptools.HttpRequestParser(self)  # the one that was told "close" takes nothing more
         return b"".join((line, *fields, b"\r\n", rest))
 
     def _admit(self, request: Request) -> None:
@@ -377,12 +381,14 @@ class Connection(asyncio.Protocol):
         self._parser = _DEAF
         self._reading = None
         self._ahead.clear()
+        if self.transport.is_closing():
+            return
         if last:
             self.transport.write(last)
         if is_read or self._timer is not None:
             self.transport.close()
             return
-        self._deadline = self.server.now + LINGER
+        self._deadline = self._loop.time() + LINGER
         self._waiting = 0
         self._go_on()
         self.transport.write_eof()

@@ -73,7 +73,7 @@ class Request:
         self.is_complete = False
         self.is_begun = False
         self.is_sent = False
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None]
         self._connection = connection
         self._scope = scope
         self._expects = False
@@ -111,9 +111,7 @@ class Request:
         except Exception as error:
             log.error("http.application_failed", path=self._scope["path"], exc_info=error)
         finally:
-            server = self._connection.server
-            if self.task is not None:
-                server.tasks.discard(self.task)
+            self._connection.server.tasks.discard(self.task)
             if not self.is_sent:
                 self._connection.ended(self)
 
@@ -154,11 +152,11 @@ class Request:
         elif self._is_chunked:
             body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"0\r\n\r\n" if is_last else b"")
         if not self.is_begun:
-            self.is_begun = True
             if len(body) < _LARGE:
                 body = self._head + body
             else:
                 connection.transport.write(self._head)
+            self.is_begun = True
         if body:
             connection.transport.write(body)
         if is_last:
