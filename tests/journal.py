@@ -26,8 +26,11 @@ class Journal:
 
     async def until(self, *names: str, count: int = 1) -> Json:
         """The `count`th event of these names, as soon as it is there."""
-        async with asyncio.timeout(DEADLINE):
-            while len(self.of(*names)) < count:
-                self._came.clear()
-                await self._came.wait()
+        try:
+            async with asyncio.timeout(DEADLINE):
+                while len(self.of(*names)) < count:
+                    self._came.clear()
+                    await self._came.wait()
+        except TimeoutError:
+            raise AssertionError(f"{count} of {', '.join(names)} did not come; what came is {self.all}") from None
         return self.of(*names)[count - 1]

@@ -63,7 +63,8 @@ class Lane:
 class Lanes:
     """The links of one upstream.
 
-    `is_dear` says whether each connection is a process. `open_session` makes the link of a downstream, and `open_exclusive` one for a call at a time.
+    `is_dear` says whether each connection is a process. `open_session` makes the link of a downstream,
+    `close_session` closes it, and `open_exclusive` makes one for a call at a time.
 
     Attributes:
         sessions: the links of downstream sessions.
