@@ -127,9 +127,11 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def served(app: App, **settings: float) -> AsyncIterator[Served]:
+async def served(app: App, send_buffer: int = 0, **settings: float) -> AsyncIterator[Served]:
     # Made without its protocol named, so that asyncio leaves Nagle's algorithm on.
     listener = socket.socket()
+    if send_buffer:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     listener.bind(("127.0.0.1", 0))
     listener.listen(1024)
     listener.setblocking(False)

@@ -287,7 +287,7 @@ async def test_neither_a_slow_application_nor_a_slow_answer_is_left() -> None:
         await gate.wait()
         await respond(send, b"x" * 10_000_000)
 
-    async with served(app, keep_alive=0.3, head_timeout=0.1) as service:
+    async with served(app, send_buffer=50_000, keep_alive=0.3, head_timeout=0.1) as service:
         client = await service.dial(receive_buffer=10_000)
         await client.send(get() + post(b"x" * HIGH_WATER)[:-1])
         await turns(service, 10)
