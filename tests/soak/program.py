@@ -107,11 +107,19 @@ class Program:
         return State(self._descriptors(), Counter(seen["tasks"]), seen["threads"], tuple(children(self.pid)), size)
 
     def _descriptors(self) -> Counter[str]:
-        """What its file descriptors are, without the numbers that tell one pipe or socket from another."""
+        """What its file descriptors are, without the numbers that tell one pipe or socket from another, and without its clients' connections."""
+        port = int(self.url.split(":")[2].split("/")[0])
+        rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        listening = "0A"
+        clients = {
+            f"socket:[{row[9]}]" for row in rows if int(row[1].split(":")[1], 16) == port and row[3] != listening
+        }
         found: Counter[str] = Counter()
         for link in Path(f"/proc/{self.pid}/fd").iterdir():
             with contextlib.suppress(OSError):
-                found[str(link.readlink()).split(":[")[0]] += 1
+                what = str(link.readlink())
+                if what not in clients:
+                    found[what.partition(":[")[0]] += 1
         return found
 
     async def end(self, within: float) -> tuple[int | None, float]:
