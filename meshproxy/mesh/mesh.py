@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -30,6 +30,9 @@ from meshproxy.upstream.provider import ProxyProvider
 from meshproxy.upstream.supervisor import State
 
 log = structlog.get_logger(__name__)
+
+SOON: Final = 2.0
+"""Seconds after which a reload says for whom it waits."""
 
 
 @dataclass(frozen=True)
@@ -235,7 +238,16 @@ class Mesh:
     async def _warm(self, fresh: Mapping[str, ProxyProvider]) -> None:
         for provider in fresh.values():
             provider.start()
-        await asyncio.gather(*(provider.settled() for provider in fresh.values()))
+        tasks = {asyncio.ensure_future(provider.settled()): name for name, provider in fresh.items()}
+        try:
+            waiting = (await asyncio.wait(tasks, timeout=SOON))[1] if tasks else ()
+            if waiting:
+                # Until its deadline, which may be long, whoever has edited the file would see nothing happen.
+                log.info("config.warming", waiting_for=[name for task, name in tasks.items() if task in waiting])
+                await asyncio.wait(waiting)
+        finally:
+            for task in tasks:
+                task.cancel()
 
     def _replacements(
         self, config: MeshConfig, fresh: Mapping[str, ProxyProvider], failures: Mapping[str, str]
