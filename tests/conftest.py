@@ -9,7 +9,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 from tests.journal import Journal
-from tests.support import Running, children, listening
+from tests.support import SHARED, Running, children, listening
 
 # How fast a machine is says nothing about a property.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -32,7 +32,7 @@ def shared_server() -> Iterator[Callable[..., Running]]:
         @cache
         def start(name: str, *arguments: str, transport: str = "http", era: str = "dual") -> Running:
             running = stack.enter_context(listening(name, *arguments, transport=transport, era=era))
-            _known.add(running.process.pid)
+            SHARED.add(running.process.pid)
             return running
 
         yield start
@@ -49,16 +49,13 @@ def own_server() -> Iterator[Callable[..., Running]]:
         yield start
 
 
-_known: set[int] = set()
-
-
 @pytest.fixture(autouse=True)
 def no_process_is_left() -> Iterator[None]:
     """A process that a test started ends with it; a moment is given to those that are ending."""
     before = children().keys()
     yield
     deadline = time.monotonic() + 5
-    while left := {pid: line for pid, line in children().items() if pid not in before | _known}:
+    while left := {pid: line for pid, line in children().items() if pid not in before}:
         if time.monotonic() > deadline:
             pytest.fail(f"processes are left over: {left}")
         time.sleep(0.01)

@@ -136,8 +136,12 @@ async def connected(server: Any, *, mode: str = "auto", **settings: Any) -> Asyn
             yield client
 
 
+SHARED: set[int] = set()
+"""The ids of the servers that a session's tests share: no test's own, and so nobody's children."""
+
+
 def children() -> dict[int, str]:
-    """The processes that this one started and that are not gone, zombies included: their command lines by id."""
+    """The processes that this one started and that are not gone, zombies included: their command lines by id. Without `SHARED`."""
     found = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -145,7 +149,7 @@ def children() -> dict[int, str]:
             if int(stat.read_text().rpartition(")")[2].split()[1]) == os.getpid():
                 line = stat.with_name("cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
                 found[int(stat.parent.name)] = line or "(a zombie)"
-    return found
+    return {pid: line for pid, line in found.items() if pid not in SHARED}
 
 
 def descriptors() -> dict[int, str]:

@@ -6,6 +6,7 @@ Statuses: 0, it worked; 1, it failed while it ran; 2, the command line or the co
 import os
 import sys
 from collections.abc import Callable
+from typing import TextIO
 
 from meshproxy.errors import ConfigError, MeshError, RpcError
 
@@ -26,7 +27,14 @@ class Failure(MeshError):
 
 def main() -> None:
     """The entry point of the program `meshproxy`."""
-    sys.exit(guarded(_run))
+    status = guarded(_run)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            # Nobody is there any more, a closed terminal for one: what is still buffered goes nowhere, and is no failure.
+            _silence(stream)
+    sys.exit(status)
 
 
 def guarded(run: Callable[[], int]) -> int:
@@ -47,7 +55,7 @@ def guarded(run: Callable[[], int]) -> int:
         return 130
     except BrokenPipeError:
         # `meshproxy list ... | head`: nobody reads on, which is no error. What is still buffered goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout)
         return 1
     except Exception as error:
         if os.environ.get(DEBUG):
@@ -75,6 +83,10 @@ def _run() -> int:
     except typer.Abort:
         return 130
     return int(status or 0)
+
+
+def _silence(stream: TextIO) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _failed(status: int, *lines: str) -> int:
