@@ -93,7 +93,7 @@ async def scene(name: str, upstreams: Json, **sections: Any) -> AsyncIterator[Sc
         for upstream in upstreams:
             await found.up(upstream)
         yield found
-        state = await program.look()
+        state = await program.look(http)
         status, seconds = await program.end(PATIENCE)
         found.seconds["end after SIGTERM"] = [seconds]
         if status != 0:
@@ -305,7 +305,7 @@ async def crowd(rounds: int) -> Scene:
         async with scene("crowd", upstreams, server={"session_idle_timeout": "3s"}) as found:
             first = await found.client("legacy")
             await found.timed("one call", call(first, "well_echo"))
-            before = await found.program.look()
+            before = await found.program.look(found.http)
             outcomes: Counter[str] = Counter()
 
             async def visitor(number: int) -> None:
@@ -342,7 +342,7 @@ async def crowd(rounds: int) -> Scene:
             found.facts["visits"] = 30 * rounds
 
             async def calm() -> bool:
-                state = await found.program.look()
+                state = await found.program.look(found.http)
                 growth = state.growth(before)
                 found.facts["left over"] = growth
                 return growth["processes"] <= 0 and not growth["descriptors"] and not growth["tasks"]

@@ -95,8 +95,10 @@ class Program:
         answer = await client.get(self.url.removesuffix("/mcp") + "/readyz")
         return answer.status_code, answer.json()
 
-    async def look(self) -> State:
-        """What it holds."""
+    async def look(self, client: httpx2.AsyncClient) -> State:
+        """What it holds. Connections that it keeps for an upstream that it has are as many as calls ran at once, and do not count."""
+        _, body = await self.ready(client)
+        kept = sum(one.get("connections", 0) for one in body["upstreams"].values())
         file = self.log.with_name("inspected")
         file.unlink(missing_ok=True)
         self.process.send_signal(signal.SIGUSR2)
@@ -104,7 +106,9 @@ class Program:
         seen = json.loads(file.read_text())
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         size = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-        return State(self._descriptors(), Counter(seen["tasks"]), seen["threads"], tuple(children(self.pid)), size)
+        descriptors = self._descriptors()
+        descriptors["socket"] -= kept
+        return State(descriptors, Counter(seen["tasks"]), seen["threads"], tuple(children(self.pid)), size)
 
     def _descriptors(self) -> Counter[str]:
         """What its file descriptors are, without the numbers that tell one pipe or socket from another, and without its clients' connections."""

@@ -115,7 +115,7 @@ async def run(edits: int, seed: int, *, small: bool = False, timed: bool = True)
         calling = asyncio.create_task(load.run())
         try:
             await asyncio.sleep(0.5)
-            before = await program.look()
+            before = await program.look(http)
             for number in range(edits):
                 await soak.step()
                 if calling.done():
@@ -125,7 +125,7 @@ async def run(edits: int, seed: int, *, small: bool = False, timed: bool = True)
             await soak.valid(base)
             await soak.calm()
             # What drains may take a moment.
-            state = await _calmed(program, before)
+            state = await _calmed(program, http, before)
         finally:
             calling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -135,9 +135,9 @@ async def run(edits: int, seed: int, *, small: bool = False, timed: bool = True)
     return figures
 
 
-async def _calmed(program: Program, before: Any) -> Any:
+async def _calmed(program: Program, http: httpx2.AsyncClient, before: Any) -> Any:
     for _ in range(40):
-        state = await program.look()
+        state = await program.look(http)
         growth = state.growth(before)
         if growth["processes"] <= 0 and sum(growth["tasks"].values()) <= 4 and not growth["descriptors"]:
             break
