@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from meshproxy.errors import INVALID_REQUEST, PARSE_ERROR, RpcError
-from meshproxy.wire.codec import JsonError, Raw, dumps, loads, opened, shallow
+from meshproxy.wire.codec import JsonError, Raw, dumps, loads, mapping, opened, shallow
 
 __all__ = ["Id", "Message", "encode_error", "encode_notification", "encode_request", "encode_result", "parse"]
 
@@ -39,11 +39,11 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def rpc_error(self) -> RpcError:
-        """The error of an answer; what is malformed in it becomes an internal error rather than a crash."""
-        body = opened(self.error) if isinstance(self.error, Raw) else None
-        if not isinstance(body, dict):
+        """The error of an answer, its data still closed; what is malformed in it becomes an internal error rather than a crash."""
+        body = mapping(self.error)
+        if body is None:
             return RpcError(INVALID_REQUEST, "the peer answered with neither a result nor an error")
-        code, message = body.get("code"), body.get("message")
+        code, message = opened(body.get("code")), opened(body.get("message"))
         return RpcError(
             code if isinstance(code, int) and not isinstance(code, bool) else INVALID_REQUEST,
             message if isinstance(message, str) else "",

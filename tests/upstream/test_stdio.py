@@ -10,7 +10,7 @@ import pytest
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.upstream.process import Lines, LineTooLong
 from meshproxy.upstream.stdio import StdioEndpoint, kill_all
-from meshproxy.wire.codec import Raw, loads
+from meshproxy.wire.codec import Raw, loads, opened
 from meshproxy.wire.protocol import Era
 from tests.support import ROOT, children, command, eventually
 from tests.upstream.peers import (
@@ -85,7 +85,7 @@ async def test_answers_to_nobody_and_lines_that_are_no_messages_cost_nothing(lin
 async def test_an_error_is_handed_on_as_it_came(link):
     with pytest.raises(RpcError) as raised:
         await call(link, "error")
-    assert (raised.value.code, raised.value.message, raised.value.data) == (-5, "no", {"why": [1, None]})
+    assert (raised.value.code, raised.value.message, opened(raised.value.data)) == (-5, "no", {"why": [1, None]})
 
 
 async def test_an_answer_that_is_neither_result_nor_error_ends_its_call_at_once(link):

@@ -8,7 +8,7 @@ import pytest
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.upstream import standing, streamable
 from meshproxy.upstream.streamable import HttpEndpoint
-from meshproxy.wire.codec import loads
+from meshproxy.wire.codec import loads, opened
 from meshproxy.wire.protocol import Era
 from tests.support import eventually
 from tests.upstream.peers import CAPABILITIES, CLIENT, DEADLINE, Calls, Listens, call, connect
@@ -275,7 +275,7 @@ async def test_an_error_is_handed_on_as_it_came_whatever_its_status(web, link):
     web.on["refuses"] = error(400, -32602, "bad", ...)
     with pytest.raises(RpcError) as raised:
         await call(link, "fails")
-    assert (raised.value.code, raised.value.message, raised.value.data) == (-5, "no", [None])
+    assert (raised.value.code, raised.value.message, opened(raised.value.data)) == (-5, "no", [None])
     with pytest.raises(RpcError, match="bad"):
         await call(link, "refuses")
 
