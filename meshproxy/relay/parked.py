@@ -125,7 +125,7 @@ class ParkedCall(RequestContext):
         key = f"input-{self._count}"
         # The id of a URL elicitation, and its completion, do not exist in the modern era.
         told = {name: value for name, value in (params or {}).items() if name != "elicitationId"}
-        question: dict[str, Any] = {"method": method, "params": told} if told else {"method": method}
+        question: dict[str, Any] = {"method": method} if params is None else {"method": method, "params": told}
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._open[key] = (question, answer)
         self._changed.set()
