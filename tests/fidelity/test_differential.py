@@ -181,10 +181,10 @@ def expected(text: str, downstream: str, upstream: str) -> Json:
         _publish(meta, "ui/resourceUri")
         if isinstance(meta.get("ui"), dict):
             _publish(meta["ui"], "resourceUri")
-    if downstream == "legacy" and upstream == "modern":
-        if not isinstance(result.get("structuredContent", {}), dict):
-            # There it is an object or nothing.
-            del result["structuredContent"]
+    crosses = downstream == "legacy" and upstream == "modern"
+    if crosses and not isinstance(result.get("structuredContent", {}), dict):
+        # There it is an object or nothing.
+        del result["structuredContent"]
     return without_connection(result)
 
 
