@@ -5,7 +5,7 @@ A request reads the snapshot once, and takes its lease on the provider in the sa
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import structlog
@@ -16,7 +16,7 @@ from meshproxy.catalog.snapshot import Collision, Member, Route, Snapshot, build
 from meshproxy.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import BY_CHANGED, KINDS, Kind
 from meshproxy.mesh.interests import Interests
-from meshproxy.relay.downstream import Downstream, RequestContext, Result
+from meshproxy.relay.downstream import Done, Downstream, GiveUp, RequestContext, Result
 from meshproxy.relay.translate import outgoing
 from meshproxy.upstream.listening import Listening
 from meshproxy.upstream.provider import ProxyProvider
@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 
 _REFERENCES: Final = {"ref/prompt": "name", "ref/resource": "uri"}
 
+T = TypeVar("T")
 Announce = Callable[[tuple[str, ...]], None]
 """Told the `list_changed` notifications that a new snapshot makes due, each once."""
 
@@ -123,12 +124,30 @@ class CompositeProvider:
             route = await self._awaited(lambda: self.snapshot.find(kind, name))
         if route is None:
             raise RpcError(INVALID_PARAMS, f"Unknown {kind}: {name}")
-        headers = param_headers(route.headers, opened(arguments)) if route.headers and arguments is not None else None
         sent = outgoing(params, {"name": route.origin})
-        result = await route.source.request(method, sent, context, route.mount, headers)
-        if isinstance(result, dict) and opened(result.get("resultType")) == "task":
-            return _public_task(result, route.mount)
-        return result
+        result = await route.source.request(method, sent, context, route.mount, _headers(route, arguments))
+        return _as_public(result, route.mount)
+
+    def begin(
+        self, context: RequestContext, method: str, kind: Kind, params: dict[str, Any], done: Done
+    ) -> GiveUp | None:
+        """As `use`, without a task; see `meshproxy.relay.downstream.Handler.begin`."""
+        name, arguments = params.get("name"), params.get("arguments")
+        if not isinstance(name, str) or not (arguments is None or _is_object(arguments)):
+            return None
+        route = self.snapshot.find(kind, name)
+        if route is None:
+            return None
+        mount = route.mount
+        return route.source.begin(
+            method,
+            outgoing(params, {"name": route.origin}),
+            context,
+            mount,
+            _headers(route, arguments),
+            # A result that is encoded already is of the legacy era, which has no tasks.
+            done if context.downstream.era is Era.LEGACY else lambda outcome: done(_as_public(outcome, mount)),
+        )
 
     async def read(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
         """Read a resource by its public URI. Errors as `use`."""
@@ -256,6 +275,18 @@ class CompositeProvider:
             if mounted.provider is route.source:
                 return mounted.provider
         raise UpstreamUnavailable(route.mount.name, "it was removed from the mesh")
+
+
+def _headers(route: Route, arguments: Any) -> dict[str, str] | None:
+    """The arguments that the upstream wants to see in headers too."""
+    return param_headers(route.headers, opened(arguments)) if route.headers and arguments is not None else None
+
+
+def _as_public(outcome: T, mount: Mount) -> T | dict[str, Any]:
+    """What a use ended with; if that is a task, it is named as the mesh names it."""
+    if isinstance(outcome, dict) and opened(outcome.get("resultType")) == "task":
+        return _public_task(outcome, mount)
+    return outcome
 
 
 def _public_task(result: dict[str, Any], mount: Mount) -> dict[str, Any]:

@@ -16,6 +16,12 @@ from meshproxy.wire.protocol import Era
 
 Result = Raw | dict[str, Any]
 """What a request ends with: encoded already, or a shallow dictionary."""
+Outcome = Result | BaseException
+"""What it ends with, or what would have been raised."""
+Done = Callable[[Outcome], None]
+"""Told once how a request ended that was begun."""
+GiveUp = Callable[[], None]
+"""Gives a request up that was begun: it ends with a `CancelledError`, unless it has ended already."""
 
 
 class Downstream(ABC):
@@ -147,6 +153,14 @@ class Handler(Protocol):
 
         It runs in a task of its own that the transport cancels when the client cancels. `initialize` and `server/discover` come
         here too. Raises `RpcError` for an error answer; any other exception is a defect that the transport hides and logs.
+        """
+        ...
+
+    def begin(self, context: RequestContext, method: str, params: dict[str, Any], done: Done) -> GiveUp | None:
+        """As `on_request`, without a task: what this step can begin ends in a later one, which tells `done`.
+
+        None, and nothing has happened, if something has to be waited for first, or would have to be said of the request. It is a short way, not
+        another: whoever finds it closed takes `on_request`.
         """
         ...
 

@@ -46,8 +46,18 @@ class _ToolResult(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     result_type: Raw | msgspec.UnsetType = msgspec.field(name="resultType", default=msgspec.UNSET)
 
 
+_any: Final = msgspec.json.Decoder(Raw)
 _tool_result: Final = msgspec.json.Decoder(_ToolResult)
 _names: Final = tuple((field.name, field.encode_name) for field in msgspec.structs.fields(_ToolResult))
+
+
+def is_object(result: Raw) -> bool:
+    """Whether an answer's result, which nobody has read yet, is one JSON object; it is not decoded."""
+    try:
+        _any.decode(result)
+    except JsonError:
+        return False
+    return memoryview(result)[0] == ord("{")
 
 
 def opened_result(method: str, result: Raw) -> dict[str, Any]:

@@ -1,30 +1,57 @@
 """One request over HTTP while it is carried out, as both eras share it. Place: serving.
 
-The handler runs in the task of the HTTP request itself, and the answer is one JSON body: nothing else is made for a call that is
-quick and silent. What takes longer than `QUICK` seconds gets a watcher, which notices that the client left; what has something
-to say before its answer, or is silent for the keep-alive time, gets an event stream.
+There are two ways. On the short one, `begin`, no task is made: the handler sends the request on in this very step, and the answer comes back
+by call. What the handler does not begin so, it carries out in the task of the HTTP request itself; if that takes longer than `QUICK` seconds, it
+gets a watcher, which notices that the client left. On both ways the answer is one JSON body; what has something to say before its
+answer, or is silent for the keep-alive time, gets an event stream.
 """
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Iterator, Mapping
+from typing import Any, Final, Protocol
 
 import structlog
 
 from meshproxy.errors import INTERNAL_ERROR, RpcError, UpstreamError
-from meshproxy.relay.downstream import Downstream, Handler, RequestContext
+from meshproxy.relay.downstream import Downstream, GiveUp, Handler, Outcome, RequestContext
 from meshproxy.serving.response import JSON
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.serving.stream import EventStream, Receive, Send
+from meshproxy.upstream.deadlines import Deadlines
 from meshproxy.wire.messages import Id, encode_error, encode_result
 from meshproxy.wire.protocol import HTTP_STATUS, META_PROGRESS
 
-__all__ = ["HeaderView", "HttpExchange", "progress_token_of", "rpc_error_of"]
+__all__ = ["AsgiReply", "HeaderView", "HttpExchange", "Reply", "progress_token_of", "rpc_error_of"]
 
 log = structlog.get_logger(__name__)
 
 QUICK: Final = 0.05
+
+
+class Reply(Protocol):
+    """Where the answer to an HTTP request goes: the two callables of ASGI."""
+
+    def receive(self) -> Awaitable[dict[str, Any]]: ...
+
+    def send(self, message: dict[str, Any], /) -> Awaitable[None]: ...
+
+    def answer(self, body: bytes, status: int) -> None:
+        """Send a whole response of JSON at once. For requests on the short way alone."""
+        ...
+
+
+class AsgiReply:
+    """What any ASGI server gives, as a `Reply`."""
+
+    __slots__ = ("receive", "send")
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self.receive = receive
+        self.send = send
+
+    def answer(self, body: bytes, status: int) -> None:
+        raise NotImplementedError  # the server of such a request knows no short way
 
 
 class HeaderView(Mapping[str, str]):
@@ -56,7 +83,7 @@ def progress_token_of(params: Mapping[str, Any]) -> Id | None:
     return token if isinstance(token, int | str) and not isinstance(token, bool) else None
 
 
-def rpc_error_of(error: Exception, method: str) -> RpcError:
+def rpc_error_of(error: BaseException, method: str) -> RpcError:
     """What a client is told of an exception of the handler: of a defect, nothing but that there is one."""
     if isinstance(error, RpcError):
         return error
@@ -78,14 +105,16 @@ class HttpExchange(RequestContext):
 
     __slots__ = (
         "_cause",
-        "_receive",
-        "_send",
+        "_ending",
+        "_give_up",
+        "_raw_headers",
+        "_reply",
         "_settings",
+        "_silence",
         "_timer",
         "_watcher",
         "answered",
         "downstream",
-        "headers",
         "progress_token",
         "request_id",
         "status",
@@ -99,24 +128,70 @@ class HttpExchange(RequestContext):
         request_id: Id,
         params: dict[str, Any],
         raw_headers: list[tuple[bytes, bytes]],
-        receive: Receive,
-        send: Send,
+        reply: Reply,
         settings: HttpSettings,
     ) -> None:
         self.downstream = downstream
         self.request_id = request_id
         self.progress_token = progress_token_of(params)
-        self.headers = HeaderView(raw_headers)
+        self._raw_headers = raw_headers
         self.answered = False
         self.status = 200
         self.stream: EventStream | None = None
-        self._receive = receive
-        self._send = send
+        self._reply = reply
         self._settings = settings
+        self._give_up: GiveUp | None = None
+        self._silence: Deadlines[HttpExchange] | None = None
+        self._ending: asyncio.Future[None] | None = None
         self.task: asyncio.Task[Any] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._cause: RpcError | None = None
+
+    @property
+    def headers(self) -> Mapping[str, str]:  # type: ignore[override]  # made when it is asked for, which is hardly ever
+        return HeaderView(self._raw_headers)
+
+    def begin(self, handler: Handler, method: str, params: dict[str, Any], silence: "Deadlines[HttpExchange]") -> bool:
+        """Take the short way if it is open; then `deliver` has the answer when it comes. `silence` is told how long nothing may be said."""
+        try:
+            give_up = handler.begin(self, method, params, self._ended)
+        except Exception as error:  # noqa: BLE001  # as in `carry_out`
+            self._ended(error)
+            return True
+        if give_up is None:
+            return False
+        self._give_up = give_up
+        self._silence = silence
+        silence.add(self, self._settings.keepalive)
+        return True
+
+    @abstractmethod
+    def deliver(self, answer: bytes) -> None:
+        """Send the answer, on whatever there is by now, to a request on the short way."""
+
+    @property
+    def ending(self) -> "asyncio.Future[Any]":
+        """Done when the request is answered."""
+        if self.task is not None:
+            return self.task
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().create_future()
+        return self._ending
+
+    def _ended(self, outcome: Outcome) -> None:
+        self.answered = True
+        if self._silence is not None:
+            self._silence.discard(self)
+        if not isinstance(outcome, BaseException):
+            answer = encode_result(self.request_id, outcome)
+        else:
+            error = self._cause or rpc_error_of(outcome, "")
+            self.status = HTTP_STATUS.get(error.code, 200)
+            answer = encode_error(self.request_id, error)
+        self.deliver(answer)
+        if self._ending is not None:
+            self._ending.set_result(None)
 
     async def carry_out(self, handler: Handler, method: str, params: dict[str, Any]) -> bytes:
         """Run the handler and return its answer, encoded; `status` says what HTTP makes of it."""
@@ -142,15 +217,20 @@ class HttpExchange(RequestContext):
 
     def cancel(self, cause: RpcError) -> None:
         """Cancel the handler, if it still runs; `cause` is then the answer."""
-        if self._cause is None and not self.answered and self.task is not None:
+        if self._cause is not None or self.answered:
+            return
+        if self._give_up is not None:
+            self._cause = cause
+            self._give_up()
+        elif self.task is not None:
             self._cause = cause
             self.task.cancel()
 
     async def respond(self, body: bytes, status: int) -> None:
         """Send the whole response as JSON."""
         headers = [JSON, (b"content-length", b"%d" % len(body))]
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": body})
+        await self._reply.send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._reply.send({"type": "http.response.body", "body": body})
 
     @abstractmethod
     def open_stream(self) -> None:
@@ -167,6 +247,6 @@ class HttpExchange(RequestContext):
         self._timer = loop.call_later(self._settings.keepalive, self.open_stream)
 
     async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
+        while (await self._reply.receive())["type"] != "http.disconnect":
             pass
         self.disconnected()

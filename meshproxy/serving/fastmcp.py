@@ -12,14 +12,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from meshproxy.catalog.catalog import Mount
 from meshproxy.errors import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError, UpstreamError
 from meshproxy.kinds import BY_LIST_METHOD, Kind, KindSpec
 from meshproxy.mesh.composite import CompositeProvider
 from meshproxy.relay.capabilities import CARRIED_EXTENSIONS
-from meshproxy.relay.downstream import Downstream, RequestContext, Result
+from meshproxy.relay.downstream import Done, Downstream, GiveUp, RequestContext, Result
 from meshproxy.relay.translate import Stamp
 from meshproxy.serving.announcements import Announcements
 from meshproxy.serving.http import HttpApp
@@ -39,6 +39,9 @@ from meshproxy.wire.protocol import (
     Era,
     negotiated,
 )
+
+_BEGUN: Final = {"tools/call": Kind.TOOL, "prompts/get": Kind.PROMPT}
+"""What may take the short way."""
 
 Answer = Callable[[RequestContext, str, dict[str, Any]], Awaitable[Result]]
 Transport = Literal["http", "stdio"]
@@ -174,6 +177,11 @@ class FastMCP:
             return await answer(context, method, params)
         except UpstreamError as error:
             raise error.rpc from None
+
+    def begin(self, context: RequestContext, method: str, params: dict[str, Any], done: Done) -> GiveUp | None:
+        """See `meshproxy.relay.downstream.Handler`."""
+        kind = _BEGUN.get(method)
+        return None if kind is None else self.composite.begin(context, method, kind, params, done)
 
     def on_notification(self, downstream: Downstream, method: str, params: dict[str, Any]) -> None:
         """See `meshproxy.relay.downstream.Handler`."""

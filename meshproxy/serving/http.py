@@ -6,11 +6,13 @@ The era of a request is that of its `MCP-Protocol-Version`: none, or that of a l
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import structlog
 
 from meshproxy.relay.downstream import Handler
+from meshproxy.serving.exchange import AsgiReply
+from meshproxy.serving.http1_request import Head, Request
 from meshproxy.serving.legacy import LegacyHttp
 from meshproxy.serving.modern import ModernHttp
 from meshproxy.serving.response import JSON, TEXT, refuse, refuse_shutdown, respond
@@ -82,9 +84,9 @@ class HttpApp:
         self._legacy.draining = self._modern.draining = True
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
-        tasks = {exchange.task for session in self._legacy.sessions for exchange in session.running.values()}
-        tasks |= {exchange.task for exchange in self._modern.running}
-        if waiting := [task for task in tasks if task is not None]:
+        waiting = {exchange.ending for session in self._legacy.sessions for exchange in session.running.values()}
+        waiting |= {exchange.ending for exchange in self._modern.running}
+        if waiting:
             await asyncio.wait(waiting, timeout=max(0.0, deadline - loop.time()))
         await self.aclose()
 
@@ -94,6 +96,25 @@ class HttpApp:
         self._legacy.sessions.close()
         self._modern.close()
         await asyncio.sleep(0)
+
+    def begin(self, head: Head, body: bytes, reply: Request) -> bool:
+        """See `meshproxy.serving.http1_request.Begin`: the short way of requests whose heads hold nothing new."""
+        seen = head.seen or self._look_at(head)
+        if seen is None or self._closed or len(body) > self.settings.max_body:
+            return False
+        era = self._legacy if seen.is_legacy else self._modern
+        return era.begin(seen.headers, seen.raw, body, reply)
+
+    def _look_at(self, head: Head) -> "_Seen | None":
+        scope = head.scope
+        raw: list[tuple[bytes, bytes]] = scope["headers"]
+        headers = dict(raw)
+        if scope["method"] != "POST" or scope["path"] not in self._paths or len(headers) != len(raw):
+            return None
+        if _passport(headers, "POST") not in self._passed:
+            return None
+        head.seen = seen = _Seen(headers, raw, _is_legacy(headers))
+        return seen
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -112,14 +133,8 @@ class HttpApp:
         headers = dict(raw)
         duplicated = None if len(headers) == len(raw) else _fold(raw, headers)
         method = scope["method"]
-        version = headers.get(b"mcp-protocol-version")
-        legacy = version is None or version in _LEGACY or version.strip() in _LEGACY
-        passport = (
-            headers.get(b"host"),
-            headers.get(b"origin"),
-            headers.get(b"accept"),
-            headers.get(b"content-type") if method == "POST" else None,
-        )
+        legacy = _is_legacy(headers)
+        passport = _passport(headers, method)
         if (passport not in self._passed or duplicated or self._closed) and not await self._admitted(
             method, passport, duplicated, send
         ):
@@ -128,10 +143,11 @@ class HttpApp:
             body = await self._body(receive, send)
             if body is None:
                 return
+            reply = AsgiReply(receive, send)
             if legacy:
-                await self._legacy.post(headers, raw, body, receive, send)
+                await self._legacy.post(headers, raw, body, reply)
             else:
-                await self._modern.post(headers, duplicated, raw, body, receive, send)
+                await self._modern.post(headers, duplicated, raw, body, reply)
         elif legacy and method == "GET":
             await self._legacy.get(headers, receive, send)
         elif legacy and method == "DELETE":
@@ -215,6 +231,29 @@ class HttpApp:
             await receive()
             await self.aclose()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+class _Seen(NamedTuple):
+    """What the head of a request that may be begun means."""
+
+    headers: dict[bytes, bytes]
+    raw: list[tuple[bytes, bytes]]
+    is_legacy: bool
+
+
+def _is_legacy(headers: Mapping[bytes, bytes]) -> bool:
+    version = headers.get(b"mcp-protocol-version")
+    return version is None or version in _LEGACY or version.strip() in _LEGACY
+
+
+def _passport(headers: Mapping[bytes, bytes], method: str) -> _Passport:
+    """All that decides whether a request may be looked at."""
+    return (
+        headers.get(b"host"),
+        headers.get(b"origin"),
+        headers.get(b"accept"),
+        headers.get(b"content-type") if method == "POST" else None,
+    )
 
 
 def _fold(raw: list[tuple[bytes, bytes]], headers: dict[bytes, bytes]) -> str | None:

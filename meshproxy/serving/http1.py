@@ -13,7 +13,7 @@ from socket import socket
 from typing import Final
 
 from meshproxy.serving.http1_connection import Connection
-from meshproxy.serving.http1_request import STATUS, Application
+from meshproxy.serving.http1_request import STATUS, Application, Begin
 
 __all__ = ["HEAD_TIMEOUT", "SWEEP", "Http1Server"]
 
@@ -32,6 +32,7 @@ class Http1Server:
         head_timeout: seconds that the head of a request may take.
 
     Attributes:
+        begin: the application's `Begin`, if it has one.
         connections: those that are open.
         tasks: in which the application runs; one may outlive its request, and its connection.
         is_closing: nothing new is taken.
@@ -42,6 +43,7 @@ class Http1Server:
 
     def __init__(self, app: Application, keep_alive: float = 75.0, head_timeout: float = HEAD_TIMEOUT) -> None:
         self.app = app
+        self.begin: Begin | None = getattr(app, "begin", None)
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.is_closing = False

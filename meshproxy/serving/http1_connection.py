@@ -2,7 +2,8 @@
 
 Requests that a client sends ahead are answered in order (RFC 9112, 9.3.2). Framing that two readers could read differently is
 refused (RFC 9112, 6.3): the parser is strict, and is never told to be otherwise. What cannot be read is answered in its turn, and
-then the connection is closed. A request is begun when there is something of its body, or the client waits to send it.
+then the connection is closed. A request is begun when there is something of its body, or the client waits to send it. One that came whole
+is offered to the application's `Begin` first, and if its head is a familiar one, without having been parsed.
 """
 
 import asyncio
@@ -13,7 +14,8 @@ from urllib.parse import unquote
 
 import httptools
 
-from meshproxy.serving.http1_request import Request
+from meshproxy.serving.http1_request import Head, Request
+from meshproxy.wire.heads import FamiliarHead, familiar
 
 if TYPE_CHECKING:
     from meshproxy.serving.http1 import Http1Server
@@ -71,7 +73,10 @@ class Connection(asyncio.Protocol):
         "_client",
         "_current",
         "_deadline",
+        "_familiar",
         "_fields",
+        "_first",
+        "_head",
         "_is_held",
         "_is_moving",
         "_local",
@@ -100,6 +105,9 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._target = b""
         self._fields: list[tuple[bytes, bytes]] = []
+        self._familiar: FamiliarHead[Head] | None = None
+        self._first = b""  # the read that a head began with
+        self._head: Head | None = None  # of what is being read
         self._reading: Request | None = None  # whose body has not come to its end
         self._current: Request | None = None  # which is being answered
         self._ahead: deque[Request] = deque()
@@ -133,7 +141,7 @@ class Connection(asyncio.Protocol):
         self.is_gone = True
         # A parser and its connection hold each other, as do a request and its.
         self._parser = _DEAF
-        self._reading = None
+        self._reading = self._familiar = None
         self._ahead.clear()
         self.server.forget(self)
         self.resume_writing()
@@ -151,6 +159,10 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._quiet_since = self.server.now
+        if self._current is None and self._reading is None and self._deadline is None:
+            if self._familiar is not None and self._is_begun(self._familiar, data):
+                return
+            self._first = data
         self._seen += len(data)
         while data:
             try:
@@ -228,6 +240,7 @@ class Connection(asyncio.Protocol):
             "client": self._client,
             "server": self._local,
         }
+        self._head = Head(scope)
         self._reading = Request(self, scope, parser.should_keep_alive())
 
     def on_body(self, body: bytes) -> None:
@@ -239,8 +252,6 @@ class Connection(asyncio.Protocol):
         request.body.append(body)
         if request.is_admitted:
             request.stir()
-        else:
-            self._admit(request)
         if self._waiting > HIGH_WATER:
             self._hold()
 
@@ -253,7 +264,7 @@ class Connection(asyncio.Protocol):
             self._parser = _DEAF
         if request.is_admitted:
             request.stir()
-        else:
+        elif not self._is_short(request):
             self._admit(request)
 
     # --- for requests
@@ -314,7 +325,7 @@ class Connection(asyncio.Protocol):
         elif self._seen > MAX_HEAD and self._parser is not _DEAF:
             self._refuse(431, _TOO_LARGE)
         request = self._reading
-        if request is not None and not request.is_admitted and request.expects_continue():
+        if request is not None and not request.is_admitted and (request.body or request.expects_continue()):
             self._admit(request)
 
     def _check_size(self, fields: list[tuple[bytes, bytes]]) -> None:
@@ -335,6 +346,46 @@ class Connection(asyncio.Protocol):
         fields = [b"%b: %b\r\n" % field for field in self._fields if field[0] != b"upgrade"]
         self._parser = httptools.HttpRequestParser(self)  # the one that was told "close" takes nothing more
         return b"".join((line, *fields, b"\r\n", rest))
+
+    def _is_begun(self, known: FamiliarHead[Head], data: bytes) -> bool:
+        """Whether `data` is a whole request with the head of one before; if so, it is begun."""
+        found = known.measure(data)
+        if found is None or found[0] + found[1] != len(data) or self._parser is _DEAF or self.room is not None:
+            return False
+        body, head = data[found[0] :], known.meaning
+        request = Request(self, head.scope, may_stay=True)
+        request.is_complete = True
+        self._current = request
+        if self.server.begin is None or not self.server.begin(head, body, request):
+            self._current = None
+            request = Request(self, dict(head.scope), may_stay=True)
+            request.is_complete = True
+            request.body.append(body)
+            self._waiting += len(body)
+            self._admit(request)
+        return True
+
+    def _is_short(self, request: Request) -> bool:
+        """Whether a request, which was parsed and came whole, is begun by the application's `Begin`."""
+        begin, head, first = self.server.begin, self._head, self._first
+        self._head = None
+        self._first = b""
+        if begin is None or head is None or self._current is not None or self.room is not None or self._ahead:
+            return False
+        if head.scope["http_version"] != "1.1":
+            return False
+        pieces, request.body = request.body, []
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._waiting -= len(body)
+        self._current = request
+        if not begin(head, body, request):
+            self._current = None
+            self._waiting += len(body)
+            request.body = pieces
+            return False
+        if request.may_stay and first.endswith(body):
+            self._familiar = familiar(first, head)
+        return True
 
     def _admit(self, request: Request) -> None:
         request.is_admitted = True
@@ -370,6 +421,8 @@ class Connection(asyncio.Protocol):
         self._deadline = None
         self._refusal = self.server.refusal(status, reason)
         request, self._reading = self._reading, None
+        if request is not None and request.body and not request.is_admitted:
+            self._admit(request)  # the read that began its body also broke it
         if request is not None and request.is_admitted:
             request.cut()
         elif self._current is None and not self._ahead:

@@ -14,7 +14,7 @@ import structlog
 if TYPE_CHECKING:
     from meshproxy.serving.http1_connection import Connection
 
-__all__ = ["STATUS", "Application", "Request"]
+__all__ = ["STATUS", "Application", "Begin", "Head", "Request"]
 
 log = structlog.get_logger(__name__)
 
@@ -22,6 +22,9 @@ Application: TypeAlias = Callable[
     [dict[str, Any], Callable[[], Awaitable[dict[str, Any]]], Callable[[dict[str, Any]], Awaitable[None]]],
     Awaitable[None],
 ]
+
+Begin: TypeAlias = Callable[["Head", bytes, "Request"], bool]
+"""Offers a whole request to an application that may answer it by `Request.answer`, without a task; false if it rather runs as any other."""
 
 STATUS: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 """The first line of a response."""
@@ -31,6 +34,21 @@ _BODILESS: Final = frozenset({204, 304})
 _FRAMING: Final = frozenset({b"content-length", b"connection", b"transfer-encoding"})
 _LARGE: Final = 64 * 1024
 """Bytes of a body that are not worth copying to send them with the head."""
+
+
+class Head:
+    """The head of a request, which may be of others after it too.
+
+    Attributes:
+        scope: of the request, without its body.
+        seen: what the application made of it; None before.
+    """
+
+    __slots__ = ("scope", "seen")
+
+    def __init__(self, scope: dict[str, Any]) -> None:
+        self.scope = scope
+        self.seen: Any = None
 
 
 class Request:
@@ -43,6 +61,7 @@ class Request:
         is_complete: its body came to its end.
         is_begun: some of the response is written.
         is_sent: all of it is.
+        on_gone: told once if its client is gone before that.
         task: that of `run`.
     """
 
@@ -63,6 +82,7 @@ class Request:
         "is_complete",
         "is_sent",
         "may_stay",
+        "on_gone",
         "task",
     )
 
@@ -73,6 +93,7 @@ class Request:
         self.is_complete = False
         self.is_begun = False
         self.is_sent = False
+        self.on_gone: Callable[[], None] | None = None
         self.task: asyncio.Task[None]
         self._connection = connection
         self._scope = scope
@@ -96,6 +117,9 @@ class Request:
         """Nothing more will come, or its client is gone."""
         self._is_over = True
         self.stir()
+        on_gone, self.on_gone = self.on_gone, None
+        if on_gone is not None and not self.is_sent:
+            on_gone()
 
     def stir(self) -> None:
         """There is something new for `receive`."""
@@ -105,7 +129,7 @@ class Request:
     async def run(self, app: Application) -> None:
         """Let the application answer. A defect of it is logged, and is a 500 if nothing has been sent."""
         try:
-            await app(self._scope, self._receive, self._send)
+            await app(self._scope, self.receive, self.send)
             if not self._is_over:
                 log.error("http.not_answered", path=self._scope["path"])
         except Exception as error:
@@ -115,7 +139,28 @@ class Request:
             if not self.is_sent:
                 self._connection.ended(self)
 
-    async def _receive(self) -> dict[str, Any]:
+    def answer(self, body: bytes, status: int) -> None:
+        """Send a whole response, of JSON, to a request that was not given to `run`."""
+        connection = self._connection
+        if connection.is_gone or self.is_begun:
+            return
+        server = connection.server
+        if server.is_closing:
+            self.may_stay = False
+        head = b"%b%bcontent-type: application/json\r\ncontent-length: %d\r\n%b\r\n" % (
+            STATUS[status],
+            server.date_line or server.tell_time(),
+            len(body),
+            b"" if self.may_stay else b"connection: close\r\n",
+        )
+        self.is_begun = self.is_sent = True
+        if len(body) < _LARGE:
+            connection.transport.write(head + body)
+        else:
+            connection.transport.writelines((head, body))
+        connection.ended(self)
+
+    async def receive(self) -> dict[str, Any]:
         body = self.body
         while not body and (self._is_given or not self.is_complete):
             if self._is_over:
@@ -133,7 +178,7 @@ class Request:
         self._connection.taken(len(given))
         return {"type": "http.request", "body": given, "more_body": not self.is_complete}
 
-    async def _send(self, message: dict[str, Any]) -> None:
+    async def send(self, message: dict[str, Any]) -> None:
         connection = self._connection
         if connection.is_gone:
             return

@@ -13,11 +13,13 @@ import structlog
 from meshproxy.errors import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, REQUEST_CANCELLED, RpcError
 from meshproxy.relay.downstream import Handler
 from meshproxy.serving.events import STANDALONE, parse_event_id
-from meshproxy.serving.exchange import HttpExchange
+from meshproxy.serving.exchange import HttpExchange, Reply
+from meshproxy.serving.http1_request import Request
 from meshproxy.serving.response import refuse, refuse_message, refuse_shutdown, respond
 from meshproxy.serving.session import Session, Sessions
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.serving.stream import EventStream, Receive, Send
+from meshproxy.upstream.deadlines import Deadlines
 from meshproxy.wire.codec import loads
 from meshproxy.wire.messages import Id, Message, encode_error, encode_notification, parse
 from meshproxy.wire.params import params_of
@@ -40,11 +42,10 @@ class LegacyExchange(HttpExchange):
         request_id: Id,
         params: dict[str, Any],
         raw_headers: list[tuple[bytes, bytes]],
-        receive: Receive,
-        send: Send,
+        reply: Reply,
         settings: HttpSettings,
     ) -> None:
-        super().__init__(session, request_id, params, raw_headers, receive, send, settings)
+        super().__init__(session, request_id, params, raw_headers, reply, settings)
         self._session = session
         self._number = 0
         self._own: EventStream | None = None
@@ -74,7 +75,7 @@ class LegacyExchange(HttpExchange):
         self._number = self._session.number()
         self._session.streams[self._number] = self
         self.stream = self._own = EventStream(
-            self._send, self._settings.max_buffer, self._settings.keepalive, self._too_slow
+            self._reply.send, self._settings.max_buffer, self._settings.keepalive, self._too_slow
         )
         self.stream.start()
         if first := self._session.prime(self._number):
@@ -103,13 +104,29 @@ class LegacyExchange(HttpExchange):
         """Send the answer on whatever there is by now."""
         if not self._number:
             await self.respond(answer, 200)
-            return
-        del self._session.streams[self._number]
-        stream = self.stream
-        event = self._session.events.append(self._number, answer)
-        if stream is not None:
-            stream.finish(event)
+        elif (stream := self._finish(answer)) is not None:
             await stream.drained()
+
+    def deliver(self, answer: bytes) -> None:
+        # What was never entered has an answer before it was begun.
+        self._session.running.pop(self.request_id, None)
+        if not self._number:
+            self._reply.answer(answer, 200)
+            self.release()
+            return
+        stream = self._finish(answer)
+        if stream is None or stream.task is None:
+            self.release()
+        else:
+            stream.task.add_done_callback(lambda _: self.release())
+
+    def _finish(self, answer: bytes) -> EventStream | None:
+        """Say the answer on the stream of the request; the stream, if a connection has it."""
+        del self._session.streams[self._number]
+        event = self._session.events.append(self._number, answer)
+        if self.stream is not None:
+            self.stream.finish(event)
+        return self.stream
 
     def _say(self, data: bytes) -> None:
         if self._number == 0:
@@ -132,16 +149,17 @@ class LegacyHttp:
         self._settings = settings
         self.sessions = Sessions(settings)
         self.draining = False
+        self._silence: Deadlines[HttpExchange] = Deadlines(HttpExchange.open_stream)
 
     async def post(
         self,
         headers: Mapping[bytes, bytes],
         raw_headers: list[tuple[bytes, bytes]],
         body: bytes,
-        receive: Receive,
-        send: Send,
+        reply: Reply,
     ) -> None:
         """Take one message of a client: a request, a notification or an answer."""
+        send = reply.send
         try:
             message = parse(body)
         except RpcError as error:
@@ -153,7 +171,7 @@ class LegacyHttp:
         key = headers.get(b"mcp-session-id")
         if key is None:
             if message.method == "initialize" and message.id is not None:
-                await self._initialize(message, raw_headers, receive, send)
+                await self._initialize(message, raw_headers, reply)
             else:
                 await refuse(send, 400, "Missing session ID: the Mcp-Session-Id header is required after initialize")
             return
@@ -170,7 +188,7 @@ class LegacyHttp:
             session.touch()
             await respond(send, 202)
         else:
-            await self._request(session, message, headers, raw_headers, receive, send)
+            await self._request(session, message, headers, raw_headers, reply)
 
     async def _request(
         self,
@@ -178,8 +196,7 @@ class LegacyHttp:
         message: Message,
         headers: Mapping[bytes, bytes],
         raw_headers: list[tuple[bytes, bytes]],
-        receive: Receive,
-        send: Send,
+        reply: Reply,
     ) -> None:
         request_id, method = message.id, message.method
         assert request_id is not None  # noqa: S101  # for the type checker: the caller has looked
@@ -187,16 +204,17 @@ class LegacyHttp:
         try:
             params = params_of(message)
         except RpcError as error:
-            await respond(send, 200, encode_error(request_id, error))
+            await respond(reply.send, 200, encode_error(request_id, error))
             return
         if request_id in session.running or method == "initialize":
             reason = "this session is initialized already" if method == "initialize" else "this id is in use"
-            await respond(send, 400, encode_error(request_id, RpcError(INVALID_REQUEST, f"Invalid request: {reason}")))
+            await respond(
+                reply.send, 400, encode_error(request_id, RpcError(INVALID_REQUEST, f"Invalid request: {reason}"))
+            )
             return
-        exchange = LegacyExchange(session, request_id, params, raw_headers, receive, send, self._settings)
+        exchange = LegacyExchange(session, request_id, params, raw_headers, reply, self._settings)
         session.running[request_id] = exchange
-        if session.resumable and headers.get(b"accept", b"").lstrip().startswith(b"text/event-stream"):
-            # A client that names streams first wants one, and can resume it from the first moment on (SEP-1699).
+        if session.resumable and prefers_stream(headers):
             exchange.open_stream()
         try:
             try:
@@ -207,9 +225,36 @@ class LegacyHttp:
         finally:
             exchange.release()
 
-    async def _initialize(
-        self, message: Message, raw_headers: list[tuple[bytes, bytes]], receive: Receive, send: Send
-    ) -> None:
+    def begin(
+        self,
+        headers: Mapping[bytes, bytes],
+        raw_headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        reply: Request,
+    ) -> bool:
+        """Take the short way with a request of a session, if it is open; false for everything else, of which nothing has happened."""
+        session = self.sessions.get(headers.get(b"mcp-session-id", b""))
+        if session is None or self.draining or (session.resumable and prefers_stream(headers)):
+            return False
+        try:
+            message = parse(body)
+            request_id, method = message.id, message.method
+            if request_id is None or method is None or request_id in session.running:
+                return False
+            params = params_of(message)
+        except RpcError:
+            return False
+        exchange = LegacyExchange(session, request_id, params, raw_headers, reply, self._settings)
+        session.running[request_id] = exchange
+        if not exchange.begin(self._handler, method, params, self._silence):
+            del session.running[request_id]
+            exchange.release()
+            return False
+        reply.on_gone = exchange.disconnected
+        return True
+
+    async def _initialize(self, message: Message, raw_headers: list[tuple[bytes, bytes]], reply: Reply) -> None:
+        send = reply.send
         request_id = message.id
         assert request_id is not None  # noqa: S101  # for the type checker: the caller has looked
         if self.sessions.full:
@@ -223,7 +268,7 @@ class LegacyHttp:
         except RpcError as error:
             await respond(send, 200, encode_error(request_id, error))
             return
-        exchange = _Initialize(session, request_id, params, raw_headers, receive, send, self._settings)
+        exchange = _Initialize(session, request_id, params, raw_headers, reply, self._settings)
         try:
             answer = await exchange.carry_out(self._handler, "initialize", params)
             if record_version(session, answer):
@@ -351,6 +396,11 @@ def record_version(session: Any, answer: bytes) -> bool:
         return False
     session.version = version
     return True
+
+
+def prefers_stream(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a client names streams first: then it wants one, and can resume it from the first moment on (SEP-1699)."""
+    return headers.get(b"accept", b"").lstrip().startswith(b"text/event-stream")
 
 
 async def _watch(stream: EventStream, receive: Receive) -> None:

@@ -11,13 +11,15 @@ import structlog
 
 from meshproxy.errors import HEADER_MISMATCH, INVALID_REQUEST, REQUEST_CANCELLED, RpcError
 from meshproxy.relay.downstream import Downstream, Handler, no_back_channel
-from meshproxy.serving.exchange import HttpExchange
+from meshproxy.serving.exchange import HttpExchange, Reply
+from meshproxy.serving.http1_request import Request
 from meshproxy.serving.response import refuse, refuse_message, refuse_shutdown, respond
 from meshproxy.serving.settings import HttpSettings
-from meshproxy.serving.stream import EventStream, Receive, Send
+from meshproxy.serving.stream import EventStream, Send
+from meshproxy.upstream.deadlines import Deadlines
 from meshproxy.wire.codec import JsonError, opened
 from meshproxy.wire.headers import check_agreement, unsupported_version, validate_param_headers
-from meshproxy.wire.messages import Message, encode_error, encode_notification, parse
+from meshproxy.wire.messages import Id, Message, encode_error, encode_notification, parse
 from meshproxy.wire.params import params_of
 from meshproxy.wire.protocol import HTTP_STATUS, META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, META_VERSION, Era
 from meshproxy.wire.sse import encode_event
@@ -54,9 +56,23 @@ class ModernDownstream(Downstream):
 
 
 class ModernExchange(HttpExchange):
-    """One request of the modern era."""
+    """One request of the modern era. `running` holds it until it is answered."""
 
-    __slots__ = ()
+    __slots__ = ("_running",)
+
+    def __init__(
+        self,
+        downstream: Downstream,
+        request_id: Id,
+        params: dict[str, Any],
+        raw_headers: list[tuple[bytes, bytes]],
+        reply: Reply,
+        settings: HttpSettings,
+        running: "set[ModernExchange]",
+    ) -> None:
+        super().__init__(downstream, request_id, params, raw_headers, reply, settings)
+        self._running = running
+        running.add(self)
 
     @property
     def can_send_request(self) -> bool:
@@ -74,8 +90,22 @@ class ModernExchange(HttpExchange):
 
     def open_stream(self) -> None:
         if self.stream is None:
-            self.stream = EventStream(self._send, self._settings.max_buffer, self._settings.keepalive, self._too_slow)
+            self.stream = EventStream(
+                self._reply.send, self._settings.max_buffer, self._settings.keepalive, self._too_slow
+            )
             self.stream.start()
+
+    def leave(self) -> None:
+        """It is answered, or was never begun."""
+        self._running.discard(self)
+        self.downstream.close()
+
+    def deliver(self, answer: bytes) -> None:
+        self.leave()
+        if self.stream is None:
+            self._reply.answer(answer, self.status)
+        else:
+            self.stream.finish(encode_event(answer))
 
     def disconnected(self) -> None:
         if self.stream is not None:
@@ -96,6 +126,7 @@ class ModernHttp:
         self._handler = handler
         self._settings = settings
         self.running: set[ModernExchange] = set()
+        self._silence: Deadlines[HttpExchange] = Deadlines(HttpExchange.open_stream)
         self.draining = False
 
     async def post(
@@ -104,10 +135,10 @@ class ModernHttp:
         duplicated: str | None,
         raw_headers: list[tuple[bytes, bytes]],
         body: bytes,
-        receive: Receive,
-        send: Send,
+        reply: Reply,
     ) -> None:
         """Answer one message; `duplicated` is the name of a header that may stand only once and does not."""
+        send = reply.send
         version = _text(headers.get(b"mcp-protocol-version"))
         try:
             message = parse(body)
@@ -130,14 +161,11 @@ class ModernHttp:
         except RpcError as refusal:
             await respond(send, HTTP_STATUS.get(refusal.code, 400), encode_error(message.id, refusal))
             return
-        downstream = ModernDownstream(params["_meta"])
-        exchange = ModernExchange(downstream, message.id, params, raw_headers, receive, send, self._settings)
-        self.running.add(exchange)
+        exchange = self._exchange(message.id, params, raw_headers, reply)
         try:
             answer = await exchange.carry_out(self._handler, message.method, params)
         finally:
-            self.running.discard(exchange)
-            downstream.close()
+            exchange.leave()
         stream = exchange.stream
         if stream is None:
             await exchange.respond(answer, exchange.status)
@@ -145,9 +173,41 @@ class ModernHttp:
             stream.finish(encode_event(answer))
             await stream.drained()
 
+    def begin(
+        self,
+        headers: Mapping[bytes, bytes],
+        raw_headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        reply: Request,
+    ) -> bool:
+        """Take the short way with a request, if it is open; false for everything else, of which nothing has happened."""
+        if self.draining:
+            return False
+        try:
+            message = parse(body)
+            if message.id is None or message.method is None:
+                return False
+            params = params_of(message)
+            if self._checked(message, params, _text(headers.get(b"mcp-protocol-version")), headers, None, raw_headers):
+                return False
+        except RpcError:
+            return False
+        exchange = self._exchange(message.id, params, raw_headers, reply)
+        if not exchange.begin(self._handler, message.method, params, self._silence):
+            exchange.leave()
+            return False
+        reply.on_gone = exchange.disconnected
+        return True
+
+    def _exchange(
+        self, request_id: Id, params: dict[str, Any], raw_headers: list[tuple[bytes, bytes]], reply: Reply
+    ) -> ModernExchange:
+        downstream = ModernDownstream(params["_meta"])
+        return ModernExchange(downstream, request_id, params, raw_headers, reply, self._settings, self.running)
+
     def close(self) -> None:
         """Cancel every request that still runs."""
-        for exchange in self.running:
+        for exchange in list(self.running):
             exchange.cancel(RpcError(REQUEST_CANCELLED, "the server is shutting down"))
 
     async def _notified(self, version: str | None, send: Send) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -41,7 +42,7 @@ class Session(Downstream):
         streams: those of them that have an event stream, by its number.
         standalone: the stream of its GET, while one is open.
         active: how many HTTP requests hold it open.
-        touched: when the last one ended, in the loop's time.
+        touched: when the last one ended, by the monotonic clock.
     """
 
     __slots__ = (
@@ -90,12 +91,12 @@ class Session(Downstream):
 
     def touch(self) -> None:
         """Something came from the client."""
-        self.touched = asyncio.get_running_loop().time()
+        self.touched = time.monotonic()
 
     def release(self) -> None:
         """One HTTP request less holds the session open."""
         self.active -= 1
-        self.touched = asyncio.get_running_loop().time()
+        self.touched = time.monotonic()
 
     def number(self) -> int:
         """The number of a new stream."""
@@ -202,9 +203,8 @@ class Sessions:
         self._open[key] = session
         session.on_close(lambda: self._forget(key))
         if self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._aged = loop.time()
-            self._timer = loop.call_later(self._interval, self._sweep)
+            self._aged = time.monotonic()
+            self._timer = asyncio.get_running_loop().call_later(self._interval, self._sweep)
 
     def close(self) -> None:
         """End every session."""
@@ -223,9 +223,8 @@ class Sessions:
             self._timer = None
 
     def _sweep(self) -> None:
-        loop = asyncio.get_running_loop()
-        now, timeout = loop.time(), self._settings.session_idle_timeout
-        self._timer = loop.call_later(self._interval, self._sweep)
+        now, timeout = time.monotonic(), self._settings.session_idle_timeout
+        self._timer = asyncio.get_running_loop().call_later(self._interval, self._sweep)
         if timeout is not None:
             expired = [session for session in self if session.idle and now - session.touched > timeout]
             for session in expired:

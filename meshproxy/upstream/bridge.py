@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from meshproxy.catalog.rewrite import rewrite_answer, rewrite_question
+from meshproxy.catalog.rewrite import is_free_of_links, rewrite_answer, rewrite_question
 from meshproxy.errors import (
     HEADER_MISMATCH,
     INTERNAL_ERROR,
@@ -25,13 +25,13 @@ from meshproxy.errors import (
 )
 from meshproxy.relay.call import RelayCall
 from meshproxy.relay.capabilities import may_be_asked
-from meshproxy.relay.downstream import RequestContext, Result
+from meshproxy.relay.downstream import GiveUp, Outcome, RequestContext, Result
 from meshproxy.relay.driver import drive
 from meshproxy.relay.parked import ParkingLot
 from meshproxy.relay.seal import Sealer, binding_of
-from meshproxy.relay.translate import Stamp, opened_result, result_type, to_legacy
+from meshproxy.relay.translate import Stamp, is_object, opened_result, result_type, to_legacy
 from meshproxy.upstream.link import Link
-from meshproxy.wire.codec import dumps, loads, mapping, opened
+from meshproxy.wire.codec import Raw, dumps, loads, mapping, opened
 from meshproxy.wire.protocol import CACHEABLE, COMPLETE, INPUT_METHODS, INPUT_REQUIRED, Era
 
 
@@ -64,15 +64,36 @@ class Bridge:
             return await self._modern_to_legacy(link, call, method, params, release)
         try:
             if link.era is Era.LEGACY:
-                answer = await link.request(method, params, call)
-                result = opened_result(method, answer)
-                mapped = rewrite_answer(method, result, call.mount.public)
-                return answer if mapped is result else mapped
+                return _public(method, await link.request(method, params, call), call)
             if downstream is Era.MODERN:
                 return await self._modern_to_modern(link, call, method, params)
             return await self._legacy_to_modern(link, call, method, params)
         except RpcError as error:
             raise _as_told(error, call) from None
+
+    def begin(
+        self, link: Link, call: RelayCall, method: str, params: dict[str, Any], done: Callable[[Outcome], None]
+    ) -> GiveUp | None:
+        """As `carry`, without a task, see `Link.begin`: where both sides are of one era and nothing has to be unsealed."""
+        if link.era is not call.context.downstream.era or "requestState" in params:
+            return None
+        convert: Callable[[str, Raw, RelayCall, dict[str, Any]], Result] = _public
+        if link.era is Era.MODERN:
+            convert = self._signed
+            params = rewrite_question(method, params, call.mount.origin)
+
+        def ended(outcome: Raw | BaseException) -> None:
+            result: Outcome = outcome
+            try:
+                if not isinstance(outcome, BaseException):
+                    result = convert(method, outcome, call, params)
+                elif isinstance(outcome, RpcError):
+                    result = _as_told(outcome, call)
+            except RpcError as error:
+                result = _as_told(error, call)
+            done(result)
+
+        return link.begin(method, params, call, ended)
 
     async def resume(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result | None:
         """Take up the parked call that a retry names; None if it names none of this upstream's."""
@@ -123,7 +144,12 @@ class Bridge:
             sealed = opened(params["requestState"])
             params = {**params, "requestState": loads(self.sealer.open(sealed, binding))}
         params = rewrite_question(method, params, call.mount.origin)
-        answer = await link.request(method, params, call)
+        return self._signed(method, await link.request(method, params, call), call, params, binding)
+
+    def _signed(
+        self, method: str, answer: Raw, call: RelayCall, params: dict[str, Any], binding: bytes = b""
+    ) -> dict[str, Any]:
+        """A modern upstream's answer as a modern client's: signed by the mesh, and what it asks sealed to the client."""
         result = rewrite_answer(method, opened_result(method, answer), call.mount.public)
         kind = result_type(result, call.context.downstream.capabilities)
         if kind == INPUT_REQUIRED and "requestState" in result:
@@ -139,6 +165,15 @@ class Bridge:
 
         result = await drive(call, params, attempt) if method in INPUT_METHODS else await attempt(params)
         return rewrite_answer(method, to_legacy(result), call.mount.public)
+
+
+def _public(method: str, answer: Raw, call: RelayCall, _params: Any = None) -> Result:
+    """A legacy upstream's answer as a legacy client's: as it came, unless there are links in it."""
+    if is_free_of_links(method, answer) and is_object(answer):
+        return answer
+    result = opened_result(method, answer)
+    mapped = rewrite_answer(method, result, call.mount.public)
+    return answer if mapped is result else mapped
 
 
 def _as_told(error: RpcError, call: RelayCall) -> RpcError:

@@ -1,9 +1,10 @@
 """One HTTP/1.1 connection of the client. Place: upstream, between `response` and the pool in `http1`.
 
 It carries one exchange at a time, without a task: the parser's callbacks run in ``data_received`` and move a response from its head
-over its body to its end (RFC 9112, 6.3: by length, by chunks, or by the end of the connection). The rules that every method keeps:
+over its body to its end (RFC 9112, 6.3: by length, by chunks, or by the end of the connection). An answer with a familiar head needs
+neither parser nor response: its body goes straight to the `Errand` that waits for it. The rules that every method keeps:
 
-- ``_response`` is the exchange under way; its end and `Connection.fail` clear it first, so nothing is told twice.
+- ``_response`` or ``_errand`` is the exchange under way; its end and `Connection.fail` clear it first, so nothing is told twice.
 - Nothing raises through the parser, except to say that bytes came which nobody asked for.
 - A connection is handed back only after all bytes that came with the end of its response have been looked at.
 """
@@ -12,19 +13,41 @@ import asyncio
 import math
 import select
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 import httptools
 
 from meshproxy.upstream.response import Response
 from meshproxy.upstream.transport_errors import BadResponse, ConnectionLost, TransportError, TransportTimeout
+from meshproxy.wire.heads import FamiliarHead, familiar
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "Errand"]
 
 _MAX_HEAD = 256 * 1024
 """Bytes of a response's head that are read before it is given up."""
 _LINGER = 1.0
 """Seconds that a released response has for its end, before its connection is closed instead of kept."""
+_MOST_PLAIN: Final = 1024 * 1024
+"""Bytes of a body that is collected without a response to bound it."""
+
+
+class Errand(Protocol):
+    """A request that waits for nothing but its answer, which may be plain: 200, with a length, and no event stream."""
+
+    def take(self, headers: dict[bytes, bytes], body: bytes) -> None:
+        """The answer, and it is plain."""
+        ...
+
+    def unroll(self, connection: "Connection") -> Response:
+        """Anything else: make a response, for it to be read as any other."""
+        ...
+
+
+class _Plain(NamedTuple):
+    """What the head of a plain answer means."""
+
+    headers: dict[bytes, bytes]
+    keep_alive: bytes | None
 
 
 class Connection(asyncio.Protocol):
@@ -43,18 +66,24 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_complete",
+        "_errand",
+        "_familiar",
+        "_first",
         "_head_done",
         "_head_size",
         "_headers",
         "_informational",
         "_keep_alive",
+        "_missing",
         "_on_idle",
         "_on_linger",
         "_on_lost",
         "_parser",
         "_paused",
         "_peer",
+        "_pieces",
         "_response",
+        "_status",
         "_transport",
         "deadline",
         "idle_since",
@@ -74,8 +103,13 @@ class Connection(asyncio.Protocol):
         self._parser: Any = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._response: Response | None = None
+        self._errand: Errand | None = None
+        self._familiar: FamiliarHead[_Plain] | None = None
+        self._first = b""  # what the first read of a response brought
+        self._pieces: list[bytes] = []  # of the body of a plain answer
+        self._missing = 0  # bytes of it
         self._headers: dict[bytes, bytes] = {}
-        self._head_size = 0
+        self._head_size = self._status = 0
         self._head_done = self._complete = self._informational = self._keep_alive = self._paused = False
         self.deadline = math.inf
         self.idle_since = 0.0
@@ -84,10 +118,16 @@ class Connection(asyncio.Protocol):
 
     def send(self, response: Response, head: bytes, body: bytes) -> None:
         """Begin an exchange on a connection that `is_open` and idle. ``body`` is written after ``head`` without being copied."""
-        self._response = response
-        self._headers = {}
-        self._head_size = 0
-        self._head_done = self._complete = False
+        self._expect(response)
+        transport = cast("asyncio.Transport", self._transport)
+        if body:
+            transport.writelines((head, body))
+        else:
+            transport.write(head)
+
+    def run(self, errand: Errand, head: bytes, body: bytes) -> None:
+        """As `send`, for what needs no response if its answer is plain."""
+        self._errand = errand
         transport = cast("asyncio.Transport", self._transport)
         if body:
             transport.writelines((head, body))
@@ -112,8 +152,7 @@ class Connection(asyncio.Protocol):
 
     def expire(self) -> None:
         """The deadline has passed: end what is under way, or the idle connection."""
-        response = self._response
-        if response is None:
+        if self._response is None and self._errand is None:
             self.close()
         else:
             self.fail(TransportTimeout(f"{self._peer} did not answer in time"))
@@ -125,10 +164,17 @@ class Connection(asyncio.Protocol):
 
     def fail(self, error: TransportError) -> None:
         """Close the connection at once; the exchange under way, if any, ends with the error."""
+        self._unroll()
         response, self._response = self._response, None
         self.abort()
         if response is not None:
             response.end(error)
+
+    def drop(self) -> None:
+        """Close the connection at once; the errand under way hears nothing of it."""
+        self._errand = None
+        self._pieces = []
+        self.abort()
 
     def abort(self) -> None:
         """Close the connection at once, whatever its state."""
@@ -158,10 +204,16 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
+        if self._errand is not None:
+            if self._is_plain(data):
+                return
+            self._unroll()
         if self._response is None:
             # Nothing was asked: a 408 or some other goodbye, or bytes that would be taken for the next answer.
             self.abort()
             return
+        if not self._head_size and not self._head_done:
+            self._first = data
         error: Exception | None = None
         try:
             self._parser.feed_data(data)
@@ -179,6 +231,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._parser = None  # it refers to this object's methods
         self._on_lost(self)
+        self._unroll()
         response, self._response = self._response, None
         if response is None:
             return
@@ -208,6 +261,7 @@ class Connection(asyncio.Protocol):
         status: int = self._parser.get_status_code()
         if status >= 200:
             self._head_done = True
+            self._status = status
             if self._response is not None:
                 self._response.begin(status, self._headers)
         elif status == 101:
@@ -223,19 +277,78 @@ class Connection(asyncio.Protocol):
         if self._informational:  # 100 Continue, 103 Early Hints: the answer is yet to come (RFC 9110, 15.2)
             self._informational = False
             self._headers = {}
+            self._first = b""
         elif self._head_done:
             self._complete = True
             self._keep_alive = self._parser.should_keep_alive()
 
     def _finish(self, *, kept: bool) -> None:
         response, self._response = self._response, None
+        first, self._first = self._first, b""
+        headers = self._headers
         self.resume()
+        if kept and self._status == 200 and response is not None and response.is_plain:
+            self._familiar = familiar(first, _Plain(headers, headers.get(b"keep-alive")))
+        self._leave(headers.get(b"keep-alive"), kept=kept)
+        if response is not None:
+            response.end(None)
+
+    def _leave(self, keep_alive: bytes | None, *, kept: bool) -> None:
+        """An exchange is over: whoever has the next one may have the connection."""
         transport = cast("asyncio.Transport", self._transport)
         if transport.get_write_buffer_size():
             transport.abort()  # answered before the whole request was taken: the rest of it may never be
         elif kept and not transport.is_closing():
-            self._on_idle(self, self._headers.get(b"keep-alive"))
+            self._on_idle(self, keep_alive)
         else:
             transport.close()
-        if response is not None:
-            response.end(None)
+
+    # Plain answers.
+
+    def _expect(self, response: Response) -> None:
+        """A response is to be read."""
+        self._response = response
+        self._headers = {}
+        self._head_size = 0
+        self._head_done = self._complete = False
+
+    def _is_plain(self, data: bytes) -> bool:
+        """Whether `data` is of a plain answer; if so, it is taken."""
+        known = self._familiar
+        if known is None:
+            return False
+        if self._pieces:
+            self._pieces.append(data)
+            self._missing -= len(data)
+        else:
+            found = known.measure(data)
+            if found is None:
+                return False
+            start, length = found
+            if length > _MOST_PLAIN:
+                return False
+            self._missing = length - len(data) + start
+            self._pieces.append(data[start:])
+        if self._missing > 0:
+            return True
+        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        errand, self._errand, self._pieces = cast("Errand", self._errand), None, []
+        if self._missing < 0:  # more than the answer came
+            body = body[: self._missing]
+        headers, keep_alive = known.meaning
+        self._leave(keep_alive, kept=self._missing == 0)
+        errand.take(headers, body)
+        return True
+
+    def _unroll(self) -> None:
+        """An answer is not plain, or will not come: let it be a response, which has what came of it."""
+        errand, self._errand = self._errand, None
+        if errand is None:
+            return
+        response = errand.unroll(self)
+        self._expect(response)
+        pieces, self._pieces = self._pieces, []
+        if pieces and self._familiar is not None:
+            self._headers, self._head_done = self._familiar.meaning.headers, True
+            response.begin(200, self._headers)
+            response.arrive(b"".join(pieces))

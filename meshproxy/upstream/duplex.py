@@ -13,8 +13,10 @@ from typing import Any, Final
 import structlog
 
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
+from meshproxy.relay.downstream import GiveUp
+from meshproxy.upstream.deadlines import Deadlines
 from meshproxy.upstream.envelope import UNCANCELLABLE, Stamp, greeting, probe, whose_progress
-from meshproxy.upstream.link import Call, Link, Listener
+from meshproxy.upstream.link import Call, Done, Link, Listener
 from meshproxy.upstream.negotiation import negotiate
 from meshproxy.upstream.questions import Questions
 from meshproxy.wire.codec import JsonError, Raw, mapping, opened, shallow
@@ -39,7 +41,8 @@ class DuplexLink(Link):
         self._client = client
         self._declared = capabilities
         self._loop = asyncio.get_running_loop()
-        self._answers: dict[int, asyncio.Future[Raw]] = {}
+        self._answers: dict[int, Done] = {}
+        self._deadlines = Deadlines(self._expire)
         self._questions = Questions(upstream, self._send)
         self._stamp: Stamp | None = None
         self._last_id = 0
@@ -78,17 +81,15 @@ class DuplexLink(Link):
     def _on_garbage(self, data: bytes, error: RpcError) -> None:
         """Something has arrived that is no message: if it looks like the answer to a request, that request fails."""
         named = error.data["id"] if isinstance(error.data, dict) else None
-        future = self._answers.get(named) if type(named) is int else None
-        if future is not None and not future.done():
-            future.set_exception(AnswerLost(self.upstream, f"its answer cannot be read: {error.message}"))
+        if type(named) is int and named in self._answers:
+            self._ended_with(named, AnswerLost(self.upstream, f"its answer cannot be read: {error.message}"))
             return
         log.warning("upstream.garbage", upstream=self.upstream, reason=error.message, text=excerpt(data))
 
     def _fail(self, request_id: int | None, error: Exception) -> None:
         """A message could not leave; if it was a request, that is its end."""
-        future = self._answers.get(request_id) if request_id is not None else None
-        if future is not None and not future.done():
-            future.set_exception(error)
+        if request_id is not None:
+            self._ended_with(request_id, error)
 
     def _lost(self, reason: str) -> None:
         """The connection has ended by itself. Idempotent."""
@@ -100,9 +101,9 @@ class DuplexLink(Link):
         if self._ended is not None:
             return False
         self._ended = reason
-        for future in self._answers.values():
-            if not future.done():
-                future.set_exception(AnswerLost(self.upstream, reason))
+        for request_id in list(self._answers):
+            self._ended_with(request_id, AnswerLost(self.upstream, reason))
+        self._deadlines.clear()
         self._questions.cancel_all()
         self._resumed()
         return True
@@ -148,26 +149,48 @@ class DuplexLink(Link):
             await self._wait_for_room(call)
         if self._ended is not None:
             raise UpstreamUnavailable(self.upstream, self._ended)
+        future: asyncio.Future[Raw] = self._loop.create_future()
+        request_id = self._submit(method, params, call, partial(_settle, future))
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._give_up(request_id, method)
+            raise
+
+    def begin(self, method: str, params: dict[str, Any], call: Call, done: Done) -> GiveUp | None:
+        if self._room is not None or self._ended is not None:
+            return None
+        return partial(self._give_up, self._submit(method, params, call, done), method)
+
+    def _submit(self, method: str, params: dict[str, Any], call: Call | None, done: Done) -> int:
+        """Send a request; its number."""
         request_id = self._last_id = self._last_id + 1
         stamped = params if self._stamp is None else self._stamp.onto(params, call, request_id)
         message = encode_request(request_id, method, stamped)
-        future: asyncio.Future[Raw] = self._loop.create_future()
-        self._answers[request_id] = future
+        self._answers[request_id] = done
         self.calls[request_id] = call
-        timer = None
         if call is not None and call.timeout is not None:
-            timer = self._loop.call_later(call.timeout, self._expire, request_id, call.timeout)
+            self._deadlines.add(request_id, call.timeout)
         try:
             self._send(message, request_id)
-            return await future
-        except asyncio.CancelledError:
-            if future.cancelled() and method not in UNCANCELLABLE:
-                self._send_cancelled(request_id, "the caller gave it up")
+        except BaseException:
+            self._ended_with(request_id, asyncio.CancelledError())
             raise
-        finally:
-            if timer is not None:
-                timer.cancel()
-            del self._answers[request_id], self.calls[request_id]
+        return request_id
+
+    def _ended_with(self, request_id: int, outcome: Raw | BaseException) -> None:
+        """A request has ended, unless it had before."""
+        done = self._answers.pop(request_id, None)
+        if done is not None:
+            del self.calls[request_id]
+            self._deadlines.discard(request_id)
+            done(outcome)
+
+    def _give_up(self, request_id: int, method: str) -> None:
+        if request_id in self._answers:
+            if method not in UNCANCELLABLE:
+                self._send_cancelled(request_id, "the caller gave it up")
+            self._ended_with(request_id, asyncio.CancelledError())
 
     async def notify(self, method: str, params: dict[str, Any] | None = None) -> None:
         if self._room is not None:
@@ -181,11 +204,11 @@ class DuplexLink(Link):
             self.given_up[request_id] = self.calls.get(request_id)
             self._loop.call_later(LINGER, self.given_up.pop, request_id, None)
 
-    def _expire(self, request_id: int, seconds: float) -> None:
-        future = self._answers.get(request_id)
-        if future is not None and not future.done():
-            future.set_exception(AnswerLost(self.upstream, f"no answer within {seconds:g} s"))
-            self._send_cancelled(request_id, "it took too long")
+    def _expire(self, request_id: int) -> None:
+        call = self.calls.get(request_id)
+        seconds = call.timeout if call is not None else None
+        self._send_cancelled(request_id, "it took too long")
+        self._ended_with(request_id, AnswerLost(self.upstream, f"no answer within {seconds or 0:g} s"))
 
     async def _wait_for_room(self, call: Call | None) -> None:
         limit = None if call is None else call.timeout
@@ -201,14 +224,9 @@ class DuplexLink(Link):
 
     def _on_answer(self, message: Message) -> None:
         request_id = message.id
-        future = self._answers.get(request_id) if type(request_id) is int else None
-        if future is None or future.done():
-            # Given up meanwhile, or never asked.
-            return
-        if isinstance(message.result, Raw):
-            future.set_result(message.result)
-        else:
-            future.set_exception(message.rpc_error)
+        # It may have been given up meanwhile, or never asked.
+        if type(request_id) is int and request_id in self._answers:
+            self._ended_with(request_id, message.result if isinstance(message.result, Raw) else message.rpc_error)
 
     def _on_notification(self, message: Message, owner: Call | None) -> None:
         method = str(message.method)
@@ -253,6 +271,15 @@ class DuplexLink(Link):
 
 def _params(message: Message) -> dict[str, Any]:
     return shallow(message.params) if isinstance(message.params, Raw) else {}
+
+
+def _settle(future: asyncio.Future[Raw], outcome: Raw | BaseException) -> None:
+    if future.done():
+        return
+    if isinstance(outcome, BaseException):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
 
 
 def excerpt(data: bytes, limit: int = 200) -> str:

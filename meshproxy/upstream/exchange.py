@@ -40,6 +40,9 @@ class Exchange:
     Attributes:
         request_id: of the request; 0 for a stream without one.
         call: whose it is.
+        method: what was asked.
+        deadline: when it is given up, in the loop's time; None for never.
+        has_session: whether it was sent within a session.
         answer: the answer, once it has come.
         response: the last HTTP response, once its head has come.
         last_event_id: where to resume, if the upstream can; None if it has not said so.
@@ -47,13 +50,36 @@ class Exchange:
         questions: the tasks that answer what was asked on this stream.
     """
 
-    __slots__ = ("_inbox", "_parser", "answer", "call", "questions", "request_id", "response")
+    __slots__ = (
+        "_inbox",
+        "_parser",
+        "answer",
+        "call",
+        "deadline",
+        "has_session",
+        "method",
+        "questions",
+        "request_id",
+        "response",
+    )
 
-    def __init__(self, inbox: Inbox, request_id: int, call: Call | None) -> None:
+    def __init__(
+        self,
+        inbox: Inbox,
+        request_id: int,
+        call: Call | None,
+        method: str = "",
+        deadline: float | None = None,
+        *,
+        has_session: bool = False,
+    ) -> None:
         self._inbox = inbox
         self._parser: SseParser | None = None
         self.request_id = request_id
         self.call = call
+        self.method = method
+        self.deadline = deadline
+        self.has_session = has_session
         self.answer: Message | None = None
         self.response: Response | None = None
         self.questions: tuple[asyncio.Task[None], ...] = ()

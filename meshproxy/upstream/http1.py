@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import quote, urlsplit
 
-from meshproxy.upstream.connection import Connection
+from meshproxy.upstream.connection import Connection, Errand
 from meshproxy.upstream.dial import Proxy, basic_auth, default_tls, dial, proxy_for, reason_of
 from meshproxy.upstream.response import OnHead, Response
 from meshproxy.upstream.transport_errors import (
@@ -208,6 +208,33 @@ class HttpClient:
         except asyncio.CancelledError:
             response.close()
             raise
+
+    def run(self, headers: bytes, body: bytes, timeout: float | None, errand: Errand) -> Connection | None:
+        """POST to the default target without a task, if a connection is free: the one that has it now; None otherwise.
+
+        The errand is told all that comes of it; `Connection.drop` gives it up. Arguments as `request`.
+        """
+        if self._loop is None or self._closed:
+            return None
+        now = self._loop.time()
+        connection = self._take(now)
+        if connection is None:
+            return None
+        connection.deadline = deadline = math.inf if timeout is None else now + timeout
+        if deadline < self._rings_at:
+            self._ring(deadline)
+        head = self._heads.get("POST") or self._head("POST", None)
+        size = len(body)
+        if size <= _SMALL:
+            connection.run(errand, b"%b%bcontent-length: %d\r\n\r\n%b" % (head, headers, size, body), b"")
+        else:
+            connection.run(errand, b"%b%bcontent-length: %d\r\n\r\n" % (head, headers, size), body)
+        return connection
+
+    def answer_to(self, connection: Connection, on_head: OnHead) -> tuple[Response, "asyncio.Future[Response]"]:
+        """For an errand that is to be unrolled: a response, and what `request` would have waited for."""
+        future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        return Response(connection, future, on_head, False, self._max_body), future
 
     async def aclose(self) -> None:
         """Close every connection and wait until they are gone. Requests under way fail; later ones are refused."""

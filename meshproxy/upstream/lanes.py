@@ -114,13 +114,14 @@ class Lanes:
         Raises:
             UpstreamUnavailable: there is no link and none can be had.
         """
+        lane = self.at_hand(downstream, use)
+        if lane is not None:
+            return lane
         control = await self.control()
         if control.era is Era.MODERN or self._mode == "shared":
             return Lane(control)
         is_legacy = downstream.era is Era.LEGACY
-        if is_legacy and (own := self.sessions.get(downstream.key)) is not None:
-            return Lane(own, downstream)
-        if self._mode == "auto" and not self.talks and not (is_legacy and self._isolates):
+        if self._is_tried(downstream):
             joined = self._join(control, downstream, use) or await self._join_later(control, downstream, use)
             if joined is not None:
                 return joined
@@ -128,6 +129,17 @@ class Lanes:
             return Lane(await self.sessions.obtain(downstream), downstream)
         lent = await self._exclusive.take(self._free_control)
         return Lane(lent, given=lambda: self._exclusive.give(lent, self._supervisor.link))
+
+    def at_hand(self, downstream: Downstream, use: object) -> Lane | None:
+        """The lane of a call if nothing must be waited for; see `reach`."""
+        control = self._supervisor.open_link()
+        if control is None:
+            return None
+        if control.era is Era.MODERN or self._mode == "shared":
+            return Lane(control)
+        if downstream.era is Era.LEGACY and (own := self.sessions.get(downstream.key)) is not None:
+            return Lane(own, downstream)
+        return self._join(control, downstream, use) if self._is_tried(downstream) else None
 
     def use_ended(self, use: object) -> None:
         """A use of something ended, and nothing was asked."""
@@ -155,6 +167,10 @@ class Lanes:
     def _isolates(self) -> bool:
         """Whether a legacy downstream has a link of its own at a legacy upstream."""
         return self._mode == "isolated" or (self._mode == "auto" and (self.talks or not self._is_dear()))
+
+    def _is_tried(self, downstream: Downstream) -> bool:
+        """Whether a call without a link of its own may go over the control link, to see whether the upstream talks."""
+        return self._mode == "auto" and not self.talks and (downstream.era is Era.MODERN or self._is_dear())
 
     def _join(self, control: Link, downstream: Downstream, use: object) -> Lane | None:
         """A place on the control link, unless two clients there would use something for the first time."""

@@ -5,12 +5,16 @@ Every message that comes back knows what it belongs to: its `Call`, where the tr
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
+from meshproxy.relay.downstream import GiveUp
 from meshproxy.wire.codec import Raw
 from meshproxy.wire.protocol import Era
+
+Done: TypeAlias = Callable[[Raw | BaseException], None]
+"""Told once what a request ended with: its result, or what `Link.request` would have raised."""
 
 
 class Call(Protocol):
@@ -119,6 +123,13 @@ class Link(ABC):
             UpstreamUnavailable: the request did not leave.
             AnswerLost: it left, and the connection ended or `call.timeout` passed before an answer.
         """
+
+    def begin(self, method: str, params: dict[str, Any], call: Call, done: Done) -> GiveUp | None:
+        """As `request`, without a task: send it in this very step, and have `done` told of its end in a later one.
+
+        None, and nothing has happened, if that cannot be: something must be waited for before, or the request cannot be sent at all.
+        """
+        return None
 
     @abstractmethod
     async def notify(self, method: str, params: dict[str, Any] | None = None) -> None:

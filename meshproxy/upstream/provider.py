@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 import structlog
 
@@ -13,9 +13,9 @@ from meshproxy.catalog.catalog import Catalog, Mount
 from meshproxy.catalog.component import COMPONENTS, ProxyComponent
 from meshproxy.errors import METHOD_NOT_FOUND, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import BY_CHANGED, KINDS, Kind
-from meshproxy.relay.call import Elsewhere, RelayCall
+from meshproxy.relay.call import RelayCall
 from meshproxy.relay.capabilities import BRIDGED, bridged
-from meshproxy.relay.downstream import Downstream, RequestContext, Result
+from meshproxy.relay.downstream import Done, Downstream, GiveUp, Outcome, RequestContext, Result
 from meshproxy.relay.elicitations import Elicitations
 from meshproxy.relay.handlers import Handlers
 from meshproxy.relay.translate import Stamp
@@ -34,6 +34,7 @@ from meshproxy.wire.protocol import Era
 log = structlog.get_logger(__name__)
 
 ClientFactory = Callable[[], ProxyClient | Awaitable[ProxyClient]]
+_NONE: Final[Mapping[str, str]] = {}
 StatefulFactory = Callable[[Downstream], ProxyClient | Awaitable[ProxyClient]]
 
 
@@ -234,9 +235,7 @@ class ProxyProvider:
         """
         if self._is_retiring:
             raise UpstreamUnavailable(self.name, "it was removed from the mesh")
-        self._leases += 1
-        self._free.clear()
-        self._supervisor.touch()
+        self._take_lease()
         try:
             if context is None:
                 link = self._supervisor.open_link() or await self._supervisor.obtain_link()
@@ -246,13 +245,63 @@ class ProxyProvider:
                 if parked is not None:
                     return parked
             return await self._carry(context, method, params, mount or Mount(self.name), headers)
-        except RpcError as error:
-            raise RpcError(error.code, self._scrub(error.message), self._scrubbed(error.data)) from None
-        except UpstreamError as error:
-            raise type(error)(error.upstream, self._scrub(error.reason)) from None
+        except (RpcError, UpstreamError) as error:
+            raise self._scrubbed(error) from None
         finally:
-            self._leases -= 1
-            self._on_call_ended()
+            self._give_lease()
+
+    def begin(
+        self,
+        method: str,
+        params: dict[str, Any],
+        context: RequestContext,
+        mount: Mount,
+        headers: Mapping[str, str] | None,
+        done: Done,
+    ) -> GiveUp | None:
+        """As `request`, without a task; see `meshproxy.relay.downstream.Handler.begin`."""
+        if self._is_retiring:
+            return None
+        downstream = context.downstream
+        use = (method, params.get("name"))
+        lane = self._lanes.at_hand(downstream, use)
+        if lane is None:
+            return None
+        if self._needs_level(downstream, lane):
+            lane.give()
+            return None
+        call = self._call(context, mount, lane, headers)
+        give_up: Callable[[], object] | None = None
+
+        def ended(outcome: Outcome) -> None:
+            nonlocal give_up
+            if not isinstance(outcome, BaseException):
+                lane.give()
+                self._lanes.use_ended(use)
+                finish(outcome)
+            elif self._went_wrong(lane, downstream, outcome):
+                again = asyncio.ensure_future(self.request(method, params, context, mount, headers))
+                again.add_done_callback(lambda task: finish(_outcome(task)))
+                give_up = again.cancel
+            elif isinstance(outcome, RpcError | UpstreamError):
+                finish(self._scrubbed(outcome))
+            else:
+                finish(outcome)
+
+        def finish(outcome: Outcome) -> None:
+            self._give_lease()
+            done(outcome)
+
+        def stop() -> None:
+            if give_up is not None:
+                give_up()
+
+        give_up = self._bridge.begin(lane.link, call, method, params, ended)
+        if give_up is None:
+            lane.give()
+            return None
+        self._take_lease()
+        return stop
 
     async def _carry(
         self,
@@ -263,39 +312,20 @@ class ProxyProvider:
         headers: Mapping[str, str] | None,
     ) -> Result:
         downstream = context.downstream
-        sent = {name: context.headers[name] for name in self._forward if name in context.headers} | dict(headers or {})
         use = (method, params.get("name"))
         is_repeated = False
         while True:
             lane = await self._lanes.reach(downstream, use)
-            call = RelayCall(
-                context,
-                mount,
-                self._handlers(lane.link),
-                self._aside(lane),
-                self._call_timeout,
-                sent,
-                self._elicitations,
-            )
-            call.on_asked = lane.on_asked
+            call = self._call(context, mount, lane, headers)
             try:
-                if downstream.log_level is not None and lane.owner is None and downstream.era is Era.MODERN:
-                    self._verbosity.want(downstream, downstream.log_level)
+                if self._needs_level(downstream, lane):
+                    self._verbosity.want(downstream, str(downstream.log_level))
                     await self._verbosity.tell(lane.link)
                 result = await self._bridge.carry(lane.link, call, method, params, lane.give)
-            except UpstreamUnavailable as error:
-                lane.give()
-                self._supervisor.lose(lane.link, error.reason)
-                # It was not sent, so sending it is no repetition: a session that expired opens anew.
-                if lane.link.is_open or is_repeated:
+            except BaseException as error:
+                if not self._went_wrong(lane, downstream, error) or is_repeated:
                     raise
                 is_repeated = True
-            except BaseException as error:
-                # An answer that was lost says nothing of the link, which others use: it may be late, and a link that ends says so itself.
-                lane.give()
-                if isinstance(error, RpcError):
-                    self._elicitations.note_error(downstream, error)
-                raise
             else:
                 if downstream.era is Era.LEGACY or lane.link.era is Era.MODERN:
                     # Otherwise the call may be parked, and the bridge gives the lane back when it has ended.
@@ -303,26 +333,58 @@ class ProxyProvider:
                 self._lanes.use_ended(use)
                 return result
 
+    def _call(self, context: RequestContext, mount: Mount, lane: Lane, headers: Mapping[str, str] | None) -> RelayCall:
+        """What goes back of a request that goes up over `lane`, with `headers` beside those of its caller that are passed on."""
+        sent = headers or _NONE
+        if self._forward:
+            sent = {name: context.headers[name] for name in self._forward if name in context.headers} | dict(sent)
+        handlers, aside = self._handlers(lane.link), partial(self.on_elsewhere, lane.owner)
+        call = RelayCall(context, mount, handlers, aside, self._call_timeout, sent, self._elicitations)
+        call.on_asked = lane.on_asked
+        return call
+
+    def _needs_level(self, downstream: Downstream, lane: Lane) -> bool:
+        """Whether an upstream that others use too must be told first which log lines a request wants."""
+        return downstream.log_level is not None and lane.owner is None and downstream.era is Era.MODERN
+
+    def _went_wrong(self, lane: Lane, downstream: Downstream, error: BaseException) -> bool:
+        """A request over `lane` ended with an error. Says whether it was not sent and may be, over another: a session that expired opens anew."""
+        lane.give()
+        if isinstance(error, UpstreamUnavailable):
+            self._supervisor.lose(lane.link, error.reason)
+            return not lane.link.is_open
+        # An answer that was lost says nothing of the link, which others use: it may be late, and a link that ends says so itself.
+        if isinstance(error, RpcError):
+            self._elicitations.note_error(downstream, error)
+        return False
+
     @contextmanager
     def _in_use(self) -> Iterator[None]:
         """What is no call and is not to be closed under its user either."""
-        self._leases += 1
-        self._free.clear()
+        self._take_lease()
         try:
             yield
         finally:
-            self._leases -= 1
-            self._on_call_ended()
+            self._give_lease()
 
-    def _scrubbed(self, data: Any) -> Any:
-        """What an upstream says beside an error, without the secrets of the config."""
-        if data is None:
-            return None
-        text = dumps(data).decode()
-        clean = self._scrub(text)
-        return data if clean == text else Raw(clean.encode())
+    def _scrubbed(self, error: RpcError | UpstreamError) -> RpcError | UpstreamError:
+        """An error without the secrets of the config."""
+        if isinstance(error, UpstreamError):
+            return type(error)(error.upstream, self._scrub(error.reason))
+        data = error.data
+        if data is not None:
+            text = dumps(data).decode()
+            clean = self._scrub(text)
+            data = data if clean == text else Raw(clean.encode())
+        return RpcError(error.code, self._scrub(error.message), data)
 
-    def _on_call_ended(self) -> None:
+    def _take_lease(self) -> None:
+        self._leases += 1
+        self._free.clear()
+        self._supervisor.touch()
+
+    def _give_lease(self) -> None:
+        self._leases -= 1
         self._supervisor.touch()
         self._inbound.on_call_ended()
         if not self._leases:
@@ -497,6 +559,6 @@ class ProxyProvider:
     async def ask_standalone(self, downstream: Downstream, method: str, params: dict[str, Any]) -> dict[str, Any]:
         return await downstream.send_raw_request(method, params)
 
-    def _aside(self, lane: Lane) -> Elsewhere:
-        """Where what comes on a call's stream goes that is not about the call."""
-        return partial(self.on_elsewhere, lane.owner)
+
+def _outcome(task: "asyncio.Future[Result]") -> Outcome:
+    return asyncio.CancelledError() if task.cancelled() else task.exception() or task.result()

@@ -4,7 +4,7 @@ Source: basic/transports, "Streamable HTTP", of both eras; RFC 9110, section 15,
 carried out.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -59,11 +59,11 @@ def judge(
         AnswerLost: it may have been.
     """
     status = response.status
-    message = _message(response.body, is_relayed)
+    message = message_in(response.body, is_relayed)
     if status < 300:
         if message is not None:
             return message
-        raise AnswerLost(upstream, f"it answered HTTP {status} {_looks(response)}, which is not MCP: check the url")
+        raise AnswerLost(upstream, not_mcp(status, response.headers, response.body))
     if status == 404 and has_session:
         raise SessionExpiredError(upstream, EXPIRED)
     if message is not None and status not in (401, 403):
@@ -89,7 +89,8 @@ def judge(
     raise AnswerLost(upstream, reason)
 
 
-def _message(body: bytes, is_relayed: Callable[[int], bool]) -> Message | None:
+def message_in(body: bytes, is_relayed: Callable[[int], bool]) -> Message | None:
+    """The answer in a body, see `parse_answer`; None if there is none."""
     try:
         message = parse_answer(body, is_relayed)
     except RpcError:
@@ -97,11 +98,11 @@ def _message(body: bytes, is_relayed: Callable[[int], bool]) -> Message | None:
     return message if message.method is None else None
 
 
-def _looks(response: Response) -> str:
-    kind = (response.header("content-type") or "").partition(";")[0].strip()
-    if not response.body:
-        return "without a body"
-    return f"with {excerpt(kind.encode(), 60)}" if kind else "with an untyped body"
+def not_mcp(status: int, headers: Mapping[bytes, bytes], body: bytes) -> str:
+    """What is to be said of a response that looks like success and holds no message."""
+    kind = headers.get(b"content-type", b"").partition(b";")[0].strip()
+    looks = "without a body" if not body else f"with {excerpt(kind, 60)}" if kind else "with an untyped body"
+    return f"it answered HTTP {status} {looks}, which is not MCP: check the url"
 
 
 def _said(response: Response) -> str:

@@ -101,6 +101,11 @@ class Response:
         return self.headers.get(b"content-type", b"")[:17].lower() == b"text/event-stream"
 
     @property
+    def is_plain(self) -> bool:
+        """Whether the body is what was sent, and no event stream."""
+        return b"content-encoding" not in self.headers and not self.is_event_stream
+
+    @property
     def body(self) -> bytes:
         """What of the body has arrived and was not taken yet: for a response that is whole, all of it."""
         chunks = self._chunks

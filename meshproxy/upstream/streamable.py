@@ -1,27 +1,37 @@
 """Upstreams at a URL: streamable HTTP of both eras (basic/transports, "Streamable HTTP").
 
 A legacy link is a protocol session, with a stream of its own for what belongs to no call; a modern one is nothing but an agreement.
-Both send each request as a POST over the connections of their endpoint, and wait on that alone: no task is made for a call.
+Both send each request as a POST over the connections of their endpoint. No task is made for a call: `request` waits in its caller's, and
+`begin` in none, until an answer comes that is not plain.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from functools import lru_cache, partial
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 from urllib.parse import urljoin, urlsplit
 
 import structlog
 
 from meshproxy.errors import AnswerLost, UpstreamUnavailable
+from meshproxy.relay.downstream import GiveUp
+from meshproxy.upstream.connection import Connection
 from meshproxy.upstream.envelope import UNCANCELLABLE, Stamp, greeting, probe, whose_progress
 from meshproxy.upstream.exchange import Exchange, is_stream
 from meshproxy.upstream.headers import RESUME_HEADER, SESSION_HEADER, carried
-from meshproxy.upstream.http1 import BadResponse, BodyTooLarge, HttpClient, TransportError, encode_headers
-from meshproxy.upstream.link import Call, Link, Listener
+from meshproxy.upstream.http1 import (
+    BadResponse,
+    BodyTooLarge,
+    HttpClient,
+    Response,
+    TransportError,
+    encode_headers,
+)
+from meshproxy.upstream.link import Call, Done, Link, Listener
 from meshproxy.upstream.negotiation import negotiate
 from meshproxy.upstream.questions import Questions
-from meshproxy.upstream.refusals import EXPIRED, RedirectedError, SessionExpiredError, judge
+from meshproxy.upstream.refusals import EXPIRED, RedirectedError, SessionExpiredError, judge, message_in, not_mcp
 from meshproxy.upstream.standing import StandingStream, pause
 from meshproxy.upstream.web import WebEndpoint
 from meshproxy.wire.codec import JsonError, Raw, opened, shallow
@@ -41,7 +51,7 @@ FAREWELL: Final = 2.0
 """Seconds for the end of a session."""
 MAX_RESUMPTIONS: Final = 5
 """Attempts in a row that brought nothing."""
-EARLY: Final = 0.005
+RUNG: Final = 0.005
 """Seconds by which a deadline may seem to be ahead when a timer has rung for it."""
 
 
@@ -115,7 +125,7 @@ class StreamableLink(Link):
         self.version = ""
         self.session: str | None = None
         self._endpoint = endpoint
-        self._http = http
+        self.http = http
         self._listener = listener
         self._client = client
         self._declared = capabilities
@@ -123,7 +133,7 @@ class StreamableLink(Link):
         self._stamp = Stamp(Era.LEGACY, "", client, capabilities)
         self._is_modern = False
         self._head = self._lines()
-        self._waiting: dict[int, asyncio.Task[Any]] = {}
+        self.waiting: dict[int, _Cancellable] = {}
         self._questions = Questions(endpoint.name, self._post_soon)
         self._background: set[asyncio.Task[None]] = set()
         self._standing: StandingStream | None = None
@@ -167,6 +177,11 @@ class StreamableLink(Link):
     # The link.
 
     @property
+    def reason(self) -> str:
+        """Why it has ended; "" while it is open."""
+        return self._ended or ""
+
+    @property
     def is_open(self) -> bool:
         return self._ended is None
 
@@ -179,15 +194,26 @@ class StreamableLink(Link):
         return self._is_modern
 
     async def request(self, method: str, params: dict[str, Any], call: Call | None = None) -> Raw:
-        head = self._head
-        if self._is_modern:
-            head += _routing(method, _named(method, params))
-        if call is not None and call.headers:
-            try:
-                head += encode_headers(carried(call.headers, self._endpoint.configured))
-            except ValueError as error:
-                raise UpstreamUnavailable(self.upstream, str(error)) from None
-        return await self._request(method, params, call, head)
+        return await self._request(method, params, call, self._head_of(method, params, call))
+
+    def begin(self, method: str, params: dict[str, Any], call: Call, done: Done) -> GiveUp | None:
+        if self._ended is not None:
+            return None
+        try:
+            head = self._head_of(method, params, call)
+        except UpstreamUnavailable:
+            return None
+        request_id = self._last_id + 1
+        body = encode_request(request_id, method, self._stamp.onto(params, call, request_id))
+        errand = _Errand(self, request_id, call, method, self._due(call), has_session=self.session is not None)
+        errand.done = done
+        errand.connection = self.http.run(head, body, call.timeout, errand)
+        if errand.connection is None:
+            return None
+        self._last_id = request_id
+        self.calls[request_id] = call
+        self.waiting[request_id] = errand
+        return errand.give_up
 
     async def notify(self, method: str, params: dict[str, Any] | None = None) -> None:
         # The modern era has no notifications from client to server over HTTP.
@@ -200,22 +226,22 @@ class StreamableLink(Link):
             return
         if self._standing is None:
             head = self._lines(version=self.version, accept="text/event-stream")
-            self._standing = StandingStream(self._http, head, Exchange(self, 0, None), self._on_stream_lost)
+            self._standing = StandingStream(self.http, head, Exchange(self, 0, None), self._on_stream_lost)
         await self._standing.open()
 
     async def aclose(self) -> None:
         if self._ended is None:
             self._ended = "the link is closed"
-        if self.has_expired and self._waiting:
+        if self.has_expired and self.waiting:
             # To each the upstream says so itself, and then it is certain that it was not carried out.
             self._emptied = asyncio.Event()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._emptied.wait(), FAREWELL)
-        waiting = list(self._waiting.values())
+        waiting = list(self.waiting.values())
         # A request that is not among them any more knows that it was ended from here.
-        self._waiting.clear()
-        for task in waiting:
-            task.cancel()
+        self.waiting.clear()
+        for request in waiting:
+            request.cancel()
         ending = list(self._background)
         for task in ending:
             task.cancel()
@@ -230,67 +256,91 @@ class StreamableLink(Link):
             await asyncio.wait(ending, timeout=FAREWELL)
         if session is not None:
             try:
-                await self._http.request("DELETE", None, session, timeout=FAREWELL)
+                await self.http.request("DELETE", None, session, timeout=FAREWELL)
             except TransportError as error:
                 log.debug("upstream.farewell_failed", upstream=self.upstream, reason=str(error))
 
     # Requests.
+
+    def _head_of(self, method: str, params: dict[str, Any], call: Call | None) -> bytes:
+        """The header lines of a request. Raises `UpstreamUnavailable` if a header of its caller's cannot be sent."""
+        head = self._head
+        if self._is_modern:
+            head += _routing(method, _named(method, params))
+        if call is not None and call.headers:
+            try:
+                head += encode_headers(carried(call.headers, self._endpoint.configured))
+            except ValueError as error:
+                raise UpstreamUnavailable(self.upstream, str(error)) from None
+        return head
+
+    def _due(self, call: Call | None) -> float | None:
+        return None if call is None or call.timeout is None else self._loop.time() + call.timeout
 
     async def _request(self, method: str, params: dict[str, Any], call: Call | None, head: bytes) -> Raw:
         if self._ended is not None:
             raise UpstreamUnavailable(self.upstream, self._ended)
         request_id = self._last_id = self._last_id + 1
         body = encode_request(request_id, method, self._stamp.onto(params, call, request_id))
-        exchange = Exchange(self, request_id, call)
+        # `has_session` as it leaves: by the time of the answer another one may have told of the session's end.
+        exchange = Exchange(self, request_id, call, method, self._due(call), has_session=self.session is not None)
+        self.waiting[request_id] = cast("asyncio.Task[Any]", asyncio.current_task())
+        self.calls[request_id] = call
         timeout = None if call is None else call.timeout
-        deadline = None if timeout is None else self._loop.time() + timeout
-        # As it leaves: by the time of the answer another one may have told of the session's end.
-        has_session = self.session is not None
+        try:
+            result = await self.outcome(
+                exchange,
+                self.http.request("POST", None, head, body, timeout=timeout, on_head=exchange.on_head),
+            )
+        finally:
+            self.has_ended(exchange)
+        if method == "initialize" and exchange.response is not None:
+            self.session = exchange.response.header(SESSION_HEADER)
+        return result
+
+    async def outcome(self, exchange: Exchange, responding: Awaitable[Response]) -> Raw:
+        """Wait for a response, and for what it does not have of the answer. Raises as `Link.request`."""
         task = cast("asyncio.Task[Any]", asyncio.current_task())
         cancelling = task.cancelling()
-        self._waiting[request_id] = task
-        self.calls[request_id] = call
         try:
             try:
-                response = await self._http.request("POST", None, head, body, timeout=timeout, on_head=exchange.on_head)
+                response = await responding
             except TransportError as error:
-                answer = exchange.answer or await self._resume(exchange, method, error, deadline)
+                answer = exchange.answer or await self._resume(exchange, error)
             else:
                 answer = exchange.answer or (
-                    await self._resume(exchange, method, None, deadline)
+                    await self._resume(exchange, None)
                     if is_stream(response)
                     else judge(
                         self.upstream,
                         response,
-                        request_id,
-                        has_session=has_session,
+                        exchange.request_id,
+                        has_session=exchange.has_session,
                         is_relayed=exchange.is_relayed,
                     )
                 )
         except asyncio.CancelledError:
-            if request_id not in self._waiting and task.uncancel() <= cancelling:
+            if exchange.request_id not in self.waiting and task.uncancel() <= cancelling:
                 raise AnswerLost(self.upstream, str(self._ended)) from None
-            self._give_up(request_id, method, "the caller gave it up")
+            self.give_up(exchange, "the caller gave it up")
             raise
         except SessionExpiredError as error:
             self._expire(error.reason)
             raise
-        finally:
-            del self.calls[request_id]
-            self._waiting.pop(request_id, None)
-            if self._emptied is not None and not self._waiting:
-                self._emptied.set()
-            for question in exchange.questions:
-                question.cancel()
-        if method == "initialize" and exchange.response is not None:
-            self.session = exchange.response.header(SESSION_HEADER)
         if isinstance(answer.result, Raw):
             return answer.result
         raise answer.rpc_error
 
-    async def _resume(
-        self, exchange: Exchange, method: str, error: TransportError | None, deadline: float | None
-    ) -> Message:
+    def has_ended(self, exchange: Exchange) -> None:
+        """A request is over. Idempotent."""
+        self.calls.pop(exchange.request_id, None)
+        self.waiting.pop(exchange.request_id, None)
+        if self._emptied is not None and not self.waiting:
+            self._emptied.set()
+        for question in exchange.questions:
+            question.cancel()
+
+    async def _resume(self, exchange: Exchange, error: TransportError | None) -> Message:
         """Get the answer after the stream of a request has ended without: by asking for the rest of the stream, where that can be.
 
         A legacy upstream that numbers its events keeps them for this (2025-11-25 basic/transports, "Resumability and Redelivery"),
@@ -298,23 +348,24 @@ class StreamableLink(Link):
         """
         if error is not None and not error.sent:
             raise UpstreamUnavailable(self.upstream, str(error))
+        deadline = exchange.deadline
         failures = 0
         while True:
-            self._check_time(exchange, method, deadline)
+            self._check_time(exchange)
             last = exchange.last_event_id
             hopeless = self._is_modern or isinstance(error, BadResponse | BodyTooLarge) or failures == MAX_RESUMPTIONS
             if last is None or hopeless:
-                self._give_up(exchange.request_id, method, "its stream has ended")
+                self.give_up(exchange, "its stream has ended")
                 raise AnswerLost(
                     self.upstream, str(error or "the event stream of the answer ended without it")
                 ) from None
             wait = pause(exchange.retry, failures)
             await asyncio.sleep(wait if deadline is None else min(wait, deadline - self._loop.time()))
-            self._check_time(exchange, method, deadline)
+            self._check_time(exchange)
             head = self._lines(version=self.version, accept="text/event-stream") + encode_headers({RESUME_HEADER: last})
-            remaining = None if deadline is None else max(deadline - self._loop.time(), EARLY)
+            remaining = None if deadline is None else max(deadline - self._loop.time(), RUNG)
             try:
-                response = await self._http.request("GET", None, head, timeout=remaining, on_head=exchange.on_head)
+                response = await self.http.request("GET", None, head, timeout=remaining, on_head=exchange.on_head)
             except TransportError as raised:
                 error = raised
             else:
@@ -328,15 +379,16 @@ class StreamableLink(Link):
                 raise AnswerLost(self.upstream, reason)
             failures = failures + 1 if exchange.last_event_id == last else 0
 
-    def _check_time(self, exchange: Exchange, method: str, deadline: float | None) -> None:
-        if exchange.call is not None and deadline is not None and self._loop.time() >= deadline - EARLY:
-            self._give_up(exchange.request_id, method, "it took too long")
+    def _check_time(self, exchange: Exchange) -> None:
+        deadline = exchange.deadline
+        if exchange.call is not None and deadline is not None and self._loop.time() >= deadline - RUNG:
+            self.give_up(exchange, "it took too long")
             raise AnswerLost(self.upstream, f"no answer within {exchange.call.timeout:g} s")
 
-    def _give_up(self, request_id: int, method: str, reason: str) -> None:
+    def give_up(self, exchange: Exchange, reason: str) -> None:
         """Tell the upstream that nobody waits for an answer. In the modern era the end of the stream has said so."""
-        if not self._is_modern and method not in UNCANCELLABLE:
-            params = {"requestId": request_id, "reason": reason}
+        if not self._is_modern and exchange.method not in UNCANCELLABLE:
+            params = {"requestId": exchange.request_id, "reason": reason}
             self._post_soon(encode_notification("notifications/cancelled", params))
 
     # What nobody waits for.
@@ -350,7 +402,7 @@ class StreamableLink(Link):
     async def _post(self, body: bytes) -> None:
         """Send a message that has no answer. That it fails is a matter for the log: nobody could do anything about it."""
         try:
-            response = await self._http.request("POST", None, self._head, body, timeout=BACKGROUND)
+            response = await self.http.request("POST", None, self._head, body, timeout=BACKGROUND)
         except TransportError as error:
             log.debug("upstream.message_lost", upstream=self.upstream, reason=str(error))
             return
@@ -408,6 +460,89 @@ class StreamableLink(Link):
         # What nobody's stream asked outlives that stream.
         if task is not None and exchange.request_id:
             exchange.questions += (task,)
+
+
+class _Cancellable(Protocol):
+    """A request under way, as the link that is closed sees it."""
+
+    def cancel(self) -> object: ...
+
+
+class _Errand(Exchange):
+    """A request without a task (`meshproxy.upstream.connection.Errand`). It gets one when its answer is not plain.
+
+    Attributes:
+        done: told its end.
+        connection: what carries it, as long as nothing has come of it that is not plain.
+    """
+
+    __slots__ = ("_link", "_response", "_task", "connection", "done")
+
+    done: Done
+    connection: Connection | None
+
+    def __init__(
+        self,
+        link: StreamableLink,
+        request_id: int,
+        call: Call,
+        method: str,
+        deadline: float | None,
+        *,
+        has_session: bool,
+    ) -> None:
+        super().__init__(link, request_id, call, method, deadline, has_session=has_session)
+        self._link = link
+        self._task: asyncio.Task[Raw] | None = None
+        self._response: Response | None = None
+
+    def take(self, headers: dict[bytes, bytes], body: bytes) -> None:
+        """See `meshproxy.upstream.connection.Errand`."""
+        message = message_in(body, self.is_relayed)
+        if message is None:
+            self._end(AnswerLost(self._link.upstream, not_mcp(200, headers, body)))
+        else:
+            self._end(message.result if isinstance(message.result, Raw) else message.rpc_error)
+
+    def unroll(self, connection: Connection) -> Response:
+        """See `meshproxy.upstream.connection.Errand`."""
+        self.connection = None
+        self._response, responding = self._link.http.answer_to(connection, self.on_head)
+        self._task = asyncio.get_running_loop().create_task(self._link.outcome(self, responding))
+        self._task.add_done_callback(self._on_task_ended)
+        return self._response
+
+    def cancel(self) -> None:
+        """The link is closed, and nothing of it is waited for."""
+        if self._task is not None:
+            self._task.cancel()
+        elif self.connection is not None:
+            self.connection.drop()
+            self._end(AnswerLost(self._link.upstream, self._link.reason))
+
+    def give_up(self) -> None:
+        """See `meshproxy.relay.downstream.GiveUp`."""
+        if self._task is not None:
+            self._task.cancel()
+        elif self.connection is not None:
+            self.connection.drop()
+            self._link.give_up(self, "the caller gave it up")
+            self._end(asyncio.CancelledError())
+
+    def _on_task_ended(self, task: asyncio.Task[Raw]) -> None:
+        if not task.cancelled():
+            self._end(task.exception() or task.result())
+            return
+        if self._response is not None:
+            self._response.close()
+        # It may have been cancelled before it began.
+        is_known = self.request_id in self._link.waiting
+        self._end(asyncio.CancelledError() if is_known else AnswerLost(self._link.upstream, self._link.reason))
+
+    def _end(self, outcome: Raw | BaseException) -> None:
+        self.connection = None
+        self._link.has_ended(self)
+        self.done(outcome)
 
 
 @lru_cache(maxsize=2048)

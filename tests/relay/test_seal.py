@@ -19,6 +19,9 @@ class Nobody:
     async def on_request(self, *_: Any) -> Any:
         raise AssertionError
 
+    def begin(self, *_: Any) -> None:
+        raise AssertionError
+
     def on_notification(self, *_: Any) -> None:
         raise AssertionError
 

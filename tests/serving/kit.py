@@ -79,6 +79,9 @@ class EchoHandler:
         text = await tool(context, arguments)
         return self._complete(context, {"content": [{"type": "text", "text": text}]})
 
+    def begin(self, *_: object) -> None:
+        """Everything goes the long way."""
+
     def on_notification(self, downstream: Downstream, method: str, params: dict[str, Any]) -> None:
         self.notifications.append((method, params))
         self.notified.set()

@@ -498,7 +498,7 @@ async def test_a_kept_connection_that_was_closed_meanwhile_is_not_used(web, link
     for _ in range(20):
         assert await call(link, "x")
         web.raw.peers[-1].close()
-        await eventually(lambda: not link._http.statistics()["connections"])
+        await eventually(lambda: not link.http.statistics()["connections"])
     assert len(web.told("tools/call")) == 20
 
 
@@ -506,7 +506,7 @@ async def test_a_request_that_cannot_leave_may_be_repeated(web, link):
     web.raw.server.close()
     for peer in web.raw.peers:
         peer.reset()
-    await eventually(lambda: not link._http.statistics()["connections"])
+    await eventually(lambda: not link.http.statistics()["connections"])
     with pytest.raises(UpstreamUnavailable, match="cannot connect"):
         await call(link, "x")
 
