@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from meshproxy.wire.codec import JsonError, Raw, dumps, mapping, opened, shallow_list
 
-__all__ = ["MapUri", "is_free_of_links", "rewrite_answer", "rewrite_definition", "rewrite_question"]
+__all__ = ["MapUri", "is_text", "may_have_links", "rewrite_answer", "rewrite_definition", "rewrite_question"]
 
 MapUri = Callable[[str], str]
 """From a URI of the upstream's to the mesh's, or the other way."""
@@ -99,7 +99,7 @@ class _Tagged:
 
     def apply(self, value: Any, map_uri: MapUri) -> Any:
         # A text is the usual block, may be of any size, and mostly says so first.
-        if isinstance(value, Raw) and bytes(memoryview(value)[:15]).startswith(_TEXT):
+        if isinstance(value, Raw) and is_text(value):
             return value
         fields = mapping(value)
         if fields is None:
@@ -146,10 +146,6 @@ _BLOCK_HINT: Final = b"esource"
 """Any link in content or `_meta` has this in its type or its key."""
 _URI_HINT: Final = b'"uri"'
 _ALWAYS: Final = b""
-_NEVER: Final = b"\x00"
-"""No JSON has it."""
-_GLANCE: Final = 4096
-"""Bytes of a result up to which looking at all of them is quicker than taking it apart, of which most is one text."""
 
 _ANSWERS: Final[Mapping[str, tuple[bytes, _Keys]]] = {
     "tools/call": (_BLOCK_HINT, _TOOL_RESULT),
@@ -170,11 +166,14 @@ _QUESTIONS: Final[Mapping[str, tuple[bytes, _Keys]]] = {
 _DEFINITION: Final = _Keys({"_meta": _META})
 
 
-def is_free_of_links(method: str, result: Raw) -> bool:
-    """Whether a look at the bytes of a result of `method` is enough to see that no link is in it, and worth the while."""
-    return len(memoryview(result)) <= _GLANCE and not _hinted(
-        result, _ANSWERS[method][0] if method in _ANSWERS else _NEVER
-    )
+def is_text(block: Raw) -> bool:
+    """Whether a block of content says first that it is a text, as most do, so that no link is in it."""
+    return bytes(memoryview(block)[:15]).startswith(_TEXT)
+
+
+def may_have_links(meta: bytes) -> bool:
+    """Whether a `_meta`, encoded, may have links in it."""
+    return _hinted(Raw(meta), _BLOCK_HINT)
 
 
 def rewrite_answer(method: str, result: Payload, map_uri: MapUri) -> Payload:

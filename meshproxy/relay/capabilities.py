@@ -26,7 +26,7 @@ def bridged(downstream: Downstream) -> dict[str, Any]:
     declared = downstream.capabilities
     carried = {key: declared[key] for key in BRIDGED if key in declared}
     extensions = declared.get("extensions")
-    if isinstance(extensions, Mapping):
+    if extensions and isinstance(extensions, Mapping):
         known = {key: value for key, value in extensions.items() if key in CARRIED_EXTENSIONS[downstream.era]}
         if known:
             carried["extensions"] = known

@@ -21,13 +21,15 @@ _PAUSES: Final = (0.05, 0.1, 0.25)
 Attempt = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
-async def drive(call: RelayCall, params: dict[str, Any], attempt: Attempt) -> dict[str, Any]:
-    """Make a call with `attempt(params)` until its result is complete, asking the client in between.
+async def drive(
+    call: RelayCall, params: dict[str, Any], attempt: Attempt, first: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Make a call with `attempt(params)` until its result is complete, asking the client in between. `first` is the result of a first attempt.
 
     Raises:
         RpcError: the upstream's error, the client's refusal, or -32603 after `MAX_ROUNDS`.
     """
-    result = await attempt(params)
+    result = await attempt(params) if first is None else first
     rounds = 0
     while opened(result.get("resultType")) == INPUT_REQUIRED:
         if rounds == MAX_ROUNDS:

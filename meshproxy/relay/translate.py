@@ -1,11 +1,13 @@
 """Results between eras: what one era adds, the other takes away. The payload stays closed wherever it can."""
 
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 
+from meshproxy.catalog.rewrite import is_text, may_have_links
 from meshproxy.errors import INTERNAL_ERROR, RpcError
-from meshproxy.wire.codec import JsonError, Raw, mapping, opened, shallow
+from meshproxy.wire.codec import JsonError, Raw, dumps, mapping, opened, shallow
 from meshproxy.wire.messages import parse
 from meshproxy.wire.protocol import (
     COMPLETE,
@@ -24,6 +26,17 @@ class Stamp:
 
     def __init__(self, server_info: dict[str, Any]) -> None:
         self.meta = {META_SERVER: server_info}
+        self._own = Raw(dumps(self.meta))
+        self._signed = lru_cache(maxsize=256)(self._sign)
+
+    def onto(self, tool: "_ToolResult") -> Raw:
+        """A plain result of the modern era with the mesh's own signature, encoded. Changes `tool`."""
+        tool.result_type = Raw(_COMPLETE)
+        tool.meta = self._own if tool.meta is msgspec.UNSET else self._signed(bytes(tool.meta))
+        return Raw(_encode(tool))
+
+    def _sign(self, meta: bytes) -> Raw:
+        return Raw(dumps(self.into({"_meta": Raw(meta)}, cacheable=False)["_meta"]))
 
     def into(self, result: dict[str, Any], *, cacheable: bool) -> dict[str, Any]:
         """A result of either era as one of the modern era. Changes `result`."""
@@ -46,18 +59,47 @@ class _ToolResult(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     result_type: Raw | msgspec.UnsetType = msgspec.field(name="resultType", default=msgspec.UNSET)
 
 
-_any: Final = msgspec.json.Decoder(Raw)
+_encode: Final = msgspec.json.Encoder().encode
+_COMPLETE: Final = dumps(COMPLETE)
+_SMALL: Final = 1024
+"""Bytes of a `_meta` that is worth remembering."""
 _tool_result: Final = msgspec.json.Decoder(_ToolResult)
 _names: Final = tuple((field.name, field.encode_name) for field in msgspec.structs.fields(_ToolResult))
 
 
-def is_object(result: Raw) -> bool:
-    """Whether an answer's result, which nobody has read yet, is one JSON object; it is not decoded."""
+def plain_result(answer: Raw) -> _ToolResult | None:
+    """A tool's result if there is nothing in it but texts, which hold no links, and what every result has; None for a closer look."""
     try:
-        _any.decode(result)
+        tool = _tool_result.decode(answer)
     except JsonError:
-        return False
-    return memoryview(result)[0] == ord("{")
+        return None
+    content, kind = tool.content, tool.result_type
+    if content is msgspec.UNSET or (kind is not msgspec.UNSET and memoryview(kind) != _COMPLETE):
+        return None
+    for block in content:
+        if not is_text(block):
+            return None
+    if tool.meta is not msgspec.UNSET and (len(memoryview(tool.meta)) > _SMALL or may_have_links(bytes(tool.meta))):
+        return None
+    return tool
+
+
+def plain_to_legacy(tool: _ToolResult) -> Raw | None:
+    """A plain result of the modern era as one of the legacy era, encoded; None for a closer look. Changes `tool`."""
+    if tool.structured is not msgspec.UNSET and memoryview(tool.structured)[0] != ord("{"):
+        return None
+    tool.result_type = msgspec.UNSET
+    if tool.meta is not msgspec.UNSET:
+        meta = _without_hops(bytes(tool.meta))
+        tool.meta = Raw(meta) if meta else msgspec.UNSET
+    return Raw(_encode(tool))
+
+
+@lru_cache(maxsize=256)
+def _without_hops(meta: bytes) -> bytes:
+    """A `_meta` without what belongs to the connection it came on, both encoded; empty if nothing is left. Servers say the same each time."""
+    result = without_hop_meta({"_meta": Raw(meta)})
+    return dumps(result["_meta"]) if "_meta" in result else b""
 
 
 def opened_result(method: str, result: Raw) -> dict[str, Any]:

@@ -181,6 +181,7 @@ class HttpExchange(RequestContext):
 
     def _ended(self, outcome: Outcome) -> None:
         self.answered = True
+        self._give_up = None
         if self._silence is not None:
             self._silence.discard(self)
         if not isinstance(outcome, BaseException):

@@ -154,6 +154,7 @@ class Request:
             b"" if self.may_stay else b"connection: close\r\n",
         )
         self.is_begun = self.is_sent = True
+        self.on_gone = None
         if len(body) < _LARGE:
             connection.transport.write(head + body)
         else:

@@ -9,11 +9,12 @@ The four combinations (see docs/design.md, "Eras"):
     modern       legacy     a call that may ask is parked while the client finds its answer
 """
 
+import asyncio
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from meshproxy.catalog.rewrite import is_free_of_links, rewrite_answer, rewrite_question
+from meshproxy.catalog.rewrite import rewrite_answer, rewrite_question
 from meshproxy.errors import (
     HEADER_MISMATCH,
     INTERNAL_ERROR,
@@ -29,7 +30,7 @@ from meshproxy.relay.downstream import GiveUp, Outcome, RequestContext, Result
 from meshproxy.relay.driver import drive
 from meshproxy.relay.parked import ParkingLot
 from meshproxy.relay.seal import Sealer, binding_of
-from meshproxy.relay.translate import Stamp, is_object, opened_result, result_type, to_legacy
+from meshproxy.relay.translate import Stamp, opened_result, plain_result, plain_to_legacy, result_type, to_legacy
 from meshproxy.upstream.link import Link
 from meshproxy.wire.codec import Raw, dumps, loads, mapping, opened
 from meshproxy.wire.protocol import CACHEABLE, COMPLETE, INPUT_METHODS, INPUT_REQUIRED, Era
@@ -74,26 +75,42 @@ class Bridge:
     def begin(
         self, link: Link, call: RelayCall, method: str, params: dict[str, Any], done: Callable[[Outcome], None]
     ) -> GiveUp | None:
-        """As `carry`, without a task, see `Link.begin`: where both sides are of one era and nothing has to be unsealed."""
-        if link.era is not call.context.downstream.era or "requestState" in params:
+        """As `carry`, without a task, see `Link.begin`: where nothing has to be unsealed or parked."""
+        downstream = call.context.downstream.era
+        if "requestState" in params or (link.era is Era.LEGACY and downstream is Era.MODERN):
             return None
-        convert: Callable[[str, Raw, RelayCall, dict[str, Any]], Result] = _public
-        if link.era is Era.MODERN:
-            convert = self._signed
+        if downstream is Era.MODERN:
             params = rewrite_question(method, params, call.mount.origin)
+        give_up: Callable[[], object] | None = None
 
         def ended(outcome: Raw | BaseException) -> None:
-            result: Outcome = outcome
+            nonlocal give_up
+            result: Outcome
             try:
-                if not isinstance(outcome, BaseException):
-                    result = convert(method, outcome, call, params)
-                elif isinstance(outcome, RpcError):
-                    result = _as_told(outcome, call)
+                if isinstance(outcome, BaseException):
+                    result = outcome
+                elif link.era is Era.LEGACY:
+                    result = _public(method, outcome, call)
+                elif downstream is Era.MODERN:
+                    result = self._signed(method, outcome, call, params)
+                else:
+                    result = _translated(method, outcome, call)
+                    if isinstance(result, dict) and result.get("resultType") == INPUT_REQUIRED:
+                        # The client is to be asked, which takes time.
+                        asking = asyncio.ensure_future(self._legacy_to_modern(link, call, method, params, result))
+                        asking.add_done_callback(lambda task: done(_told(outcome_of(task), call)))
+                        give_up = asking.cancel
+                        return
             except RpcError as error:
-                result = _as_told(error, call)
-            done(result)
+                result = error
+            done(_told(result, call))
 
-        return link.begin(method, params, call, ended)
+        def stop() -> None:
+            if give_up is not None:
+                give_up()
+
+        give_up = link.begin(method, params, call, ended)
+        return None if give_up is None else stop
 
     async def resume(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result | None:
         """Take up the parked call that a retry names; None if it names none of this upstream's."""
@@ -148,8 +165,11 @@ class Bridge:
 
     def _signed(
         self, method: str, answer: Raw, call: RelayCall, params: dict[str, Any], binding: bytes = b""
-    ) -> dict[str, Any]:
+    ) -> Result:
         """A modern upstream's answer as a modern client's: signed by the mesh, and what it asks sealed to the client."""
+        plain = plain_result(answer) if method == "tools/call" else None
+        if plain is not None:
+            return self.stamp.onto(plain)
         result = rewrite_answer(method, opened_result(method, answer), call.mount.public)
         kind = result_type(result, call.context.downstream.capabilities)
         if kind == INPUT_REQUIRED and "requestState" in result:
@@ -157,19 +177,53 @@ class Bridge:
             result["requestState"] = self.sealer.seal(dumps(result["requestState"]), binding)
         return self.stamp.into(result, cacheable=method in CACHEABLE and kind != INPUT_REQUIRED)
 
-    async def _legacy_to_modern(self, link: Link, call: RelayCall, method: str, params: dict[str, Any]) -> Result:
+    async def _legacy_to_modern(
+        self,
+        link: Link,
+        call: RelayCall,
+        method: str,
+        params: dict[str, Any],
+        first: dict[str, Any] | None = None,
+    ) -> Result:
+        """`first` is what the upstream answered already, if it did."""
+
         async def attempt(params: dict[str, Any]) -> dict[str, Any]:
             result = opened_result(method, await link.request(method, params, call))
             result_type(result, call.context.downstream.capabilities)
             return result
 
-        result = await drive(call, params, attempt) if method in INPUT_METHODS else await attempt(params)
+        if method in INPUT_METHODS:
+            result = await drive(call, params, attempt, first)
+        else:
+            result = await attempt(params)
         return rewrite_answer(method, to_legacy(result), call.mount.public)
 
 
-def _public(method: str, answer: Raw, call: RelayCall, _params: Any = None) -> Result:
+def outcome_of(task: "asyncio.Future[Result]") -> Outcome:
+    """How a task ended."""
+    return asyncio.CancelledError() if task.cancelled() else task.exception() or task.result()
+
+
+def _told(outcome: Outcome, call: RelayCall) -> Outcome:
+    return _as_told(outcome, call) if isinstance(outcome, RpcError) else outcome
+
+
+def _translated(method: str, answer: Raw, call: RelayCall) -> Result:
+    """A modern upstream's answer as a legacy client's. One that asks for input comes back as it is, opened, its type decoded."""
+    if method == "tools/call" and (plain := plain_result(answer)) is not None:
+        encoded = plain_to_legacy(plain)
+        if encoded is not None:
+            return encoded
+    result = opened_result(method, answer)
+    kind = result_type(result, call.context.downstream.capabilities)
+    if kind == INPUT_REQUIRED and method in INPUT_METHODS:
+        return {**result, "resultType": kind}
+    return rewrite_answer(method, to_legacy(result), call.mount.public)
+
+
+def _public(method: str, answer: Raw, call: RelayCall) -> Result:
     """A legacy upstream's answer as a legacy client's: as it came, unless there are links in it."""
-    if is_free_of_links(method, answer) and is_object(answer):
+    if method == "tools/call" and plain_result(answer) is not None:
         return answer
     result = opened_result(method, answer)
     mapped = rewrite_answer(method, result, call.mount.public)

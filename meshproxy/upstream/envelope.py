@@ -31,17 +31,18 @@ class Stamp:
             added = own
         elif own:
             added = dict(own)
-            if call.capabilities is not None:
-                added[META_CAPABILITIES] = call.capabilities
-            if call.log_level is not None:
-                added[META_LOG_LEVEL] = call.log_level
+            capabilities, log_level = call.capabilities, call.log_level
+            if capabilities is not None:
+                added[META_CAPABILITIES] = capabilities
+            if log_level is not None:
+                added[META_LOG_LEVEL] = log_level
             if call.wants_progress:
                 added[META_PROGRESS] = token
         elif call.wants_progress:
             added = {META_PROGRESS: token}
         else:
             return params
-        given = mapping(params.get("_meta"))
+        given = mapping(params["_meta"]) if "_meta" in params else None
         return {**params, "_meta": {**given, **added} if given else added}
 
 

@@ -19,7 +19,7 @@ from meshproxy.relay.downstream import Done, Downstream, GiveUp, Outcome, Reques
 from meshproxy.relay.elicitations import Elicitations
 from meshproxy.relay.handlers import Handlers
 from meshproxy.relay.translate import Stamp
-from meshproxy.upstream.bridge import Bridge
+from meshproxy.upstream.bridge import Bridge, outcome_of
 from meshproxy.upstream.client import CLIENT, ProxyClient
 from meshproxy.upstream.inbound import Inbound
 from meshproxy.upstream.lanes import Lane, Lanes, SessionMode
@@ -281,7 +281,7 @@ class ProxyProvider:
                 finish(outcome)
             elif self._went_wrong(lane, downstream, outcome):
                 again = asyncio.ensure_future(self.request(method, params, context, mount, headers))
-                again.add_done_callback(lambda task: finish(_outcome(task)))
+                again.add_done_callback(lambda task: finish(outcome_of(task)))
                 give_up = again.cancel
             elif isinstance(outcome, RpcError | UpstreamError):
                 finish(self._scrubbed(outcome))
@@ -558,7 +558,3 @@ class ProxyProvider:
 
     async def ask_standalone(self, downstream: Downstream, method: str, params: dict[str, Any]) -> dict[str, Any]:
         return await downstream.send_raw_request(method, params)
-
-
-def _outcome(task: "asyncio.Future[Result]") -> Outcome:
-    return asyncio.CancelledError() if task.cancelled() else task.exception() or task.result()

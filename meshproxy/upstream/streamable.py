@@ -468,6 +468,10 @@ class _Cancellable(Protocol):
     def cancel(self) -> object: ...
 
 
+def _nobody(_: Raw | BaseException) -> None:
+    """Who is told of an end that has been told."""
+
+
 class _Errand(Exchange):
     """A request without a task (`meshproxy.upstream.connection.Errand`). It gets one when its answer is not plain.
 
@@ -542,7 +546,9 @@ class _Errand(Exchange):
     def _end(self, outcome: Raw | BaseException) -> None:
         self.connection = None
         self._link.has_ended(self)
-        self.done(outcome)
+        # Whoever is told has us, too: a circle for each call would be work for the garbage collector.
+        done, self.done = self.done, _nobody
+        done(outcome)
 
 
 @lru_cache(maxsize=2048)
