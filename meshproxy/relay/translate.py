@@ -79,7 +79,7 @@ def plain_result(answer: Raw) -> _ToolResult | None:
     for block in content:
         if not is_text(block):
             return None
-    if tool.meta is not msgspec.UNSET and (len(memoryview(tool.meta)) > _SMALL or may_have_links(bytes(tool.meta))):
+    if tool.meta is not msgspec.UNSET and (len(memoryview(tool.meta)) > _SMALL or _may_have_links(bytes(tool.meta))):
         return None
     return tool
 
@@ -93,6 +93,9 @@ def plain_to_legacy(tool: _ToolResult) -> Raw | None:
         meta = _without_hops(bytes(tool.meta))
         tool.meta = Raw(meta) if meta else msgspec.UNSET
     return Raw(_encode(tool))
+
+
+_may_have_links: Final = lru_cache(maxsize=256)(may_have_links)
 
 
 @lru_cache(maxsize=256)
@@ -154,7 +157,7 @@ def outgoing(params: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """A downstream's parameters as they go up: some replaced, hop-by-hop `_meta` and core tasks of 2025-11-25 taken out."""
     sent = {**params, **changes}
     sent.pop("task", None)
-    meta = mapping(sent.get("_meta"))
+    meta = mapping(sent["_meta"]) if "_meta" in sent else None
     if meta is not None:
         kept = {key: value for key, value in meta.items() if key not in HOP_META_REQUEST}
         if kept:

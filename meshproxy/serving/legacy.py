@@ -149,7 +149,7 @@ class LegacyHttp:
         self._settings = settings
         self.sessions = Sessions(settings)
         self.draining = False
-        self._silence: Deadlines[HttpExchange] = Deadlines(HttpExchange.open_stream)
+        self._silence: Deadlines[HttpExchange] = Deadlines(lambda exchange: exchange.open_stream())
 
     async def post(
         self,

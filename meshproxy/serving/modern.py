@@ -126,7 +126,7 @@ class ModernHttp:
         self._handler = handler
         self._settings = settings
         self.running: set[ModernExchange] = set()
-        self._silence: Deadlines[HttpExchange] = Deadlines(HttpExchange.open_stream)
+        self._silence: Deadlines[HttpExchange] = Deadlines(lambda exchange: exchange.open_stream())
         self.draining = False
 
     async def post(

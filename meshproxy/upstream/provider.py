@@ -379,9 +379,9 @@ class ProxyProvider:
         return RpcError(error.code, self._scrub(error.message), data)
 
     def _take_lease(self) -> None:
+        if not self._leases:
+            self._free.clear()
         self._leases += 1
-        self._free.clear()
-        self._supervisor.touch()
 
     def _give_lease(self) -> None:
         self._leases -= 1

@@ -563,5 +563,7 @@ def _routing(method: str, name: str | None) -> bytes:
 def _named(method: str, params: Mapping[str, Any]) -> str | None:
     """What `Mcp-Name` repeats; None for nothing."""
     key = NAMED_BY.get(method) or ("taskId" if method.startswith("tasks/") else None)
-    name = opened(params.get(key)) if key is not None else None
+    if key is None or key not in params:
+        return None
+    name = opened(params[key])
     return name if isinstance(name, str) else None

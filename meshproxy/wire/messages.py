@@ -149,9 +149,10 @@ def encode_error(message_id: Id | None, error: RpcError) -> bytes:
 
 def encode_request(message_id: Id, method: str, params: Any = None) -> bytes:
     """A request; `params` is a shallow dictionary, `Raw`, or None for no member at all."""
-    if params is None:
-        return b'%b%b,"method":%b}' % (_RESULT_HEAD, dumps(message_id), dumps(method))
-    return b'%b%b,"method":%b,"params":%b}' % (_RESULT_HEAD, dumps(message_id), dumps(method), dumps(params))
+    request: dict[str, Any] = {"jsonrpc": _VERSION, "id": message_id, "method": method}
+    if params is not None:
+        request["params"] = params
+    return dumps(request)
 
 
 def encode_notification(method: str, params: Any = None) -> bytes:

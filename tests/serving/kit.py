@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import httpx2
 import uvicorn
 from meshproxy.errors import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError, UpstreamUnavailable
-from meshproxy.relay.downstream import Downstream, RequestContext, Result
+from meshproxy.relay.downstream import Done, Downstream, GiveUp, Outcome, RequestContext, Result
 from meshproxy.serving.http import HttpApp, HttpSettings
 from meshproxy.serving.http1 import Http1Server
 from meshproxy.wire.codec import Raw, dumps, opened
@@ -51,6 +51,7 @@ class EchoHandler:
         self.finished = asyncio.Event()
         self.gate = asyncio.Event()
         self.contexts: list[RequestContext] = []
+        self.begun = 0
 
     async def on_request(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
         if method == "initialize":
@@ -79,8 +80,14 @@ class EchoHandler:
         text = await tool(context, arguments)
         return self._complete(context, {"content": [{"type": "text", "text": text}]})
 
-    def begin(self, *_: object) -> None:
-        """Everything goes the long way."""
+    def begin(self, context: RequestContext, method: str, params: dict[str, Any], done: Done) -> GiveUp | None:
+        """The short way, for calls alone; a test that wants the long one closes it."""
+        if not begins_calls or method != "tools/call":
+            return None
+        task = asyncio.ensure_future(self.on_request(context, method, params))
+        task.add_done_callback(lambda _: done(asyncio.CancelledError() if task.cancelled() else outcome(task)))
+        self.begun += 1
+        return lambda: task.cancel() and None
 
     def on_notification(self, downstream: Downstream, method: str, params: dict[str, Any]) -> None:
         self.notifications.append((method, params))
@@ -219,6 +226,10 @@ def modern(message: dict[str, Any], **meta: Any) -> tuple[dict[str, Any], dict[s
     return {**message, "params": {**params, "_meta": {**params.get("_meta", {}), **envelope}}}, headers
 
 
+def outcome(task: "asyncio.Future[Result]") -> Outcome:
+    return task.exception() or task.result()
+
+
 def text_of(message: dict[str, Any]) -> str:
     return str(message["result"]["content"][0]["text"])
 
@@ -251,6 +262,8 @@ async def uvicorn_server(app: HttpApp, listening: socket.socket) -> AsyncIterato
 
 run_app = own_server
 """What `served` serves with; a test that wants another server replaces it."""
+begins_calls = False
+"""Whether the handler has a short way; likewise."""
 
 
 @contextlib.asynccontextmanager

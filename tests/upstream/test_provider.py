@@ -31,6 +31,12 @@ PROGRESS = "notifications/progress"
 UPDATED = "notifications/resources/updated"
 
 
+@pytest.fixture(params=["long", "short"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether what clients call is begun without a task where that can be."""
+    monkeypatch.setattr(Client, "takes_short_way", request.param == "short")
+
+
 def light(*arguments: str, name: str = "up") -> ProxyClient:
     return ProxyClient(Command(sys.executable, ["-IS", LIGHT, *arguments]), name=name)
 
@@ -529,3 +535,37 @@ async def test_two_eras_of_client_see_the_same(quick: None) -> None:
     async with providing(light("--tools", "a,b")) as (server, _provider):
         clients: list[Client] = [Legacy(server), Modern(server)]
         assert [await client.names() for client in clients] == [["a", "b"]] * 2
+
+
+async def test_a_call_that_was_not_sent_is_sent_over_the_next_link() -> None:
+    def expire(_params: Any, _call: Any) -> Any:
+        first.close("the session has expired")
+        raise UpstreamUnavailable("up", "the session has expired")
+
+    first, second = wire(tools__call=expire), wire(tools__call={"content": []})
+    async with providing(ProxyClient(WireEndpoint(wire(), first, second))) as (server, provider):
+        assert await Legacy(server).call("t") == {"content": []}
+        assert [len(one.of("tools/call")) for one in (first, second)] == [1, 1]
+        assert provider.status()["calls"] == 0
+
+
+async def test_a_call_that_is_given_up_while_it_is_sent_again_ends() -> None:
+    asked = asyncio.Event()
+
+    def expire(_params: Any, _call: Any) -> Any:
+        first.close("the session has expired")
+        raise UpstreamUnavailable("up", "the session has expired")
+
+    async def never(_params: Any, _call: Any) -> Any:
+        asked.set()
+        await asyncio.Event().wait()
+
+    first, second = wire(tools__call=expire), wire(tools__call=never)
+    async with providing(ProxyClient(WireEndpoint(wire(), first, second))) as (server, provider):
+        calling = asyncio.create_task(Legacy(server).call("t"))
+        async with asyncio.timeout(DEADLINE):
+            await asked.wait()
+        calling.cancel()
+        await asyncio.wait([calling])
+        await eventually(lambda: provider.status()["calls"] == 0)
+        assert not second.calls

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 import pytest
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.upstream import standing, streamable
-from meshproxy.upstream.streamable import HttpEndpoint
+from meshproxy.upstream.streamable import HttpEndpoint, StreamableLink
 from meshproxy.wire.codec import loads, opened
 from meshproxy.wire.protocol import Era
 from tests.support import eventually
-from tests.upstream.peers import CAPABILITIES, CLIENT, DEADLINE, Calls, Listens, call, connect
+from tests.upstream.peers import CAPABILITIES, CLIENT, DEADLINE, Calls, Listens, ShortWay, call, connect
 from tests.upstream.web import (
     DISCOVERED,
     EVENTS,
@@ -50,6 +50,12 @@ async def modern_web(server) -> AsyncIterator[Web]:
     made = Web(server, modern=True)
     yield made
     await made.stop()
+
+
+@pytest.fixture(params=["long", "short"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ShortWay | None:
+    """Whether requests of calls are begun without a task."""
+    return ShortWay(StreamableLink, monkeypatch) if request.param == "short" else None
 
 
 @pytest.fixture

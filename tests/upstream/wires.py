@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
+from meshproxy.relay.downstream import GiveUp
 from meshproxy.upstream.endpoint import Endpoint
-from meshproxy.upstream.link import Call, Link, Listener
+from meshproxy.upstream.link import Call, Done, Link, Listener
 from meshproxy.wire.codec import Raw, dumps
 from meshproxy.wire.protocol import LATEST_LEGACY, LATEST_MODERN, Era
 from tests.clients import decoded
@@ -76,6 +77,15 @@ class Wire(Link):
         if isinstance(answer, RpcError):
             raise answer
         return answer if isinstance(answer, Raw) else Raw(dumps(answer))
+
+    def begin(self, method: str, params: dict[str, Any], call: Call, done: Done) -> GiveUp | None:
+        if self.closed is not None:
+            return None
+        task = asyncio.ensure_future(self.request(method, params, call))
+        task.add_done_callback(
+            lambda _: done(asyncio.CancelledError() if task.cancelled() else task.exception() or task.result())
+        )
+        return lambda: task.cancel() and None
 
     async def notify(self, method: str, params: dict[str, Any] | None = None) -> None:
         self.told.append((method, params))
