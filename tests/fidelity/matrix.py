@@ -18,30 +18,37 @@ INTERACTIONS: Final = [
 ]
 """All rows, in the order of the page."""
 
-Outcome = Mapping[Cell, str]
-"""For each cell in which an interaction failed, why."""
+Outcome = Mapping[Cell, str | None]
+"""For each cell that a row was run in, why it failed; None if it passed."""
 
 
 async def observe(bench: Bench, interaction: Interaction) -> Outcome:
     """Run one row. An upstream serves one client after the other, since what one does to it another would see."""
     direct: dict[str, Any] = {}
     for era in ERAS:
-        if any(cell.downstream == era and interaction.reason(cell) is None for cell in CELLS):
+        if any(cell.downstream == era for cell in interaction.cells):
             direct[era] = await interaction.run(await bench.direct(era, interaction.capabilities))
-    failed: dict[Cell, str] = {}
+    found: dict[Cell, str | None] = {}
 
     async def along(way: tuple[str, str]) -> None:
-        for cell in CELLS:
-            if (cell.upstream, cell.transport) == way and interaction.reason(cell) is None:
+        for cell in interaction.cells:
+            if (cell.upstream, cell.transport) == way:
                 try:
                     peer = await bench.through(cell, interaction.capabilities, interaction.session)
                     seen = await interaction.run(peer)
                     assert seen == direct[cell.downstream], difference(direct[cell.downstream], seen)
                 except Exception as error:  # noqa: BLE001  # whatever it is, the other cells are looked at, too
-                    failed[cell] = f"{type(error).__name__}: {error}"
+                    found[cell] = f"{type(error).__name__}: {error}"
+                else:
+                    found[cell] = None
 
     await asyncio.gather(*(along(way) for way in WAYS))
-    return failed
+    return found
+
+
+def failures(outcome: Outcome) -> list[str]:
+    """What failed, a line each."""
+    return [f"{cell}: {reason}" for cell, reason in outcome.items() if reason is not None]
 
 
 def difference(expected: Any, seen: Any, at: str = "") -> str:
@@ -59,14 +66,20 @@ def difference(expected: Any, seen: Any, at: str = "") -> str:
 
 def page(outcomes: Mapping[Interaction, Outcome]) -> str:
     """The matrix as Markdown."""
-    notes: list[str] = []
     groups = [
-        _group(name, list(rows), outcomes, notes)
+        _group(name, [line(row, outcomes[row]) for row in rows])
         for name, rows in groupby(INTERACTIONS, lambda interaction: interaction.group)
     ]
-    passed = sum(interaction.reason(cell) is None for interaction in INTERACTIONS for cell in CELLS)
+    passed = sum(len(interaction.cells) for interaction in INTERACTIONS)
     head = HEAD.format(rows=len(INTERACTIONS), passed=passed, cells=len(CELLS))
-    return "\n".join([head, *groups, "## Not possible in the protocol", "", *_listed(notes), ""])
+    notes = [f"{number}. {note[0].upper()}{note[1:]}." for number, note in enumerate(NOTES, 1)]
+    return "\n".join([head, *groups, "## Not possible in the protocol", "", *notes, ""])
+
+
+def line(row: Interaction, outcome: Outcome) -> str:
+    """A row of the page. A cell that the protocol allows and the outcome lacks is a `KeyError`: no cell is taken for passed unseen."""
+    cells = (_cell(row, cell, outcome) for _, cell in COLUMNS)
+    return f"| {row.name} | " + " | ".join(cells) + " |"
 
 
 HEAD: Final = """\
@@ -86,8 +99,8 @@ last four columns, standard input and output, as the upstream does.
 
 ✓ is passed; a number is the reason why there can be no such thing, below.
 """
-COLUMNS: Final[list[tuple[str, Cell | None]]] = [
-    (f"{down[0].upper()}→{up[0].upper()} {transport}", Cell(down, up, transport) if (up, transport) in WAYS else None)
+COLUMNS: Final[list[tuple[str, Cell]]] = [
+    (f"{down[0].upper()}→{up[0].upper()} {transport}", Cell(down, up, transport))
     for down in ERAS
     for up in ERAS
     for transport in ("stdio", "http", "sse")
@@ -95,26 +108,25 @@ COLUMNS: Final[list[tuple[str, Cell | None]]] = [
 NO_SSE: Final = "the transport of 2024 is of the legacy era alone"
 
 
-def _group(name: str, rows: list[Interaction], outcomes: Mapping[Interaction, Outcome], notes: list[str]) -> str:
-    lines = [f"## {name}", "", "| | " + " | ".join(title for title, _ in COLUMNS) + " |"]
-    lines.append("| --- |" + " :-: |" * len(COLUMNS))
-    for row in rows:
-        cells = (_cell(row, cell, outcomes[row], notes) for _, cell in COLUMNS)
-        lines.append(f"| {row.name} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, ""])
+def _reason(row: Interaction, cell: Cell) -> str | None:
+    return row.reason(cell) if (cell.upstream, cell.transport) in WAYS else NO_SSE
 
 
-def _cell(row: Interaction, cell: Cell | None, outcome: Outcome, notes: list[str]) -> str:
-    reason = NO_SSE if cell is None else row.reason(cell)
-    if reason is None:
-        return "✓" if cell not in outcome else "failed"
-    if reason not in notes:
-        notes.append(reason)
-    return str(notes.index(reason) + 1)
+NOTES: Final = list(
+    dict.fromkeys(reason for row in INTERACTIONS for _, cell in COLUMNS if (reason := _reason(row, cell)) is not None)
+)
+"""The reasons for which there is no such thing, numbered from 1 as they first come on the page."""
 
 
-def _listed(notes: list[str]) -> list[str]:
-    return [f"{number}. {note[0].upper()}{note[1:]}." for number, note in enumerate(notes, 1)]
+def _group(name: str, lines: list[str]) -> str:
+    head = "| | " + " | ".join(title for title, _ in COLUMNS) + " |"
+    return "\n".join([f"## {name}", "", head, "| --- |" + " :-: |" * len(COLUMNS), *lines, ""])
+
+
+def _cell(row: Interaction, cell: Cell, outcome: Outcome) -> str:
+    if (reason := _reason(row, cell)) is not None:
+        return str(NOTES.index(reason) + 1)
+    return "✓" if outcome[cell] is None else "failed"
 
 
 def _short(value: Any) -> str:

@@ -279,13 +279,18 @@ async def _(peer: Peer) -> Any:
 
         async def answer(_: Json) -> Json:
             marker.with_suffix(".seen").touch()
-            await eventually(marker.with_suffix(".withdrawn").exists)
             if isinstance(peer, LegacyPeer):
                 await peer.heard.until("notifications/cancelled")
+            else:
+                # Nobody takes a question of a result back. The call goes on with the answer, so the folder is there until then.
+                await eventually(marker.with_suffix(".withdrawn").exists)
             return {"action": "accept"}
 
         with answering(peer, "elicitation/create", answer):
-            return (await peer.call("withdraw", marker=str(marker))).text
+            reply = await peer.call("withdraw", marker=str(marker))
+        if isinstance(peer, LegacyPeer):
+            await peer.heard.until("notifications/cancelled")
+        return reply.text
 
 
 @row(

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.fidelity.bench import Cell, Session
+from tests.fidelity.bench import CELLS, Cell, Session
 from tests.fidelity.peers import Answer, Json, Peer
 
 Run = Callable[[Any], Awaitable[Any]]
@@ -50,6 +50,11 @@ class Interaction:
     def reason(self, cell: Cell) -> str | None:
         """Why a cell has no such interaction; None if it has."""
         return next((reason.because for reason in self.impossible if reason.fits(cell)), None)
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The cells that have it."""
+        return [cell for cell in CELLS if self.reason(cell) is None]
 
 
 ROWS: defaultdict[str, list[Interaction]] = defaultdict(list)
