@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Any, Final
 
 from meshproxy.kinds import Kind
@@ -59,6 +60,11 @@ class Filter:
         """Whether a component is not to be had, by whatever way."""
         return any(fnmatchcase(origin, glob) for glob in self.exclude)
 
+    @cached_property
+    def origins(self) -> Mapping[str, str]:
+        """The way back of `rename`."""
+        return {shown: origin for origin, shown in self.rename.items()}
+
 
 _OPEN: Final = Filter()
 
@@ -94,5 +100,6 @@ class Mount:
         return public_uri(self.namespace, self.filter(Kind.RESOURCE).rename.get(uri, uri))
 
     def origin(self, uri: str) -> str:
-        """A URI that clients use as the upstream knows it."""
-        return origin_uri(self.namespace, uri)
+        """A URI that clients use as the upstream knows it, listed or not."""
+        shown = origin_uri(self.namespace, uri)
+        return self.filter(Kind.RESOURCE).origins.get(shown, shown)
