@@ -129,14 +129,20 @@ class Mesh:
         self._poke.set()
 
     async def follow(self, path: Path) -> None:
-        """Apply every edit of the file at `path`, for ever; the latest wins."""
+        """Apply every edit of the file at `path`, for ever; the latest wins. It is watched as long as the config in force says so."""
+        watching: asyncio.Task[None] | None = None
         async with asyncio.TaskGroup() as group:
-            if self.config.reload.watch:
-                group.create_task(self._watch(path))
-            group.create_task(self._obey(path))
+            while True:
+                if watching is None and self.config.reload.watch:
+                    watching = group.create_task(self._watch(path))
+                elif watching is not None and not self.config.reload.watch:
+                    watching.cancel()
+                    watching = None
+                await self._poke.wait()
+                await self._obey(path)
 
     async def _watch(self, path: Path) -> None:
-        async with aclosing(watch(path, self.config.source.digest)) as changes:
+        async with aclosing(watch(path, self._digest)) as changes:
             async for content in changes:
                 # One that `reload_soon` has brought in meanwhile is no news.
                 if content.digest != (self._edited.digest if self._edited is not None else self._digest):
@@ -144,21 +150,19 @@ class Mesh:
                     self._poke.set()
 
     async def _obey(self, path: Path) -> None:
-        while True:
-            await self._poke.wait()
-            self._poke.clear()
-            applying = asyncio.create_task(self._follow_once(path))
-            newer = asyncio.create_task(self._poke.wait())
-            try:
-                await asyncio.wait({applying, newer}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                newer.cancel()
-                # A newer edit makes this one void.
-                if not applying.done():
-                    applying.cancel()
-                await asyncio.wait({applying, newer})
-            if not applying.cancelled():
-                applying.result()
+        self._poke.clear()
+        applying = asyncio.create_task(self._follow_once(path))
+        newer = asyncio.create_task(self._poke.wait())
+        try:
+            await asyncio.wait({applying, newer}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            newer.cancel()
+            # A newer edit makes this one void.
+            if not applying.done():
+                applying.cancel()
+            await asyncio.wait({applying, newer})
+        if not applying.cancelled():
+            applying.result()
 
     async def _follow_once(self, path: Path) -> None:
         content, self._edited = self._edited, None

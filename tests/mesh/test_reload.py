@@ -12,7 +12,7 @@ from meshproxy.errors import RpcError
 from meshproxy.upstream import supervisor
 from tests.clients import Legacy, Modern
 from tests.mesh.conftest import RunMesh, Running, soon
-from tests.support import eventually
+from tests.support import descriptors, eventually
 from tests.upstreams import document, is_alive, light, received, release
 
 pytestmark = pytest.mark.anyio
@@ -76,6 +76,27 @@ async def test_step_1_a_file_that_is_not_watched_is_read_when_it_is_asked_for(ru
         mesh.mesh.reload_soon()
         assert (await mesh.outcome(1))["started"] == ["b"]
         assert await Legacy(mesh.server).names() == ["b_echo"]
+
+
+def watches() -> list[str]:
+    """The system's watches that this process holds."""
+    return [target for target in descriptors().values() if "inotify" in target]
+
+
+async def test_step_1_an_edit_says_from_when_on_and_until_when_the_file_is_watched(run_mesh: RunMesh) -> None:
+    def text(*names: str, watch: bool) -> str:
+        return document({name: light() for name in names}, reload={"watch": watch})
+
+    async with run_mesh(text("a", watch=True)) as mesh:
+        await eventually(lambda: bool(watches()))
+        assert (await mesh.edit(text("a", watch=False)))["restart_required"] == []
+        await eventually(lambda: not watches())
+        mesh.path.write_text(text("a", "b", watch=False))
+        mesh.path.write_text(text("a", "c", watch=True))
+        mesh.mesh.reload_soon()
+        assert (await mesh.outcome(2))["started"] == ["c"]
+        await mesh.edit(text("a", watch=True))
+        assert len(mesh.outcomes()) == 3
 
 
 def unreadable(path: Path) -> None:
