@@ -219,10 +219,9 @@ class Mesh:
         self._specs, self._providers = {}, {}
         for spec, provider in replaced.values():
             self._adopt(spec, provider)
-        drain = self.config.reload.drain_timeout
         self._swap(config)
         for provider in (*old, *spare):
-            self._retire(provider, drain)
+            self._retire(provider, config.reload.drain_timeout)
         report = Report(todo, failures, time.monotonic() - begun)
         self._tell(report, tuple(provider.name for provider in old))
         return report

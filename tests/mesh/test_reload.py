@@ -490,8 +490,11 @@ async def test_step_8_a_removed_upstream_ends_its_calls_takes_no_new_ones_and_is
         await eventually(lambda: not is_alive(pid))
 
 
-async def test_step_8_after_the_drain_timeout_what_still_runs_is_ended_with_an_error(run_mesh: RunMesh) -> None:
-    text = document({"a": light(), "b": light()}, reload={"drain_timeout": "100ms"})
+@pytest.mark.parametrize("before", ["100ms", "never"])
+async def test_step_8_after_the_edits_drain_timeout_what_still_runs_is_ended_with_an_error(
+    run_mesh: RunMesh, before: str
+) -> None:
+    text = document({"a": light(), "b": light()}, reload={"drain_timeout": before})
     async with run_mesh(text) as mesh:
         client, pid = Legacy(mesh.server), mesh.pid("a")
         call = asyncio.create_task(client.call("a_echo", 1, hold=True))
