@@ -13,7 +13,8 @@ from meshproxy.cli.caller import CallerContext
 from meshproxy.cli.entry import Failure, note
 from meshproxy.config.load import load
 from meshproxy.config.models import MeshConfig
-from meshproxy.config.upstream import UpstreamSpec
+from meshproxy.config.secrets import Scrubber, header_secrets
+from meshproxy.config.upstream import Headers, UpstreamSpec
 from meshproxy.mesh.upstreams import mount_of, provider_of
 from meshproxy.observe import logs
 from meshproxy.serving.fastmcp import FastMCP
@@ -68,12 +69,16 @@ def loaded(file: str) -> MeshConfig:
     return config
 
 
-def asked(target: str, question: Callable[[Peer], Awaitable[int]], wanted: Wanted = lambda *_: True) -> int:
-    """The exit status of `question`, put to a file or a URL."""
+def asked(
+    target: str, headers: Headers, question: Callable[[Peer], Awaitable[int]], wanted: Wanted = lambda *_: True
+) -> int:
+    """The exit status of `question`, put to a file, or with headers to a URL."""
+    if headers and not is_url(target):
+        raise Failure("--header goes with a URL; in a config, each upstream has headers of its own", status=2)
     config = None if is_url(target) else loaded(target)
 
     async def main() -> int:
-        async with _at(target) if config is None else peer_of_config(config, wanted) as peer:
+        async with _at(target, headers) if config is None else peer_of_config(config, wanted) as peer:
             return await question(peer)
 
     return until_interrupted(main)
@@ -120,10 +125,12 @@ async def peer_of_config(config: MeshConfig, wanted: Wanted = lambda *_: True) -
 
 
 @asynccontextmanager
-async def _at(url: str) -> AsyncIterator[Peer]:
+async def _at(url: str, headers: Headers) -> AsyncIterator[Peer]:
     """A running server. One session does: there is one caller."""
     server = FastMCP(list_grace=0)
-    server.add_provider(ProxyProvider(ProxyClient(url), name=url, session="shared"))
+    scrub = Scrubber(secret for value in headers.values() for secret in header_secrets(value)).scrub
+    logs.conceal(scrub)
+    server.add_provider(ProxyProvider(ProxyClient(url, headers=headers), name=url, session="shared", scrub=scrub))
     async with server:
         peer = Peer(server)
         await peer.settled()
