@@ -13,7 +13,7 @@ from meshproxy.cli.caller import CallerContext
 from meshproxy.cli.entry import Failure, note
 from meshproxy.config.load import load
 from meshproxy.config.models import MeshConfig
-from meshproxy.config.secrets import Scrubber, header_secrets
+from meshproxy.config.secrets import Scrubber, header_secrets, url_password
 from meshproxy.config.upstream import Headers, UpstreamSpec
 from meshproxy.mesh.upstreams import mount_of, provider_of
 from meshproxy.observe import logs
@@ -128,9 +128,11 @@ async def peer_of_config(config: MeshConfig, wanted: Wanted = lambda *_: True) -
 async def _at(url: str, headers: Headers) -> AsyncIterator[Peer]:
     """A running server. One session does: there is one caller."""
     server = FastMCP(list_grace=0)
-    scrub = Scrubber(secret for value in headers.values() for secret in header_secrets(value)).scrub
+    secrets = [secret for value in headers.values() for secret in header_secrets(value)]
+    scrub = Scrubber([*secrets, url_password(url) or ""]).scrub
     logs.conceal(scrub)
-    server.add_provider(ProxyProvider(ProxyClient(url, headers=headers), name=url, session="shared", scrub=scrub))
+    client = ProxyClient(url, name=scrub(url), headers=headers)
+    server.add_provider(ProxyProvider(client, session="shared", scrub=scrub))
     async with server:
         peer = Peer(server)
         await peer.settled()

@@ -153,6 +153,15 @@ def test_what_a_header_holds_is_in_no_error(shared_server, meshproxy) -> None:
     assert ended.stderr.endswith("Nobody here knows ***.\n")
 
 
+def test_the_password_in_a_url_is_in_no_error(shared_server, meshproxy) -> None:
+    body = "Nobody here has the password s3cret."
+    page = shared_server("web", "--status", "400", "--type", "text/plain", "--body", body)
+    ended = meshproxy("list", page.url.replace("//", "//me:s3cret@"))
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"error: {page.url.replace('//', '//me:***@')} is down: ")
+    assert ended.stderr.endswith("Nobody here has the password ***.\n")
+
+
 @pytest.mark.parametrize(
     "headers",
     [
