@@ -171,7 +171,7 @@ class Supervisor:
         self._settle(State.CLOSED)
 
     async def _run(self) -> None:
-        failures = 0
+        pause = 0.0
         while True:
             if self.state is State.IDLE:
                 await self._wanted.wait()
@@ -194,14 +194,13 @@ class Supervisor:
                 self._down(f"{type(error).__name__}: {error}")
             # What held for a while is tried again at once: most losses are restarts.
             if was_up and time.monotonic() - begun > STABLE:
-                failures = 0
+                pause = 0.0
                 continue
             if self.state is State.DOWN:
                 first, most = BACKOFF
+                pause = min(most, max(first, 2 * pause))
                 self._wake.clear()
-                pause = min(most, first * 2**failures) * random.uniform(0.8, 1.2)  # noqa: S311  # spreads reconnections, guards nothing
-                await _wait(self._wake, pause)
-                failures += 1
+                await _wait(self._wake, pause * random.uniform(0.8, 1.2))  # noqa: S311  # spreads reconnections, guards nothing
 
     async def _open(self) -> None:
         self.link = await self._connect()

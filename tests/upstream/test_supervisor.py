@@ -184,6 +184,13 @@ async def test_attempts_to_connect_again_come_with_growing_pauses(pauses: list[f
         assert [state for state, _ in upstream.events] == [State.DOWN, State.UP]
 
 
+async def test_an_upstream_that_is_down_for_days_is_tried_on(pauses: list[float]) -> None:
+    failures = [UpstreamUnavailable("up", "refused") for _ in range(2000)]
+    async with kept(*failures) as upstream:
+        await upstream.becomes(State.UP)
+        assert pauses[-1] == 30
+
+
 async def test_pauses_differ_a_little_so_that_not_everybody_comes_at_once(
     pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
