@@ -22,6 +22,7 @@ class Catalog:
         instructions: its own words to a model; None without.
         ttl: per kind, the milliseconds for which a listing may be kept (SEP-2549); absent or 0 is not at all.
         private: the kinds whose listing it calls private to its caller.
+        failed: the kinds that could not be listed, and why; what is here of them is what was known before.
     """
 
     definitions: Definitions = field(default_factory=dict)
@@ -29,6 +30,7 @@ class Catalog:
     instructions: str | None = None
     ttl: Mapping[Kind, int] = field(default_factory=dict)
     private: frozenset[Kind] = frozenset(Kind)
+    failed: Mapping[Kind, str] = field(default_factory=dict)
 
     def __getitem__(self, kind: Kind) -> tuple[Mapping[str, Any], ...]:
         return self.definitions.get(kind, ())

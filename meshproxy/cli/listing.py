@@ -17,7 +17,7 @@ from meshproxy.wire.protocol import Era
 
 
 def show_listing(target: str, plural: str | None, *, headers: Sequence[str], as_json: bool) -> int:
-    """List a file or a URL; 1 if an upstream is missing from it."""
+    """List a file or a URL; 1 if an upstream, or a kind of one, is missing from it."""
     kinds = [spec for spec in KINDS.values() if plural in (None, spec.plural)]
 
     async def question(peer: Peer) -> int:

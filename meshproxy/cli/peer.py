@@ -48,8 +48,12 @@ class Peer:
 
     @property
     def failures(self) -> list[str]:
-        """A line for each upstream that did not come up."""
-        return [f"{provider.name} is down: {provider.reason}" for provider in self.providers if not provider.is_up]
+        """A line for each upstream that did not come up, or not with everything."""
+        return [
+            f"{provider.name}: {provider.reason}" if provider.is_up else f"{provider.name} is down: {provider.reason}"
+            for provider in self.providers
+            if provider.reason or not provider.is_up
+        ]
 
     async def request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """The decoded result of a request. Raises `RpcError`."""
@@ -136,6 +140,6 @@ async def _at(url: str, headers: Headers) -> AsyncIterator[Peer]:
     async with server:
         peer = Peer(server)
         await peer.settled()
-        if peer.failures:
+        if not all(provider.is_up for provider in peer.providers):
             raise Failure(*peer.failures)
         yield peer

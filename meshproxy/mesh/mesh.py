@@ -41,7 +41,7 @@ class Report:
 
     Attributes:
         plan: what was to be done.
-        failures: upstream -> why it could not be started; it serves with its old spec, or enters as unavailable.
+        failures: upstream -> why it could not be started, or not as well as it was; it serves with its old spec, or enters as unavailable.
         seconds: from the load to the swap.
     """
 
@@ -95,7 +95,8 @@ class Mesh:
         """
         required = [self._providers[spec.name] for spec in self.config.enabled if spec.required]
         await asyncio.gather(*(provider.settled() for provider in required))
-        self._check_required(self.config, self._providers)
+        down = {name: provider.reason for name, provider in self._providers.items() if provider.state is State.DOWN}
+        self._check_required(self.config, down)
         await asyncio.gather(*(provider.settled() for provider in self._providers.values()))
 
     async def aclose(self) -> None:
@@ -200,8 +201,8 @@ class Mesh:
         fresh = {name: self._make(wanted[name], config) for name in todo.start}
         try:
             await self._warm(fresh)
-            self._check_required(config, fresh)
-            failures = {name: provider.reason for name, provider in fresh.items() if provider.state is State.DOWN}
+            failures = {name: provider.reason for name, provider in fresh.items() if self._has_failed(provider)}
+            self._check_required(config, failures)
             replaced = self._replacements(config, fresh, failures)
             self._check_collisions(config, replaced)
         except BaseException:
@@ -265,11 +266,20 @@ class Mesh:
                 chosen[name] = (self._specs[name] if name in failures else spec, self._providers[name])
         return chosen
 
-    def _check_required(self, config: MeshConfig, providers: Mapping[str, ProxyProvider]) -> None:
+    def _has_failed(self, fresh: ProxyProvider) -> bool:
+        """Whether a new provider is down, or could not list what the one in whose place it would be offers."""
+        if fresh.state is State.DOWN:
+            return True
+        old = self._providers.get(fresh.name)
+        if old is None or old.catalog is None or not old.is_up or fresh.catalog is None:
+            return False
+        return any(old.catalog[kind] for kind in fresh.catalog.failed)
+
+    def _check_required(self, config: MeshConfig, failures: Mapping[str, str]) -> None:
         problems = tuple(
-            config.source.problem(spec.name, f"required, and not up: {providers[spec.name].reason}")
+            config.source.problem(spec.name, f"required, and not up: {failures[spec.name]}")
             for spec in config.enabled
-            if spec.required and spec.name in providers and providers[spec.name].state is State.DOWN
+            if spec.required and spec.name in failures
         )
         if problems:
             raise ConfigError(problems)

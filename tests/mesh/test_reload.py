@@ -325,6 +325,54 @@ async def test_step_4_an_upstream_whose_new_spec_fails_keeps_serving_with_its_ol
         assert (await client.says("a_echo"))["pid"] == pid
 
 
+UNLISTED = ("--prompts", "p", "--fail", "prompts/list")
+
+
+async def test_step_4_an_upstream_of_which_one_kind_cannot_be_listed_serves_the_others(run_mesh: RunMesh) -> None:
+    async with run_mesh(document({"a": light(*UNLISTED, required=True)})) as mesh:
+        client = Legacy(mesh.server)
+        report = await mesh.edit(document({"a": light(*UNLISTED, required=True), "b": light(*UNLISTED)}))
+        assert (report["kept"], report["started"], report["failed"]) == (["a"], ["b"], {})
+        assert (await client.names(), await client.names("prompts")) == (["a_echo", "b_echo"], [])
+        assert mesh.mesh.is_ready
+        status = mesh.mesh.status()["b"]
+        assert (status["state"], status["reason"]) == ("up", "prompts could not be listed: it broke")
+        warned = mesh.journal.of("upstream.listing_failed")
+        assert [(event["upstream"], event["kinds"]) for event in warned] == [("a", ["prompts"]), ("b", ["prompts"])]
+
+
+@pytest.mark.parametrize("required", [False, True])
+async def test_step_4_a_new_spec_that_cannot_list_what_the_old_one_offers_has_failed(
+    run_mesh: RunMesh, *, required: bool
+) -> None:
+    async with run_mesh(document({"a": light("--prompts", "p"), "b": light()})) as mesh:
+        client, pid = Legacy(mesh.server), mesh.pid("a")
+        edited = {"a": light(*UNLISTED, required=required), "b": light(*UNLISTED)}
+        report = await mesh.edit(document(edited))
+        if required:
+            assert "prompts could not be listed: it broke" in report["problems"][0]
+        else:
+            assert report["failed"] == {"a": "prompts could not be listed: it broke"}
+            assert report["started"] == ["b"]
+        assert (await client.says("a_echo"))["pid"] == pid
+        assert await client.names("prompts") == ["a_p"]
+
+
+async def test_step_4_a_new_spec_that_can_list_something_takes_the_place_of_one_that_is_down(
+    run_mesh: RunMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "BACKOFF", (3600.0, 3600.0))
+    async with run_mesh(document({"a": light("--prompts", "p")})) as mesh:
+        client = Legacy(mesh.server)
+        with pytest.raises(RpcError):
+            await client.call("a_echo", exit=1)
+        await eventually(lambda: mesh.mesh.status()["a"]["state"] == "down")
+        report = await mesh.edit(document({"a": light(*UNLISTED)}))
+        assert (report["started"], report["failed"]) == (["a"], {})
+        assert await client.says("a_echo")
+        assert await client.names("prompts") == []
+
+
 async def test_step_4_a_required_upstream_whose_new_spec_fails_rejects_the_edit(run_mesh: RunMesh) -> None:
     async with run_mesh(document({"a": light(required=True)})) as mesh:
         pid = mesh.pid("a")
