@@ -83,7 +83,7 @@ def config_rows() -> list[str]:
 def upstream_rows() -> list[str]:
     schema = json_schema()["$defs"]
     found = {**schema["Upstream"]["properties"]}
-    # The four filters have the same keys: once is enough.
+    # The filters have the same keys, but that a template cannot be renamed: once is enough.
     nested = {"Timeouts": schema["Timeouts"]}
     first = [line for key, value in found.items() for line in keys({key: value}, definitions=nested)]
     return first + list(keys(schema["Filter"]["properties"], "tools."))

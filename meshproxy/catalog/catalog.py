@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Any, Final
 
 from meshproxy.kinds import Kind
@@ -21,6 +22,7 @@ class Catalog:
         instructions: its own words to a model; None without.
         ttl: per kind, the milliseconds for which a listing may be kept (SEP-2549); absent or 0 is not at all.
         private: the kinds whose listing it calls private to its caller.
+        failed: the kinds that could not be listed, and why; what is here of them is what was known before.
     """
 
     definitions: Definitions = field(default_factory=dict)
@@ -28,6 +30,7 @@ class Catalog:
     instructions: str | None = None
     ttl: Mapping[Kind, int] = field(default_factory=dict)
     private: frozenset[Kind] = frozenset(Kind)
+    failed: Mapping[Kind, str] = field(default_factory=dict)
 
     def __getitem__(self, kind: Kind) -> tuple[Mapping[str, Any], ...]:
         return self.definitions.get(kind, ())
@@ -58,6 +61,11 @@ class Filter:
     def excludes(self, origin: str) -> bool:
         """Whether a component is not to be had, by whatever way."""
         return any(fnmatchcase(origin, glob) for glob in self.exclude)
+
+    @cached_property
+    def origins(self) -> Mapping[str, str]:
+        """The way back of `rename`."""
+        return {shown: origin for origin, shown in self.rename.items()}
 
 
 _OPEN: Final = Filter()
@@ -94,5 +102,6 @@ class Mount:
         return public_uri(self.namespace, self.filter(Kind.RESOURCE).rename.get(uri, uri))
 
     def origin(self, uri: str) -> str:
-        """A URI that clients use as the upstream knows it."""
-        return origin_uri(self.namespace, uri)
+        """A URI that clients use as the upstream knows it, listed or not."""
+        shown = origin_uri(self.namespace, uri)
+        return self.filter(Kind.RESOURCE).origins.get(shown, shown)

@@ -99,10 +99,11 @@ class Snapshot:
                 if not mount.filter(Kind.RESOURCE).excludes(origin):
                     return Route(template.source, origin, mount, template.component)
         split = split_uri(uri)
-        member = self._by_namespace.get(split[0]) if split else None
-        origin = split[1] if split and member else uri
-        member = member or self._by_namespace.get("")
-        if member is None or not member.mount.filter(Kind.RESOURCE).admits(origin):
+        member = (self._by_namespace.get(split[0]) if split else None) or self._by_namespace.get("")
+        if member is None:
+            return None
+        origin = member.mount.origin(uri)
+        if not member.mount.filter(Kind.RESOURCE).admits(origin):
             return None
         return Route(member.source, origin, member.mount)
 
@@ -201,7 +202,7 @@ def _routes(member: Member, definitions: Iterable[Mapping[str, Any]], kind: Kind
         if not isinstance(origin, str) or not shown.admits(origin) or _needs_task(definition):
             continue
         public = mount.public_key(kind, origin, by_uri=spec.by_uri)
-        mapped = rewrite_definition(definition, mount.public) if mount.namespace else definition
+        mapped = rewrite_definition(definition, mount.public)
         component = COMPONENTS[kind](definition=mapped, source=member.source, origin=origin, public=public)
         headers: ParamMap = param_header_map(definition.get("inputSchema")) if kind is Kind.TOOL else {}
         yield public, Route(member.source, origin, mount, component, headers)

@@ -28,6 +28,15 @@ File = Annotated[str, typer.Argument(metavar="FILE", show_default=False, help="T
 Target = Annotated[
     str, typer.Argument(metavar="FILE|URL", show_default=False, help="A config, or the URL of a mesh that runs.")
 ]
+Headers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--header",
+        metavar="'NAME: VALUE'",
+        show_default=False,
+        help="An HTTP header for the requests to a URL, as in 'Authorization: Bearer ...'. Can be repeated.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
@@ -161,6 +170,7 @@ def list_(
         Kinds | None,
         typer.Argument(metavar="[tools|resources|templates|prompts]", show_default=False, help="Only these."),
     ] = None,
+    header: Headers = None,
     as_json: AsJson = False,
 ) -> Any:
     """List what a mesh offers, under its public names.
@@ -172,8 +182,9 @@ def list_(
     Examples:
       meshproxy list mesh.yaml
       meshproxy list http://127.0.0.1:8000/mcp tools --json
+      meshproxy list https://mesh.example.com/mcp --header "Authorization: Bearer $TOKEN"
     """
-    return _command("listing").show_listing(target, kind, as_json=as_json)
+    return _command("listing").show_listing(target, kind, headers=header or [], as_json=as_json)
 
 
 @app.command()
@@ -186,6 +197,7 @@ def call(
         list[str] | None,
         typer.Argument(metavar="[JSON | KEY=VALUE ...]", show_default=False, help="An object, or one argument each."),
     ] = None,
+    header: Headers = None,
     as_json: AsJson = False,
 ) -> Any:
     """Call a tool, get a prompt or read a resource.
@@ -203,7 +215,7 @@ def call(
       meshproxy call mesh.yaml note://notes/Tea
       meshproxy call http://127.0.0.1:8000/mcp clock_now --json
     """
-    return _command("calling").call(target, name, arguments or [], as_json=as_json)
+    return _command("calling").call(target, name, arguments or [], headers=header or [], as_json=as_json)
 
 
 @app.command()

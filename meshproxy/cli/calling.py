@@ -8,6 +8,7 @@ from typing import Any, Final
 import typer
 
 from meshproxy.cli.entry import Failure, note
+from meshproxy.cli.headers import headers_of
 from meshproxy.cli.peer import Peer, asked
 from meshproxy.cli.text import contents, printable, resource, show
 from meshproxy.config.models import MeshConfig
@@ -20,8 +21,10 @@ _HASH: Final = 9
 _JSON_TYPES: Final = {"string": str, "boolean": bool, "integer": int, "array": list, "object": dict, "null": type(None)}
 
 
-def call(target: str, name: str, arguments: Sequence[str], *, as_json: bool) -> int:
+def call(target: str, name: str, arguments: Sequence[str], *, headers: Sequence[str], as_json: bool) -> int:
     """Use a component of a file or a URL; 1 if the tool failed."""
+    # First, since what was not quoted looks like an argument, which another error would show.
+    sent = headers_of(headers)
     is_uri = ":" in name
     if is_uri and arguments:
         raise Failure(f"{name} is a URI, and a resource takes no arguments", status=2)
@@ -61,7 +64,7 @@ def call(target: str, name: str, arguments: Sequence[str], *, as_json: bool) -> 
                     show(line)
         return 1 if failed else 0
 
-    return asked(target, question, lambda config, spec: _may_have(config, spec, name))
+    return asked(target, sent, question, lambda config, spec: _may_have(config, spec, name))
 
 
 def _may_have(config: MeshConfig, spec: UpstreamSpec, name: str) -> bool:

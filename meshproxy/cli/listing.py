@@ -3,10 +3,12 @@
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 
 import typer
 
 from meshproxy.cli.entry import note
+from meshproxy.cli.headers import headers_of
 from meshproxy.cli.peer import Peer, asked
 from meshproxy.cli.text import one_line, printable, show
 from meshproxy.kinds import KINDS, KindSpec
@@ -14,8 +16,8 @@ from meshproxy.wire.codec import loads
 from meshproxy.wire.protocol import Era
 
 
-def show_listing(target: str, plural: str | None, *, as_json: bool) -> int:
-    """List a file or a URL; 1 if an upstream is missing from it."""
+def show_listing(target: str, plural: str | None, *, headers: Sequence[str], as_json: bool) -> int:
+    """List a file or a URL; 1 if an upstream, or a kind of one, is missing from it."""
     kinds = [spec for spec in KINDS.values() if plural in (None, spec.plural)]
 
     async def question(peer: Peer) -> int:
@@ -30,7 +32,7 @@ def show_listing(target: str, plural: str | None, *, as_json: bool) -> int:
             note(f"warning: {line}")
         return 1 if peer.failures else 0
 
-    return asked(target, question)
+    return asked(target, headers_of(headers), question)
 
 
 def _show(listings: dict[KindSpec, list[dict[str, object]]]) -> None:

@@ -13,7 +13,8 @@ from meshproxy.cli.caller import CallerContext
 from meshproxy.cli.entry import Failure, note
 from meshproxy.config.load import load
 from meshproxy.config.models import MeshConfig
-from meshproxy.config.upstream import UpstreamSpec
+from meshproxy.config.secrets import Scrubber, header_secrets, url_password
+from meshproxy.config.upstream import Headers, UpstreamSpec
 from meshproxy.mesh.upstreams import mount_of, provider_of
 from meshproxy.observe import logs
 from meshproxy.serving.fastmcp import FastMCP
@@ -47,8 +48,12 @@ class Peer:
 
     @property
     def failures(self) -> list[str]:
-        """A line for each upstream that did not come up."""
-        return [f"{provider.name} is down: {provider.reason}" for provider in self.providers if not provider.is_up]
+        """A line for each upstream that did not come up, or not with everything."""
+        return [
+            f"{provider.name}: {provider.reason}" if provider.is_up else f"{provider.name} is down: {provider.reason}"
+            for provider in self.providers
+            if provider.reason or not provider.is_up
+        ]
 
     async def request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """The decoded result of a request. Raises `RpcError`."""
@@ -68,12 +73,16 @@ def loaded(file: str) -> MeshConfig:
     return config
 
 
-def asked(target: str, question: Callable[[Peer], Awaitable[int]], wanted: Wanted = lambda *_: True) -> int:
-    """The exit status of `question`, put to a file or a URL."""
+def asked(
+    target: str, headers: Headers, question: Callable[[Peer], Awaitable[int]], wanted: Wanted = lambda *_: True
+) -> int:
+    """The exit status of `question`, put to a file, or with headers to a URL."""
+    if headers and not is_url(target):
+        raise Failure("--header goes with a URL; in a config, each upstream has headers of its own", status=2)
     config = None if is_url(target) else loaded(target)
 
     async def main() -> int:
-        async with _at(target) if config is None else peer_of_config(config, wanted) as peer:
+        async with _at(target, headers) if config is None else peer_of_config(config, wanted) as peer:
             return await question(peer)
 
     return until_interrupted(main)
@@ -120,13 +129,17 @@ async def peer_of_config(config: MeshConfig, wanted: Wanted = lambda *_: True) -
 
 
 @asynccontextmanager
-async def _at(url: str) -> AsyncIterator[Peer]:
+async def _at(url: str, headers: Headers) -> AsyncIterator[Peer]:
     """A running server. One session does: there is one caller."""
     server = FastMCP(list_grace=0)
-    server.add_provider(ProxyProvider(ProxyClient(url), name=url, session="shared"))
+    secrets = [secret for value in headers.values() for secret in header_secrets(value)]
+    scrub = Scrubber([*secrets, url_password(url) or ""]).scrub
+    logs.conceal(scrub)
+    client = ProxyClient(url, name=scrub(url), headers=headers)
+    server.add_provider(ProxyProvider(client, session="shared", scrub=scrub))
     async with server:
         peer = Peer(server)
         await peer.settled()
-        if peer.failures:
+        if not all(provider.is_up for provider in peer.providers):
             raise Failure(*peer.failures)
         yield peer

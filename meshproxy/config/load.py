@@ -21,7 +21,7 @@ from meshproxy.config.problems import SECRET_SECTIONS, describe, known_keys, sug
 from meshproxy.config.secrets import Scrubber, shown_secret, shown_text, shown_url
 from meshproxy.config.upstream import (
     COMMAND_KEYS,
-    FILTER_KEYS,
+    RENAMED_KEYS,
     URL_KEYS,
     ConfigSource,
     Provenance,
@@ -286,7 +286,7 @@ class _Loading:
         """Two renamed components that end at one public name."""
         taken: dict[tuple[str, str, str], str] = {}
         for spec in config.enabled:
-            for kind in FILTER_KEYS:
+            for kind in RENAMED_KEYS:
                 for origin, name in getattr(spec, kind).rename.items():
                     if kind in ("tools", "prompts"):
                         public = ("", f"{spec.namespace}{config.separator}{name}" if spec.namespace else name)

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from meshproxy.config.document import Item, Path
 from meshproxy.config.models import MeshConfig, ReloadConfig, ServerConfig
-from meshproxy.config.upstream import FILTER_KEYS, Filter, Timeouts, UpstreamDefaults, UpstreamSpec
+from meshproxy.config.upstream import RENAMED_KEYS, Filter, Selection, Timeouts, UpstreamDefaults, UpstreamSpec
 
 TOP_KEYS: Final = (*MeshConfig.model_fields, "mcpServers", "defaults")
 UPSTREAM_KEYS: Final = (*(key for key in UpstreamSpec.model_fields if key != "name"), "type", "disabled")
@@ -50,7 +50,9 @@ def known_keys(path: Path) -> tuple[str, ...]:
             return UPSTREAM_KEYS
         case (*_, "timeouts"):
             return tuple(Timeouts.model_fields)
-        case (*_, last) if last in FILTER_KEYS:
+        case (*_, "templates"):
+            return tuple(Selection.model_fields)
+        case (*_, last) if last in RENAMED_KEYS:
             return tuple(Filter.model_fields)
     return ()
 
@@ -62,6 +64,8 @@ def suggestion(key: str, path: Path) -> str | None:
         return f"did you mean {synonym!r}?"
     if path == ("defaults",) and key in UPSTREAM_KEYS:
         return "it belongs to a single upstream, and has no default"
+    if key == "rename" and known == tuple(Selection.model_fields):
+        return "templates cannot be renamed, since their upstream would not know what clients make of the new ones: remove rename"
     for section in known:
         if key in known_keys((*path, section)):
             return f"it belongs under {section!r}"

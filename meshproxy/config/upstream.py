@@ -39,7 +39,7 @@ COMMAND_KEYS: Final = ("command", "args", "env", "cwd")
 URL_KEYS: Final = ("url", "transport", "headers", "forward_headers")
 VIEW_KEYS: Final = ("namespace", "required", "when_down", "tools", "resources", "templates", "prompts")
 CONNECTION_KEYS: Final = (*COMMAND_KEYS, *URL_KEYS, "start", "session", "timeouts")
-FILTER_KEYS: Final = ("tools", "resources", "templates", "prompts")
+RENAMED_KEYS: Final = ("tools", "resources", "prompts")
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,8 @@ class Timeouts(Section):
     )
 
 
-class Filter(Section):
-    """Which components of one kind are served, and under which names. Patterns match origins: names or URIs at the upstream."""
+class Selection(Section):
+    """Which components of one kind are served. Patterns match origins: names or URIs at the upstream."""
 
     include: Annotated[tuple[str, ...], Field(strict=False)] = Field(
         default=("*",),
@@ -123,6 +123,17 @@ class Filter(Section):
     exclude: Annotated[tuple[str, ...], Field(strict=False)] = Field(
         default=(), description="Globs: what matches one of them is not served, even if it is included."
     )
+
+    def allows(self, origin: str) -> bool:
+        """Whether the component with this name or URI is served."""
+        return any(fnmatchcase(origin, pattern) for pattern in self.include) and not any(
+            fnmatchcase(origin, pattern) for pattern in self.exclude
+        )
+
+
+class Filter(Selection):
+    """Which components of one kind are served, and under which names. Patterns match origins: names or URIs at the upstream."""
+
     rename: FrozenMapping[str] = Field(
         default_factory=FrozenMapping,
         description="New names by the name or URI at the upstream, without the namespace.",
@@ -138,12 +149,6 @@ class Filter(Section):
             if (other := origins.setdefault(name, origin)) != origin:
                 raise refusal(f"{other!r} is renamed to {name!r} already", origin)
         return rename
-
-    def allows(self, origin: str) -> bool:
-        """Whether the component with this name or URI is served."""
-        return any(fnmatchcase(origin, pattern) for pattern in self.include) and not any(
-            fnmatchcase(origin, pattern) for pattern in self.exclude
-        )
 
     def renamed(self, origin: str) -> str:
         """Its name before the namespace is put in front."""
@@ -199,7 +204,10 @@ class UpstreamDefaults(Section):
     )
     tools: Filter = Field(default=Filter(), description="Which tools are served, and under which names.")
     resources: Filter = Field(default=Filter(), description="Which resources are served, by URI.")
-    templates: Filter = Field(default=Filter(), description="Which resource templates are served, by URI template.")
+    # Without new names: what a client makes of a new template could not be led back to what it would be at the upstream.
+    templates: Selection = Field(
+        default=Selection(), description="Which resource templates are served, by URI template."
+    )
     prompts: Filter = Field(default=Filter(), description="Which prompts are served, and under which names.")
 
 

@@ -6,7 +6,7 @@ refers to with `${file:}`. Twice a second the files' metadata is compared too, w
 directory that goes and comes back, and the moment in which the set of watched directories changes.
 """
 
-import stat
+import errno
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -101,16 +101,19 @@ def _follow(path: Path, directories: set[Path]) -> None:
     while rest:
         step = rest.pop(0)
         here = here.parent if step == ".." else here / step
+        # Asking first whether it is a link would leave it time to go.
         try:
-            linked = links < _MOST_LINKS and stat.S_ISLNK(here.lstat().st_mode)
-        except OSError:
-            break
-        if linked:
-            links += 1
-            directories.add(here.parent)
             target = here.readlink()
-            rest[:0] = target.parts[1:] if target.is_absolute() else target.parts
-            here = Path(target.anchor) if target.is_absolute() else here.parent
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # it is there, and no link
+                continue
+            break
+        links += 1
+        if links > _MOST_LINKS:
+            break
+        directories.add(here.parent)
+        rest[:0] = target.parts[1:] if target.is_absolute() else target.parts
+        here = Path(target.anchor) if target.is_absolute() else here.parent
     directories.add(here.parent)
 
 

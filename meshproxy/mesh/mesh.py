@@ -41,7 +41,7 @@ class Report:
 
     Attributes:
         plan: what was to be done.
-        failures: upstream -> why it could not be started; it serves with its old spec, or enters as unavailable.
+        failures: upstream -> why it could not be started, or not as well as it was; it serves with its old spec, or enters as unavailable.
         seconds: from the load to the swap.
     """
 
@@ -95,7 +95,8 @@ class Mesh:
         """
         required = [self._providers[spec.name] for spec in self.config.enabled if spec.required]
         await asyncio.gather(*(provider.settled() for provider in required))
-        self._check_required(self.config, self._providers)
+        down = {name: provider.reason for name, provider in self._providers.items() if provider.state is State.DOWN}
+        self._check_required(self.config, down)
         await asyncio.gather(*(provider.settled() for provider in self._providers.values()))
 
     async def aclose(self) -> None:
@@ -129,14 +130,20 @@ class Mesh:
         self._poke.set()
 
     async def follow(self, path: Path) -> None:
-        """Apply every edit of the file at `path`, for ever; the latest wins."""
+        """Apply every edit of the file at `path`, for ever; the latest wins. It is watched as long as the config in force says so."""
+        watching: asyncio.Task[None] | None = None
         async with asyncio.TaskGroup() as group:
-            if self.config.reload.watch:
-                group.create_task(self._watch(path))
-            group.create_task(self._obey(path))
+            while True:
+                if watching is None and self.config.reload.watch:
+                    watching = group.create_task(self._watch(path))
+                elif watching is not None and not self.config.reload.watch:
+                    watching.cancel()
+                    watching = None
+                await self._poke.wait()
+                await self._obey(path)
 
     async def _watch(self, path: Path) -> None:
-        async with aclosing(watch(path, self.config.source.digest)) as changes:
+        async with aclosing(watch(path, self._digest)) as changes:
             async for content in changes:
                 # One that `reload_soon` has brought in meanwhile is no news.
                 if content.digest != (self._edited.digest if self._edited is not None else self._digest):
@@ -144,21 +151,19 @@ class Mesh:
                     self._poke.set()
 
     async def _obey(self, path: Path) -> None:
-        while True:
-            await self._poke.wait()
-            self._poke.clear()
-            applying = asyncio.create_task(self._follow_once(path))
-            newer = asyncio.create_task(self._poke.wait())
-            try:
-                await asyncio.wait({applying, newer}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                newer.cancel()
-                # A newer edit makes this one void.
-                if not applying.done():
-                    applying.cancel()
-                await asyncio.wait({applying, newer})
-            if not applying.cancelled():
-                applying.result()
+        self._poke.clear()
+        applying = asyncio.create_task(self._follow_once(path))
+        newer = asyncio.create_task(self._poke.wait())
+        try:
+            await asyncio.wait({applying, newer}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            newer.cancel()
+            # A newer edit makes this one void.
+            if not applying.done():
+                applying.cancel()
+            await asyncio.wait({applying, newer})
+        if not applying.cancelled():
+            applying.result()
 
     async def _follow_once(self, path: Path) -> None:
         content, self._edited = self._edited, None
@@ -196,8 +201,8 @@ class Mesh:
         fresh = {name: self._make(wanted[name], config) for name in todo.start}
         try:
             await self._warm(fresh)
-            self._check_required(config, fresh)
-            failures = {name: provider.reason for name, provider in fresh.items() if provider.state is State.DOWN}
+            failures = {name: provider.reason for name, provider in fresh.items() if self._has_failed(provider)}
+            self._check_required(config, failures)
             replaced = self._replacements(config, fresh, failures)
             self._check_collisions(config, replaced)
         except BaseException:
@@ -215,10 +220,9 @@ class Mesh:
         self._specs, self._providers = {}, {}
         for spec, provider in replaced.values():
             self._adopt(spec, provider)
-        drain = self.config.reload.drain_timeout
         self._swap(config)
         for provider in (*old, *spare):
-            self._retire(provider, drain)
+            self._retire(provider, config.reload.drain_timeout)
         report = Report(todo, failures, time.monotonic() - begun)
         self._tell(report, tuple(provider.name for provider in old))
         return report
@@ -262,11 +266,20 @@ class Mesh:
                 chosen[name] = (self._specs[name] if name in failures else spec, self._providers[name])
         return chosen
 
-    def _check_required(self, config: MeshConfig, providers: Mapping[str, ProxyProvider]) -> None:
+    def _has_failed(self, fresh: ProxyProvider) -> bool:
+        """Whether a new provider is down, or could not list what the one in whose place it would be offers."""
+        if fresh.state is State.DOWN:
+            return True
+        old = self._providers.get(fresh.name)
+        if old is None or old.catalog is None or not old.is_up or fresh.catalog is None:
+            return False
+        return any(old.catalog[kind] for kind in fresh.catalog.failed)
+
+    def _check_required(self, config: MeshConfig, failures: Mapping[str, str]) -> None:
         problems = tuple(
-            config.source.problem(spec.name, f"required, and not up: {providers[spec.name].reason}")
+            config.source.problem(spec.name, f"required, and not up: {failures[spec.name]}")
             for spec in config.enabled
-            if spec.required and spec.name in providers and providers[spec.name].state is State.DOWN
+            if spec.required and spec.name in failures
         )
         if problems:
             raise ConfigError(problems)

@@ -7,7 +7,7 @@ import structlog
 from meshproxy.catalog.catalog import Filter, Mount
 from meshproxy.config.models import MeshConfig
 from meshproxy.config.secrets import Scrubber
-from meshproxy.config.upstream import UpstreamSpec
+from meshproxy.config.upstream import RENAMED_KEYS, UpstreamSpec
 from meshproxy.kinds import KINDS
 from meshproxy.relay.translate import Stamp
 from meshproxy.upstream.client import ProxyClient
@@ -70,7 +70,8 @@ def mount_of(spec: UpstreamSpec, config: MeshConfig) -> Mount:
     filters = {}
     for kind, row in KINDS.items():
         written = getattr(spec, row.plural)
-        filters[kind] = Filter(tuple(written.include), tuple(written.exclude), dict(written.rename))
+        renames = written.rename if row.plural in RENAMED_KEYS else {}
+        filters[kind] = Filter(tuple(written.include), tuple(written.exclude), dict(renames))
     return Mount(
         name=spec.name,
         namespace=spec.namespace,

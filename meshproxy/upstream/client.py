@@ -18,7 +18,7 @@ from meshproxy.relay.downstream import Downstream
 from meshproxy.relay.handlers import Handlers
 from meshproxy.upstream.endpoint import Endpoint
 from meshproxy.upstream.link import Link, Listener
-from meshproxy.upstream.listing import list_catalog
+from meshproxy.upstream.listing import list_kind
 from meshproxy.upstream.memory import MemoryEndpoint
 from meshproxy.upstream.stdio import StdioEndpoint
 from meshproxy.upstream.streamable import HttpEndpoint
@@ -91,8 +91,8 @@ class ProxyClient:
         return decoded(await self.link.request(method, dict(params or {})))
 
     async def list(self, kind: Kind) -> tuple[Mapping[str, Any], ...]:
-        """The definitions of one kind, all pages."""
-        return (await list_catalog(self.link, self.timeout))[kind]
+        """The definitions of one kind, all pages. Errors as `Link.request`."""
+        return (await list_kind(self.link, kind, self.timeout)).definitions
 
     async def call_tool(self, name: str, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The result of `tools/call`."""

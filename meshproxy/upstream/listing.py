@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 
-from meshproxy.catalog.catalog import Catalog
-from meshproxy.errors import METHOD_NOT_FOUND, RpcError, UpstreamUnavailable
+from meshproxy.catalog.catalog import EMPTY, Catalog
+from meshproxy.errors import METHOD_NOT_FOUND, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import KINDS, Kind, KindSpec
 from meshproxy.upstream.link import Link
 from meshproxy.wire.codec import JsonError, loads
@@ -19,31 +19,71 @@ MAX_PAGES: Final = 10_000
 """Pages after which a listing is given up, whatever its cursors say."""
 
 
-async def list_catalog(link: Link, timeout: float | None) -> Catalog:
-    """Ask an upstream for everything that it says it has, all kinds at once.
+class Listing(NamedTuple):
+    """One kind as an upstream lists it: `ttl` is for how many milliseconds that may be kept, `private` whether by its caller alone."""
+
+    definitions: tuple[dict[str, Any], ...]
+    ttl: int
+    private: bool
+
+
+_NOTHING: Final = Listing((), 0, private=True)
+
+
+async def list_catalog(link: Link, timeout: float | None, before: Catalog = EMPTY) -> Catalog:
+    """Ask an upstream for everything that it says it has, all kinds at once, for `timeout` seconds each.
+
+    One that cannot be listed costs the others nothing: it stays as it is in `before`, and `failed` says why.
 
     Raises:
-        UpstreamError: the connection ended, or `timeout` seconds passed.
-        RpcError: the upstream refused a listing that its capabilities promise.
+        UpstreamError, RpcError: the connection ended meanwhile.
     """
-    kinds = [spec for spec in KINDS.values() if isinstance(link.capabilities.get(spec.capability), Mapping)]
-    try:
-        async with asyncio.timeout(timeout):
-            pages = await asyncio.gather(*(_list(link, spec) for spec in kinds))
-    except TimeoutError:
-        raise UpstreamUnavailable(link.upstream, f"did not list what it offers within {timeout:g} s") from None
+    kinds = [spec.kind for spec in KINDS.values() if _is_promised(link, spec)]
+    results = dict(zip(kinds, await asyncio.gather(*(_attempt(link, kind, timeout) for kind in kinds)), strict=True))
+    found = {kind: result for kind, result in results.items() if isinstance(result, Listing)}
+    errors = {kind: result for kind, result in results.items() if not isinstance(result, Listing)}
+    if errors and not link.is_open:
+        raise next(iter(errors.values()))
     instructions = link.server.get("instructions")
-    found = dict(zip((spec.kind for spec in kinds), pages, strict=True))
     return Catalog(
-        definitions={
-            kind: _usable(link, definitions) if kind is Kind.TOOL else definitions
-            for kind, (definitions, _, _) in found.items()
-        },
+        definitions={kind: found[kind].definitions if kind in found else before[kind] for kind in kinds},
         capabilities=link.capabilities,
         instructions=instructions if isinstance(instructions, str) else None,
-        ttl={kind: ttl for kind, (_, ttl, _) in found.items()},
-        private=frozenset(kind for kind in Kind if kind not in found or found[kind][2]),
+        ttl={kind: listing.ttl for kind, listing in found.items()},
+        private=frozenset(kind for kind in Kind if kind not in found or found[kind].private),
+        failed={
+            kind: error.reason if isinstance(error, UpstreamError) else str(error) for kind, error in errors.items()
+        },
     )
+
+
+async def list_kind(link: Link, kind: Kind, timeout: float | None) -> Listing:
+    """Ask an upstream for what it has of one kind: nothing, if its capabilities do not promise it.
+
+    Raises:
+        UpstreamError: the connection ended, `timeout` seconds passed, or the answer is no listing.
+        RpcError: the upstream refused.
+    """
+    spec = KINDS[kind]
+    if not _is_promised(link, spec):
+        return _NOTHING
+    try:
+        async with asyncio.timeout(timeout):
+            listing = await _pages(link, spec)
+    except TimeoutError:
+        raise UpstreamUnavailable(link.upstream, f"did not list its {spec.plural} within {timeout:g} s") from None
+    return listing._replace(definitions=_usable(link, listing.definitions)) if kind is Kind.TOOL else listing
+
+
+async def _attempt(link: Link, kind: Kind, timeout: float | None) -> Listing | UpstreamError | RpcError:
+    try:
+        return await list_kind(link, kind, timeout)
+    except (UpstreamError, RpcError) as error:
+        return error
+
+
+def _is_promised(link: Link, spec: KindSpec) -> bool:
+    return isinstance(link.capabilities.get(spec.capability), Mapping)
 
 
 def _usable(link: Link, tools: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
@@ -60,7 +100,7 @@ def _usable(link: Link, tools: tuple[dict[str, Any], ...]) -> tuple[dict[str, An
     return tuple(kept)
 
 
-async def _list(link: Link, spec: KindSpec) -> tuple[tuple[dict[str, Any], ...], int, bool]:
+async def _pages(link: Link, spec: KindSpec) -> Listing:
     definitions: list[dict[str, Any]] = []
     ttls: list[int] = []
     private = False
@@ -94,4 +134,4 @@ async def _list(link: Link, spec: KindSpec) -> tuple[tuple[dict[str, Any], ...],
         params = {"cursor": cursor}
     else:
         raise UpstreamUnavailable(link.upstream, f"its listing of {spec.items} has more than {MAX_PAGES} pages")
-    return tuple(definitions), min(ttls, default=0), private
+    return Listing(tuple(definitions), min(ttls, default=0), private)

@@ -119,7 +119,7 @@ class ProxyProvider:
 
     @property
     def reason(self) -> str:
-        """Why it is down, in one line; "" otherwise."""
+        """Why it is down, or what could not be listed while it is up, in one line; "" otherwise."""
         return self._supervisor.reason
 
     @property

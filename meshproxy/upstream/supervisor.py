@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from meshproxy.catalog.catalog import Catalog
+from meshproxy.catalog.catalog import EMPTY, Catalog
 from meshproxy.errors import RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import KINDS
 from meshproxy.upstream.link import Link
@@ -31,6 +31,8 @@ RENEWABLE: Final = 1.0
 """Seconds that a session must have lasted, so that those who need it wait for another when it has expired."""
 SETTLE: Final = 0.05
 """Seconds for which several `list_changed` of one upstream are gathered into one listing."""
+RELIST: Final = (5.0, 300.0)
+"""Seconds before what could not be listed is tried again, and the most; each attempt doubles them."""
 
 
 class State(StrEnum):
@@ -51,7 +53,7 @@ class Supervisor:
 
     Attributes:
         state: how the upstream is.
-        reason: why it is down, in one line; "" otherwise.
+        reason: why it is down, or what could not be listed while it is up, in one line; "" otherwise.
         catalog: what it offered when it was listed last; None before.
         link: the control link; None while there is none.
         seconds: how long connecting and listing took the last time.
@@ -97,6 +99,7 @@ class Supervisor:
         self._failed_at = 0.0
         self._farewells: set[asyncio.Task[None]] = set()
         self._last_use = self._listed = time.monotonic()
+        self._relist = 0.0
 
     def on_change(self, callback: Callable[[frozenset[str]], None]) -> None:
         """Call `callback` whenever `state` or `catalog` changed, with the `list_changed` that the upstream sent. It must not block."""
@@ -138,7 +141,9 @@ class Supervisor:
         await self.settled()
         link = self.open_link()
         if link is None:
-            raise UpstreamUnavailable(self.name, self.reason or self._lost or "it is not connected")
+            # While it is up, its reason is that of a listing.
+            reason = self.reason if self.state is State.DOWN else self._lost
+            raise UpstreamUnavailable(self.name, reason or "it is not connected")
         return link
 
     def touch(self) -> None:
@@ -171,7 +176,7 @@ class Supervisor:
         self._settle(State.CLOSED)
 
     async def _run(self) -> None:
-        failures = 0
+        pause = 0.0
         while True:
             if self.state is State.IDLE:
                 await self._wanted.wait()
@@ -181,7 +186,7 @@ class Supervisor:
                 await self._open()
                 was_up = True
                 self.seconds = time.monotonic() - begun
-                self._settle(State.UP)
+                self._settle(State.UP, self._missing())
                 self._announce_up()
                 await self._watch()
             except (UpstreamError, RpcError) as error:
@@ -194,21 +199,22 @@ class Supervisor:
                 self._down(f"{type(error).__name__}: {error}")
             # What held for a while is tried again at once: most losses are restarts.
             if was_up and time.monotonic() - begun > STABLE:
-                failures = 0
+                pause = 0.0
                 continue
             if self.state is State.DOWN:
-                first, most = BACKOFF
+                pause = _longer(pause, BACKOFF)
                 self._wake.clear()
-                pause = min(most, first * 2**failures) * random.uniform(0.8, 1.2)  # noqa: S311  # spreads reconnections, guards nothing
-                await _wait(self._wake, pause)
-                failures += 1
+                await _wait(self._wake, pause * random.uniform(0.8, 1.2))  # noqa: S311  # spreads reconnections, guards nothing
 
     async def _open(self) -> None:
         self.link = await self._connect()
         self._opened_at = time.monotonic()
         self._lost = ""
         self._announced.clear()
-        self.catalog = await list_catalog(self.link, self._list_timeout)
+        catalog = await list_catalog(self.link, self._list_timeout, self.catalog or EMPTY)
+        if catalog.failed and catalog.failed.keys() == catalog.definitions.keys():
+            raise UpstreamUnavailable(self.name, next(iter(catalog.failed.values())))
+        self._take(catalog)
         self._listed = time.monotonic()
         try:
             async with asyncio.timeout(self._list_timeout):
@@ -246,14 +252,29 @@ class Supervisor:
     async def _list_again(self, link: Link, announced: frozenset[str]) -> None:
         self._listed = time.monotonic()
         try:
-            catalog = await list_catalog(link, self._list_timeout)
+            catalog = await list_catalog(link, self._list_timeout, self.catalog or EMPTY)
         except (UpstreamError, RpcError) as error:
             log.warning("upstream.listing_failed", upstream=self.name, reason=self._scrub(str(error)))
             return
+        is_news = catalog != self.catalog
+        self._take(catalog)
         # What an upstream announces, its clients hear of, even if the listing is as before when it is read.
-        if catalog != self.catalog or announced:
-            self.catalog = catalog
+        if is_news or announced:
+            self.reason = self._missing()
             self._changed(announced)
+
+    def _take(self, catalog: Catalog) -> None:
+        """From now on this is what it offers. What is missing from it is said once, and tried again."""
+        known = self.catalog.failed if self.catalog is not None else {}
+        self.catalog = catalog
+        self._relist = _longer(self._relist, RELIST) if catalog.failed else 0.0
+        if catalog.failed.keys() - known.keys():
+            kinds = [KINDS[kind].plural for kind in catalog.failed]
+            log.warning("upstream.listing_failed", upstream=self.name, kinds=kinds, reason=self._missing())
+
+    def _missing(self) -> str:
+        failed = self.catalog.failed if self.catalog is not None else {}
+        return self._scrub("; ".join(f"{KINDS[kind].plural} could not be listed: {failed[kind]}" for kind in failed))
 
     def _patience(self) -> float | None:
         """Seconds until something is due without being asked for."""
@@ -263,10 +284,11 @@ class Supervisor:
         return min((wait for wait in (idle, self._until_listing()) if wait is not None), default=None)
 
     def _until_listing(self) -> float | None:
-        """Seconds until the catalog is too old; None for one whose upstream says when it is."""
-        if self._cache_ttl is None or self.link is None or _announces(self.link):
-            return None
-        return max(0.0, self._listed + self._cache_ttl - time.monotonic())
+        """Seconds until the catalog is too old, or what is missing from it is due; None for one whose upstream says when it changes."""
+        ages = [self._relist] if self._relist else []
+        if self._cache_ttl is not None and self.link is not None and not _announces(self.link):
+            ages.append(self._cache_ttl)
+        return max(0.0, self._listed + min(ages) - time.monotonic()) if ages else None
 
     def _is_unused(self) -> bool:
         idle = self._idle_timeout
@@ -316,6 +338,12 @@ def _announces(link: Link) -> bool:
     """Whether an upstream promises to say when any of its listings changes."""
     families = [link.capabilities.get(spec.capability) for spec in KINDS.values()]
     return all(family.get("listChanged") is True for family in families if isinstance(family, Mapping))
+
+
+def _longer(pause: float, bounds: tuple[float, float]) -> float:
+    """The pause after this one."""
+    first, most = bounds
+    return min(most, max(first, 2 * pause))
 
 
 async def _wait(event: asyncio.Event, timeout: float | None) -> None:

@@ -44,3 +44,11 @@ def test_a_new_name_is_put_under_the_namespace_as_if_the_upstream_called_it_so()
     # Wherever the upstream mentions it, and not only in the listing.
     assert mount.public("x://y") == "x://d/z"
     assert mount.public("x://z") == "x://d/z"
+
+
+def test_a_new_uri_leads_back_to_the_one_at_the_upstream() -> None:
+    mount = Mount("docs", "d", filters={Kind.RESOURCE: Filter(rename={"x://y": "x://z", "http://h/a": "x://a"})})
+    for uri in ("x://y", "http://h/a", "x://else"):
+        assert mount.origin(mount.public(uri)) == uri
+    # What was handed out under the old one, before the config had the new one.
+    assert mount.origin("x://d/y") == "x://y"

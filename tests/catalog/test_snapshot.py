@@ -305,6 +305,26 @@ def test_what_an_upstream_may_not_show_cannot_be_had_by_its_uri_either() -> None
         assert leads(snapshot, public("x://t/secret")) is None
 
 
+def test_a_renamed_resource_is_found_by_its_new_uri_listed_or_not() -> None:
+    renames = {Kind.RESOURCE: Filter(exclude=("*secret",), rename={"x://y": "w://z", "x://secret": "w://s"})}
+    offers = [catalog(resources=["x://y"]), catalog(templates=["w://{v}"]), catalog(), None]
+    for namespace in ("a", ""):
+        for offered in offers:
+            snapshot = build_snapshot([member("a", offered, namespace, filters=renames)])
+            public = Mount("a", namespace).public
+            assert leads(snapshot, public("w://z")) == leads(snapshot, public("x://y")) == ("a", "x://y")
+            assert leads(snapshot, public("w://s")) is None
+
+
+def test_a_link_to_a_renamed_resource_in_a_definition_is_to_its_new_uri() -> None:
+    renames = {Kind.RESOURCE: Filter(rename={"ui://w": "ui://v"})}
+    tool = {"name": "t", "_meta": {"ui": {"resourceUri": "ui://w"}}}
+    for namespace in ("a", ""):
+        snapshot = build_snapshot([member("a", catalog(tools=[tool]), namespace, filters=renames)])
+        (shown,) = json.loads(snapshot.listing(Kind.TOOL, Era.MODERN))
+        assert shown["_meta"] == {"ui": {"resourceUri": Mount("a", namespace).public("ui://v")}}
+
+
 def test_caching_is_as_long_as_the_shortest_and_public_if_all_are() -> None:
     def offered(ttl: int, private: set[Kind]) -> Catalog:
         return catalog(ttl={Kind.TOOL: ttl}, private=frozenset(private))

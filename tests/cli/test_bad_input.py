@@ -139,6 +139,18 @@ def test_check_with_connect_tells_every_upstream_that_fails(config, meshproxy) -
     assert [line.split(" is down: ")[0] for line in ended.stderr.splitlines()] == ["error: b", "error: c"]
 
 
+def test_what_cannot_be_listed_is_told_beside_what_can(config, meshproxy) -> None:
+    file = config(a=light("--fail", "prompts/list"))
+    told = "a: prompts could not be listed: it broke\n"
+    checked = meshproxy("check", file, "--connect")
+    assert (checked.returncode, checked.stderr) == (2, f"error: {told}")
+    assert checked.stdout.startswith("a: 1 tool; ")
+    listed = meshproxy("list", file, "tools")
+    assert (listed.returncode, listed.stderr) == (1, f"warning: {told}")
+    assert "a_echo" in listed.stdout
+    assert meshproxy("call", file, "a_echo").returncode == 0
+
+
 def test_check_with_connect_is_content_when_all_are_up(config, meshproxy) -> None:
     ended = meshproxy("check", config(a=light(), b=light(start="lazy"), c=light(enabled=False)), "--connect")
     assert (ended.returncode, ended.stderr) == (0, "")

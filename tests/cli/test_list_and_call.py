@@ -130,6 +130,68 @@ def test_a_url_that_is_no_mesh_is_told_in_one_line(shared_server, meshproxy) -> 
     assert ended.stderr.count("\n") == 1
 
 
+CREDENTIALS = "Bearer s3cret-token"
+
+
+def test_headers_go_to_a_url_that_wants_to_know_who_calls(shared_server, meshproxy) -> None:
+    url = shared_server("basic", "--authorization", CREDENTIALS).url
+    refused = meshproxy("list", url, "--header", "Authorization: Bearer wrong")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"error: {url} is down: it answered HTTP 401")
+    headers = ("--header", f"Authorization: {CREDENTIALS}", "--header", "X-Team:docs")
+    listed = meshproxy("list", url, "tools", *headers)
+    assert (listed.returncode, listed.stderr) == (0, "")
+    called = meshproxy("call", url, "caller", "--json", *headers)
+    seen = json.loads(called.stdout)["structuredContent"]["headers"]
+    assert (seen["authorization"], seen["x-team"]) == (CREDENTIALS, "docs")
+
+
+def test_what_a_header_holds_is_in_no_error(shared_server, meshproxy) -> None:
+    body = f"Nobody here knows {CREDENTIALS}."
+    page = shared_server("web", "--status", "400", "--type", "text/plain", "--body", body)
+    ended = meshproxy("list", page.url, "--header", f"Authorization: {CREDENTIALS}")
+    assert ended.stderr.endswith("Nobody here knows ***.\n")
+
+
+def test_the_password_in_a_url_is_in_no_error(shared_server, meshproxy) -> None:
+    body = "Nobody here has the password s3cret."
+    page = shared_server("web", "--status", "400", "--type", "text/plain", "--body", body)
+    ended = meshproxy("list", page.url.replace("//", "//me:s3cret@"))
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"error: {page.url.replace('//', '//me:***@')} is down: ")
+    assert ended.stderr.endswith("Nobody here has the password ***.\n")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ["s3cret"],
+        ["Authorization:"],
+        [": s3cret"],
+        ["Authorization s3cret: x"],
+        ["Authorization: s3cret\nX: x"],
+        ["Authorization: s3cret 日本"],
+        ["X-Key: s3cret", "x-key: s3cret"],
+        ["X-Key: s3cret", "X-Key: s3cret"],
+    ],
+)
+@pytest.mark.parametrize("command", [["list"], ["call", "echo"], ["call", "echo", "s3cret"]], ids=" ".join)
+def test_a_header_that_cannot_be_sent_is_refused_and_not_shown(meshproxy, command, headers) -> None:
+    name, *rest = command
+    options = [word for header in headers for word in ("--header", header)]
+    ended = meshproxy(name, "http://127.0.0.1:1/mcp", *rest, *options)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("error: a --header must be 'Name: value'")
+    assert ended.stderr.count("\n") == 1
+    assert "s3cret" not in ended.stderr
+
+
+def test_headers_are_for_urls_since_a_file_has_its_own(mesh_file, meshproxy) -> None:
+    ended = meshproxy("list", mesh_file, "--header", "X-Key: s3cret")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "error: --header goes with a URL; in a config, each upstream has headers of its own\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

@@ -159,6 +159,7 @@ def test_a_mistake_at_the_top_is_said_with_its_place(refused, text, message):
         ("{command: x, tools: {include: '*'}}", "2:36: upstreams.u.tools.include: must be a list, not text; write [*]"),
         ("{command: x, tools: {rename: {a: c, b: c}}}", "2:45: upstreams.u.tools.rename.b: 'a' is renamed to 'c' already"),
         ("{command: x, tools: {rename: {a: ''}}}", "2:39: upstreams.u.tools.rename.a: a new name cannot be empty"),
+        ("{command: x, templates: {rename: {a: b}}}", "2:31: upstreams.u.templates.rename: unknown key; templates cannot be renamed, since their upstream would not know what clients make of the new ones: remove rename"),
         ("{command: '${NONE}'}", "2:16: upstreams.u.command: environment variable NONE is not set; set it, or give a default: ${NONE:-...}"),
         ("{url: '${NONE}'}", "2:12: upstreams.u.url: environment variable NONE is not set"),
         ("{command: x, timeouts: {call: '${NONE}'}}", "2:36: upstreams.u.timeouts.call: environment variable NONE is not set"),
@@ -169,6 +170,13 @@ def test_a_mistake_at_the_top_is_said_with_its_place(refused, text, message):
 def test_a_mistake_in_an_upstream_is_said_with_its_place(refused, entry, message):
     (line,) = refused(f"upstreams:\n  u: {entry}\n")
     assert line.startswith(f"mesh.yaml:{message}")
+
+
+def test_templates_cannot_be_renamed_for_all_upstreams_at_once_either(refused):
+    (line,) = refused("defaults: {templates: {rename: {}}}\nupstreams: {templates: {command: x}}\n")
+    assert line.startswith("mesh.yaml:1:24: defaults.templates.rename: unknown key; templates cannot be renamed")
+    (line,) = refused("upstreams: {templates: {command: x, rename: {}}}\n")
+    assert line.endswith("unknown key; it belongs under 'tools'")
 
 
 @pytest.mark.parametrize(("name", "message"), [("''", "cannot be empty"), ("x" * 65, "is longer than 64 characters")])

@@ -38,7 +38,9 @@ def test_every_key_has_its_default(loaded, tmp_path):
         times = spec.timeouts
         assert (times.connect, times.list, times.call, times.idle, times.shutdown) == (30.0, 15.0, 300.0, None, 5.0)
         for filtered in (spec.tools, spec.resources, spec.templates, spec.prompts):
-            assert (filtered.include, filtered.exclude, dict(filtered.rename)) == (("*",), (), {})
+            assert (filtered.include, filtered.exclude) == (("*",), ())
+        for renamed in (spec.tools, spec.resources, spec.prompts):
+            assert renamed.rename == {}
     assert files.transport == "stdio"
 
 

@@ -52,8 +52,8 @@ CHANGES = [
     (COMMAND, "view", {"when_down": "hide"}),
     (COMMAND, "view", {"tools": {"include": ["x"]}}),
     (COMMAND, "view", {"resources": {"exclude": ["x"]}}),
-    (COMMAND, "view", {"templates": {"rename": {"x": "y"}}}),
-    (COMMAND, "view", {"prompts": {"include": []}}),
+    (COMMAND, "view", {"templates": {"include": ["x"]}}),
+    (COMMAND, "view", {"prompts": {"rename": {"x": "y"}}}),
 ]
 
 

@@ -89,6 +89,7 @@ def test_what_the_loader_takes_is_valid(value, loaded):
         {"upstreams": {"a": {"command": "x", "url": "http://x"}}},
         {"upstreams": {"a": {"command": "x", "urll": "http://x"}}},
         {"upstreams": {"a": {"command": 5}}},
+        {"upstreams": {"a": {"command": "x", "templates": {"rename": {}}}}},
         {"upstreams": {"": {"command": "x"}}},
         {"upstreams": {}, "defaults": {"command": "x"}},
         {"upstreams": {}, "server": {"port": 70000}},
@@ -117,5 +118,6 @@ def test_the_reference_example_shows_every_key():
     assert set(shown["server"]) == set(definitions["ServerConfig"]["properties"])
     assert set(shown["reload"]) == set(definitions["ReloadConfig"]["properties"])
     assert set(merged["timeouts"]) == set(definitions["Timeouts"]["properties"])
-    for kind in ("tools", "resources", "templates", "prompts"):
+    for kind in ("tools", "resources", "prompts"):
         assert set(merged[kind]) == set(definitions["Filter"]["properties"])
+    assert set(merged["templates"]) == set(definitions["Selection"]["properties"])

@@ -1,5 +1,6 @@
 import os
 import shutil
+import threading
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
@@ -246,6 +247,24 @@ def test_the_directories_of_every_link_on_the_way_are_known(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     assert directories_of([tmp_path / "loop"]) == {tmp_path}
     assert directories_of([tmp_path / "no" / "such" / "file"]) >= {tmp_path / "no" / "such"}
+
+
+def test_a_link_that_goes_while_it_is_followed_is_followed_no_further(tmp_path):
+    link, is_over = tmp_path / "link", threading.Event()
+
+    def flicker():
+        while not is_over.is_set():
+            link.symlink_to("link")
+            link.unlink()
+
+    flickering = threading.Thread(target=flicker)
+    flickering.start()
+    try:
+        for _ in range(3000):
+            assert directories_of([link]) == {tmp_path}
+    finally:
+        is_over.set()
+        flickering.join()
 
 
 def test_the_module_offers_the_digest_too():

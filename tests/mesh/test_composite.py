@@ -1,6 +1,7 @@
 """Many providers are one: every request finds its upstream by its public name or URI, and is told clearly if there is none."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -120,6 +121,24 @@ async def test_every_request_reaches_its_upstream_under_the_name_that_it_has_the
                 sent = received(seen)[-1]
                 sent["params"].pop("_meta", None)
                 assert (sent["method"], sent["params"]) == (method, there)
+
+
+async def test_a_renamed_resource_is_linked_to_and_read_under_its_new_uri_listed_or_not(
+    run_mesh: RunMesh, tmp_path: Any
+) -> None:
+    seen = tmp_path / "seen"
+    renames = {"rename": {"r://x": "s://listed", "t://y": "s://unlisted"}}
+    text = document({"a": light(*OFFERS, "--journal", str(seen), resources=renames)})
+    async with run_mesh(text) as mesh:
+        for client in (Legacy(mesh.server), Modern(mesh.server)):
+            assert await client.names("resources") == ["s://a/listed", "https://example.com/x"]
+            for origin, public in (("r://x", "s://a/listed"), ("t://y", "s://a/unlisted")):
+                link = {"type": "resource_link", "name": "l", "uri": origin}
+                result = await client.call("a_t", raw=json.dumps({"resultType": "complete", "content": [link]}))
+                assert result["content"] == [link | {"uri": public}]
+                contents = (await client.request("resources/read", {"uri": public}))["contents"]
+                assert contents == [{"uri": public, "text": ""}]
+                assert received(seen)[-1]["params"]["uri"] == origin
 
 
 # Subscriptions

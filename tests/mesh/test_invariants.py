@@ -349,10 +349,8 @@ async def test_invariant_6_who_waits_for_a_slow_upstream_keeps_nobody_else_waiti
 
 
 async def test_invariant_7_after_the_drain_timeout_nothing_of_the_old_generation_is_alive(run_mesh: RunMesh) -> None:
-    timeouts = {"shutdown": "300ms"}
-    text = document(
-        {"a": light("--stubborn", timeouts=timeouts), "b": light(session="isolated")}, reload={"drain_timeout": "50ms"}
-    )
+    timeouts, soon_over = {"shutdown": "300ms"}, {"drain_timeout": "50ms"}
+    text = document({"a": light("--stubborn", timeouts=timeouts), "b": light(session="isolated")}, reload=soon_over)
     async with run_mesh(text) as mesh:
         clients = [Legacy(mesh.server), Legacy(mesh.server)]
         # What is known not to ask may be used by several at once.
@@ -363,7 +361,7 @@ async def test_invariant_7_after_the_drain_timeout_nothing_of_the_old_generation
             await client.heard.until(PROGRESS, 2)
         old = {*children()}
         assert len(old) == 4
-        await mesh.edit(document({"a": light("--label", "new")}))
+        await mesh.edit(document({"a": light("--label", "new")}, reload=soon_over))
         for call in calls:
             with pytest.raises(RpcError):
                 await call

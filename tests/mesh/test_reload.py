@@ -12,7 +12,7 @@ from meshproxy.errors import RpcError
 from meshproxy.upstream import supervisor
 from tests.clients import Legacy, Modern
 from tests.mesh.conftest import RunMesh, Running, soon
-from tests.support import eventually
+from tests.support import descriptors, eventually
 from tests.upstreams import document, is_alive, light, received, release
 
 pytestmark = pytest.mark.anyio
@@ -76,6 +76,27 @@ async def test_step_1_a_file_that_is_not_watched_is_read_when_it_is_asked_for(ru
         mesh.mesh.reload_soon()
         assert (await mesh.outcome(1))["started"] == ["b"]
         assert await Legacy(mesh.server).names() == ["b_echo"]
+
+
+def watches() -> list[str]:
+    """The system's watches that this process holds."""
+    return [target for target in descriptors().values() if "inotify" in target]
+
+
+async def test_step_1_an_edit_says_from_when_on_and_until_when_the_file_is_watched(run_mesh: RunMesh) -> None:
+    def text(*names: str, watch: bool) -> str:
+        return document({name: light() for name in names}, reload={"watch": watch})
+
+    async with run_mesh(text("a", watch=True)) as mesh:
+        await eventually(lambda: bool(watches()))
+        assert (await mesh.edit(text("a", watch=False)))["restart_required"] == []
+        await eventually(lambda: not watches())
+        mesh.path.write_text(text("a", "b", watch=False))
+        mesh.path.write_text(text("a", "c", watch=True))
+        mesh.mesh.reload_soon()
+        assert (await mesh.outcome(2))["started"] == ["c"]
+        await mesh.edit(text("a", watch=True))
+        assert len(mesh.outcomes()) == 3
 
 
 def unreadable(path: Path) -> None:
@@ -304,6 +325,54 @@ async def test_step_4_an_upstream_whose_new_spec_fails_keeps_serving_with_its_ol
         assert (await client.says("a_echo"))["pid"] == pid
 
 
+UNLISTED = ("--prompts", "p", "--fail", "prompts/list")
+
+
+async def test_step_4_an_upstream_of_which_one_kind_cannot_be_listed_serves_the_others(run_mesh: RunMesh) -> None:
+    async with run_mesh(document({"a": light(*UNLISTED, required=True)})) as mesh:
+        client = Legacy(mesh.server)
+        report = await mesh.edit(document({"a": light(*UNLISTED, required=True), "b": light(*UNLISTED)}))
+        assert (report["kept"], report["started"], report["failed"]) == (["a"], ["b"], {})
+        assert (await client.names(), await client.names("prompts")) == (["a_echo", "b_echo"], [])
+        assert mesh.mesh.is_ready
+        status = mesh.mesh.status()["b"]
+        assert (status["state"], status["reason"]) == ("up", "prompts could not be listed: it broke")
+        warned = mesh.journal.of("upstream.listing_failed")
+        assert [(event["upstream"], event["kinds"]) for event in warned] == [("a", ["prompts"]), ("b", ["prompts"])]
+
+
+@pytest.mark.parametrize("required", [False, True])
+async def test_step_4_a_new_spec_that_cannot_list_what_the_old_one_offers_has_failed(
+    run_mesh: RunMesh, *, required: bool
+) -> None:
+    async with run_mesh(document({"a": light("--prompts", "p"), "b": light()})) as mesh:
+        client, pid = Legacy(mesh.server), mesh.pid("a")
+        edited = {"a": light(*UNLISTED, required=required), "b": light(*UNLISTED)}
+        report = await mesh.edit(document(edited))
+        if required:
+            assert "prompts could not be listed: it broke" in report["problems"][0]
+        else:
+            assert report["failed"] == {"a": "prompts could not be listed: it broke"}
+            assert report["started"] == ["b"]
+        assert (await client.says("a_echo"))["pid"] == pid
+        assert await client.names("prompts") == ["a_p"]
+
+
+async def test_step_4_a_new_spec_that_can_list_something_takes_the_place_of_one_that_is_down(
+    run_mesh: RunMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "BACKOFF", (3600.0, 3600.0))
+    async with run_mesh(document({"a": light("--prompts", "p")})) as mesh:
+        client = Legacy(mesh.server)
+        with pytest.raises(RpcError):
+            await client.call("a_echo", exit=1)
+        await eventually(lambda: mesh.mesh.status()["a"]["state"] == "down")
+        report = await mesh.edit(document({"a": light(*UNLISTED)}))
+        assert (report["started"], report["failed"]) == (["a"], {})
+        assert await client.says("a_echo")
+        assert await client.names("prompts") == []
+
+
 async def test_step_4_a_required_upstream_whose_new_spec_fails_rejects_the_edit(run_mesh: RunMesh) -> None:
     async with run_mesh(document({"a": light(required=True)})) as mesh:
         pid = mesh.pid("a")
@@ -469,8 +538,11 @@ async def test_step_8_a_removed_upstream_ends_its_calls_takes_no_new_ones_and_is
         await eventually(lambda: not is_alive(pid))
 
 
-async def test_step_8_after_the_drain_timeout_what_still_runs_is_ended_with_an_error(run_mesh: RunMesh) -> None:
-    text = document({"a": light(), "b": light()}, reload={"drain_timeout": "100ms"})
+@pytest.mark.parametrize("before", ["100ms", "never"])
+async def test_step_8_after_the_edits_drain_timeout_what_still_runs_is_ended_with_an_error(
+    run_mesh: RunMesh, before: str
+) -> None:
+    text = document({"a": light(), "b": light()}, reload={"drain_timeout": before})
     async with run_mesh(text) as mesh:
         client, pid = Legacy(mesh.server), mesh.pid("a")
         call = asyncio.create_task(client.call("a_echo", 1, hold=True))

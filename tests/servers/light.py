@@ -126,6 +126,8 @@ def request(number: Any, method: str, params: Json) -> None:
         return
     if method in options.refuse or method in ABSENT[options.era]:
         send({"id": number, "error": {"code": -32601, "message": f"Method not found: {method}"}})
+    elif method in options.fail:
+        send({"id": number, "error": {"code": -32603, "message": "it broke"}})
     elif method == "server/discover":
         answer(number, {"supportedVersions": ["2026-07-28"], "ttlMs": 0, "cacheScope": "private", **about()})
     elif method == "initialize":
@@ -188,6 +190,7 @@ parser.add_argument("--instructions", default="")
 parser.add_argument("--era", choices=["legacy", "modern"], default="legacy")
 parser.add_argument("--journal", help="a file to which every line is written that arrives")
 parser.add_argument("--refuse", action="append", default=[], metavar="METHOD", help="a method that it does not have")
+parser.add_argument("--fail", action="append", default=[], metavar="METHOD", help="a method that breaks")
 parser.add_argument("--ignore", action="append", default=[], metavar="METHOD", help="a method that it never answers")
 parser.add_argument("--silent", action="store_true", help="read and never answer")
 parser.add_argument("--dies", metavar="WORDS", help="say so on stderr and exit at once")

@@ -35,6 +35,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     options.add_argument("--port", type=int, default=0, help="0 takes a free one")
     options.add_argument("--ready-file", type=Path, help="written with the URL once the server accepts connections")
     options.add_argument("--follow-stdin", action="store_true", help="end when standard input does")
+    options.add_argument("--authorization", help="what this header must say; whatever else comes is answered with 401")
     return options
 
 
@@ -54,6 +55,8 @@ def listen(app: ASGIApp, options: argparse.Namespace, *, path: str = "/mcp") -> 
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", options.port))
     listener.listen(128)
+    if options.authorization is not None:
+        app = _guarded(app, options.authorization.encode())
     # httptools would leave the blanks around header values, which RFC 9110, 5.5 takes away.
     config = uvicorn.Config(app, http="h11", log_level="warning", timeout_graceful_shutdown=1)
     anyio.run(_serve, uvicorn.Server(config), listener, options, path)
@@ -129,6 +132,16 @@ def _http(server: Server[Any], era: str, settings: dict[str, Any]) -> ASGIApp:
         else:
             data = {"supported": list(MODERN_PROTOCOL_VERSIONS), "requested": version or ""}
             await _refuse(-32022, "Unsupported protocol version", data)(scope, receive, send)
+
+    return app
+
+
+def _guarded(inner: ASGIApp, wanted: bytes) -> ASGIApp:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (b"authorization", wanted) not in scope["headers"]:
+            await Response(status_code=401)(scope, receive, send)
+        else:
+            await inner(scope, receive, send)
 
     return app
 

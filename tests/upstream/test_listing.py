@@ -4,10 +4,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from meshproxy.errors import RpcError, UpstreamUnavailable
+from meshproxy.catalog.catalog import EMPTY, Catalog
+from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.kinds import Kind
 from meshproxy.upstream import listing
-from meshproxy.upstream.listing import list_catalog
+from meshproxy.upstream.listing import list_catalog, list_kind
 from meshproxy.wire.codec import Raw
 from tests.support import DEADLINE
 from tests.upstream.wires import Gate, Wire
@@ -25,9 +26,14 @@ class Pages:
         return self.pages[int(params.get("cursor") or 0)]
 
 
-async def listed(wire: Wire, timeout: float | None = DEADLINE) -> Any:
+async def listed(wire: Wire, timeout: float | None = DEADLINE, before: Catalog = EMPTY) -> Catalog:
     async with asyncio.timeout(DEADLINE):
-        return await list_catalog(wire, timeout)
+        return await list_catalog(wire, timeout, before)
+
+
+async def tools(wire: Wire, timeout: float | None = DEADLINE) -> Any:
+    async with asyncio.timeout(DEADLINE):
+        return await list_kind(wire, Kind.TOOL, timeout)
 
 
 async def test_every_kind_that_is_promised_is_listed_at_once() -> None:
@@ -45,6 +51,13 @@ async def test_every_kind_that_is_promised_is_listed_at_once() -> None:
     assert catalog.capabilities == wire.capabilities
     assert catalog.instructions == "Do as you like."
     assert all(params == {} for _, params in wire.sent)
+
+
+async def test_one_kind_is_listed_alone() -> None:
+    wire = Wire(tools__list={"tools": [{"name": "a"}], "ttlMs": 5, "cacheScope": "public"})
+    assert await tools(wire) == (({"name": "a"},), 5, False)
+    assert [method for method, _ in wire.sent] == ["tools/list"]
+    assert await tools(Wire(capabilities={})) == ((), 0, True)
 
 
 async def test_what_is_not_promised_is_not_asked_for() -> None:
@@ -81,7 +94,7 @@ async def test_a_listing_whose_cursor_comes_again_never_ends_and_is_given_up() -
         tools__list=Pages({"tools": [], "nextCursor": "1"}, {"tools": [], "nextCursor": "1"}),
     )
     with pytest.raises(UpstreamUnavailable, match="never ends: a page repeats the cursor '1'"):
-        await listed(wire)
+        await tools(wire)
     assert len(wire.sent) == 2
 
 
@@ -90,14 +103,14 @@ async def test_a_listing_of_too_many_pages_is_given_up(monkeypatch: pytest.Monke
     count = iter(range(100))
     wire = Wire(capabilities={"tools": {}}, tools__list=lambda *_: {"tools": [], "nextCursor": str(next(count))})
     with pytest.raises(UpstreamUnavailable, match="more than 3 pages"):
-        await listed(wire)
+        await tools(wire)
 
 
 @pytest.mark.parametrize("page", [{}, {"tools": None}, {"tools": {}}, [], 3, Raw(b"{")])
 async def test_an_answer_that_is_no_listing_is_said_to_be_none(page: Any) -> None:
     wire = Wire(capabilities={"tools": {}}, tools__list=page)
     with pytest.raises(UpstreamUnavailable, match="tools/list holds no list of tools"):
-        await listed(wire)
+        await tools(wire)
 
 
 async def test_resources_without_templates_are_no_fault() -> None:
@@ -111,17 +124,52 @@ async def test_resources_without_templates_are_no_fault() -> None:
     assert catalog[Kind.TEMPLATE] == ()
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (RpcError(-32603, "it broke"), "it broke"),
+        ({"prompts": "none"}, "its answer to prompts/list holds no list of prompts"),
+        (lambda *_: {"prompts": [], "nextCursor": "1"}, "its listing of prompts never ends"),
+        (Gate(), "did not list its prompts within 0.05 s"),
+    ],
+)
+async def test_a_kind_that_cannot_be_listed_costs_the_others_nothing(answer: Any, reason: str) -> None:
+    capabilities = {"tools": {}, "prompts": {}}
+    wire = Wire(capabilities=capabilities, tools__list={"tools": [{"name": "t"}], "ttlMs": 5}, prompts__list=answer)
+    catalog = await listed(wire, 0.05)
+    assert catalog[Kind.TOOL] == ({"name": "t"},)
+    assert catalog[Kind.PROMPT] == ()
+    assert list(catalog.failed) == [Kind.PROMPT]
+    assert catalog.failed[Kind.PROMPT].startswith(reason)
+    # What was known before stays, and is not for others to keep.
+    before = Catalog({kind: ({"name": "old"},) for kind in Kind})
+    again = await listed(wire, 0.05, before)
+    assert again.definitions == {Kind.TOOL: ({"name": "t"},), Kind.PROMPT: ({"name": "old"},)}
+    assert again.ttl == {Kind.TOOL: 5}
+    assert Kind.PROMPT in again.private
+
+
+async def test_a_listing_that_is_cut_off_says_so_whatever_came_before() -> None:
+    gate = Gate()
+    wire = Wire(capabilities={"tools": {}, "prompts": {}}, tools__list={"tools": []}, prompts__list=gate)
+    listing_all = asyncio.create_task(listed(wire))
+    await gate.entered.wait()
+    wire.close("it died")
+    with pytest.raises(AnswerLost, match="it died"):
+        await listing_all
+
+
 async def test_another_refusal_is_the_upstreams_own() -> None:
     wire = Wire(capabilities={"tools": {}}, tools__list=RpcError(-32603, "it broke"))
     with pytest.raises(RpcError, match="it broke"):
-        await listed(wire)
+        await tools(wire)
 
 
 async def test_an_upstream_that_does_not_list_in_time_is_given_up() -> None:
     gate = Gate()
     wire = Wire(capabilities={"tools": {}}, tools__list=gate)
     with pytest.raises(UpstreamUnavailable, match=r"within 0\.05 s"):
-        await listed(wire, 0.05)
+        await tools(wire, 0.05)
     assert gate.cancelled.is_set()
 
 

@@ -11,6 +11,7 @@ from meshproxy.kinds import Kind
 from meshproxy.upstream import supervisor as supervising
 from meshproxy.upstream.link import Link
 from meshproxy.upstream.supervisor import State, Supervisor
+from tests.journal import Journal
 from tests.support import DEADLINE
 from tests.upstream.wires import ALL, Gate, Wire
 
@@ -184,6 +185,13 @@ async def test_attempts_to_connect_again_come_with_growing_pauses(pauses: list[f
         assert [state for state, _ in upstream.events] == [State.DOWN, State.UP]
 
 
+async def test_an_upstream_that_is_down_for_days_is_tried_on(pauses: list[float]) -> None:
+    failures = [UpstreamUnavailable("up", "refused") for _ in range(2000)]
+    async with kept(*failures) as upstream:
+        await upstream.becomes(State.UP)
+        assert pauses[-1] == 30
+
+
 async def test_pauses_differ_a_little_so_that_not_everybody_comes_at_once(
     pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -348,6 +356,90 @@ async def test_a_listing_that_fails_later_costs_nothing() -> None:
         assert upstream.supervisor.state is State.UP
         assert tools(upstream) == ["a"]
         upstream.supervisor.list_soon(CHANGED)
+        await upstream.until(lambda: tools(upstream) == ["b"])
+
+
+BOTH = {"tools": {"listChanged": True}, "prompts": {"listChanged": True}}
+BROKEN = RpcError(-32603, "the secret store is shut")
+
+
+def half(**answers: Any) -> Wire:
+    """One whose tools can be listed, and whose prompts cannot."""
+    return Wire(capabilities=BOTH, **{"tools__list": {"tools": [{"name": "a"}]}, "prompts__list": BROKEN, **answers})
+
+
+@pytest.fixture
+def relisted_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervising, "RELIST", (0.01, 0.01))
+
+
+async def test_one_whose_prompts_cannot_be_listed_is_up_with_its_tools_and_one_warning(
+    journal: Journal, relisted_soon: None
+) -> None:
+    wire = half()
+    async with kept(wire, scrub=lambda text: text.replace("secret", "***")) as upstream:
+        await upstream.becomes(State.UP)
+        assert tools(upstream) == ["a"]
+        assert upstream.supervisor.reason == "prompts could not be listed: the *** store is shut"
+        await wire.until("prompts/list", 4)
+        (warning,) = journal.of("upstream.listing_failed")
+        assert (warning["level"], warning["upstream"], warning["kinds"]) == ("warning", "up", ["prompts"])
+        assert warning["reason"] == upstream.supervisor.reason
+        # The same again is no news.
+        assert [state for state, _ in upstream.events] == [State.UP]
+
+        wire.answers["prompts/list"] = {"prompts": [{"name": "p"}]}
+        await upstream.until(lambda: not upstream.supervisor.reason)
+        assert upstream.supervisor.catalog is not None
+        assert upstream.supervisor.catalog[Kind.PROMPT] == ({"name": "p"},)
+        count = len(wire.sent)
+        upstream.supervisor.list_soon(CHANGED)
+        await wire.until("tools/list", len(wire.of("tools/list")) + 1)
+        assert len(wire.sent) == count + 2
+
+
+async def test_what_cannot_be_listed_is_tried_again_with_growing_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervising, "RELIST", (10.0, 30.0))
+    wire = half()
+    async with kept(wire) as upstream:
+        await upstream.becomes(State.UP)
+        for pause in (10, 20, 30, 30):
+            assert upstream.supervisor._relist == pause
+            upstream.events.clear()
+            upstream.supervisor.list_soon(CHANGED)
+            await upstream.until(lambda: upstream.events)
+
+
+async def test_what_cannot_be_listed_over_the_next_link_stays_as_it_was(pauses: list[float], journal: Journal) -> None:
+    first, second = half(prompts__list={"prompts": [{"name": "p"}]}), half()
+    async with kept(first, second) as upstream:
+        await upstream.becomes(State.UP)
+        first.close("it died")
+        upstream.supervisor.lose(first, "it died")
+        await upstream.until(lambda: upstream.supervisor.open_link() is second)
+        await upstream.becomes(State.UP)
+        assert upstream.supervisor.catalog is not None
+        assert upstream.supervisor.catalog[Kind.PROMPT] == ({"name": "p"},)
+        assert "prompts could not be listed" in upstream.supervisor.reason
+        second.close("it died too")
+        with pytest.raises(UpstreamUnavailable, match="it is not connected"):
+            await upstream.supervisor.obtain_link()
+
+
+async def test_one_of_which_nothing_can_be_listed_any_more_is_listed_again_too(
+    journal: Journal, relisted_soon: None
+) -> None:
+    wire = listing("a", capabilities={"tools": {"listChanged": True}})
+    async with kept(wire) as upstream:
+        await upstream.becomes(State.UP)
+        wire.answers["tools/list"] = BROKEN
+        upstream.supervisor.list_soon(CHANGED)
+        await wire.until("tools/list", 4)
+        assert upstream.supervisor.state is State.UP
+        assert "tools could not be listed" in upstream.supervisor.reason
+        assert tools(upstream) == ["a"]
+        assert len(journal.of("upstream.listing_failed")) == 1
+        wire.answers["tools/list"] = {"tools": [{"name": "b"}]}
         await upstream.until(lambda: tools(upstream) == ["b"])
 
 
