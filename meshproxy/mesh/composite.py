@@ -16,7 +16,7 @@ from meshproxy.catalog.snapshot import Collision, Member, Route, Snapshot, build
 from meshproxy.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import BY_CHANGED, KINDS, Kind
 from meshproxy.mesh.interests import Interests
-from meshproxy.relay.downstream import Done, Downstream, GiveUp, RequestContext, Result
+from meshproxy.relay.downstream import Done, Downstream, GiveUp, Outcome, RequestContext, Result
 from meshproxy.relay.translate import outgoing
 from meshproxy.upstream.listening import Listening
 from meshproxy.upstream.provider import ProxyProvider
@@ -139,6 +139,14 @@ class CompositeProvider:
         if route is None:
             return None
         mount = route.mount
+
+        def publish(outcome: Outcome) -> None:
+            try:
+                outcome = _as_public(outcome, mount)
+            except Exception as error:  # noqa: BLE001  # as for every defect, the caller gets an answer
+                outcome = error
+            done(outcome)
+
         return route.source.begin(
             method,
             outgoing(params, {"name": route.origin}),
@@ -146,7 +154,7 @@ class CompositeProvider:
             mount,
             _headers(route, arguments),
             # A result that is encoded already is of the legacy era, which has no tasks.
-            done if context.downstream.era is Era.LEGACY else lambda outcome: done(_as_public(outcome, mount)),
+            done if context.downstream.era is Era.LEGACY else publish,
         )
 
     async def read(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:

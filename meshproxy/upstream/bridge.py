@@ -101,7 +101,7 @@ class Bridge:
                         asking.add_done_callback(lambda task: done(_told(outcome_of(task), call)))
                         give_up = asking.cancel
                         return
-            except RpcError as error:
+            except Exception as error:  # noqa: BLE001  # whatever an upstream sends, its caller gets an answer
                 result = error
             done(_told(result, call))
 

@@ -354,3 +354,11 @@ async def test_a_legacy_client_is_sent_to_the_page_itself() -> None:
     error = await Crossing(Legacy, Era.LEGACY, answer=GO).refusal()
     assert error.code == URL_ELICITATION_REQUIRED
     assert decoded(error.data) == {"elicitations": [PAGE, "odd"]}
+
+
+@pytest.mark.parametrize("client", [Legacy, Modern])
+async def test_an_answer_that_cannot_be_understood_ends_its_call(client: type[Client]) -> None:
+    deep = b"[" * 100_000 + b"]" * 100_000
+    crossing = Crossing(client, Era.MODERN, answer=Raw(b'{"content":[],"resultType":%b}' % deep))
+    with pytest.raises((RpcError, ValueError)):
+        await crossing.carry()
