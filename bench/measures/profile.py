@@ -63,7 +63,9 @@ def by_room(out: Path) -> dict[str, float]:
     counts: Counter[str] = Counter()
     for line in out.read_text().splitlines():
         stack, _, count = line.rpartition(" ")
-        counts[room_of(stack.rpartition(";")[2])] += int(count)
+        # It is not stopped for the look, so that now and then a frame is torn.
+        if count.isdigit():
+            counts[room_of(stack.rpartition(";")[2])] += int(count)
     total = sum(counts.values()) or 1
     return {room: count / total for room, count in counts.most_common()}
 

@@ -71,7 +71,7 @@ def plain_result(answer: Raw) -> _ToolResult | None:
     """A tool's result if there is nothing in it but texts, which hold no links, and what every result has; None for a closer look."""
     try:
         tool = _tool_result.decode(answer)
-    except JsonError:
+    except (*JsonError, RecursionError):
         return None
     content, kind = tool.content, tool.result_type
     if content is msgspec.UNSET or (kind is not msgspec.UNSET and memoryview(kind) != _COMPLETE):
@@ -114,7 +114,7 @@ def opened_result(method: str, result: Raw) -> dict[str, Any]:
     if method == "tools/call":
         try:
             tool = _tool_result.decode(result)
-        except JsonError:
+        except (*JsonError, RecursionError):
             pass
         else:
             return {name: value for key, name in _names if (value := getattr(tool, key)) is not msgspec.UNSET}

@@ -1,7 +1,7 @@
 """`GET /healthz` and `GET /readyz`: whether the mesh lives, and whether it should get traffic. Place: serving.
 
 `/healthz` is 200 as long as the process answers at all. `/readyz` is 200 once every required upstream is up and 503 before and
-whenever one is not; its body has the state of each upstream, with the reason if it is down, and no secret.
+whenever one is not; its body has the state of each upstream, with the reason if it is down or something of it cannot be listed, and no secret.
 """
 
 from meshproxy.mesh.mesh import Mesh

@@ -77,9 +77,13 @@ class Bridge:
     ) -> GiveUp | None:
         """As `carry`, without a task, see `Link.begin`: where nothing has to be unsealed or parked."""
         downstream = call.context.downstream.era
-        if "requestState" in params or (link.era is Era.LEGACY and downstream is Era.MODERN):
+        if "requestState" in params:
             return None
-        if downstream is Era.MODERN:
+        if downstream is Era.MODERN and link.era is Era.LEGACY:
+            if method in INPUT_METHODS and may_be_asked(call.context.downstream):
+                return None
+            params = {key: value for key, value in params.items() if key != "inputResponses"}
+        elif downstream is Era.MODERN:
             params = rewrite_question(method, params, call.mount.origin)
         give_up: Callable[[], object] | None = None
 
@@ -89,8 +93,11 @@ class Bridge:
             try:
                 if isinstance(outcome, BaseException):
                     result = outcome
+                    if downstream is Era.MODERN and link.era is Era.LEGACY and isinstance(outcome, RpcError):
+                        result = _asked_of_url(outcome, call.context)
                 elif link.era is Era.LEGACY:
-                    result = _public(method, outcome, call)
+                    is_legacy = downstream is Era.LEGACY
+                    result = _public(method, outcome, call) if is_legacy else self._dressed(method, outcome, call)
                 elif downstream is Era.MODERN:
                     result = self._signed(method, outcome, call, params)
                 else:
@@ -142,9 +149,7 @@ class Bridge:
             finally:
                 if release is not None:
                     release()
-            result = rewrite_answer(method, opened_result(method, answer), call.mount.public)
-            result["resultType"] = COMPLETE
-            return self.stamp.into(result, cacheable=method in CACHEABLE)
+            return self._dressed(method, answer, call)
 
         try:
             if method not in INPUT_METHODS or not may_be_asked(context.downstream):
@@ -153,6 +158,15 @@ class Bridge:
             return await self.parking.run(context, binding_of(context, method, params), start)
         except RpcError as error:
             return _asked_of_url(error, context)
+
+    def _dressed(self, method: str, answer: Raw, call: RelayCall) -> Result:
+        """A legacy upstream's answer as a modern client's."""
+        plain = plain_result(answer) if method == "tools/call" else None
+        if plain is not None:
+            return self.stamp.onto(plain)
+        result = rewrite_answer(method, opened_result(method, answer), call.mount.public)
+        result["resultType"] = COMPLETE
+        return self.stamp.into(result, cacheable=method in CACHEABLE)
 
     async def _modern_to_modern(self, link: Link, call: RelayCall, method: str, params: dict[str, Any]) -> Result:
         binding = b""
