@@ -4,6 +4,7 @@
 
 import importlib
 import importlib.metadata
+import importlib.util
 from typing import Annotated, Any, Literal
 
 import typer
@@ -48,7 +49,9 @@ def _command(name: str) -> Any:
 
 def _version(asked: bool) -> None:  # noqa: FBT001  # typer's way to call it
     if asked:
-        typer.echo(f"meshproxy {importlib.metadata.version('meshproxy')}")
+        spec = importlib.util.find_spec("meshproxy.wire.heads")
+        is_compiled = spec is not None and not str(spec.origin).endswith(".py")
+        typer.echo(f"meshproxy {importlib.metadata.version('meshproxy')}{' (compiled)' if is_compiled else ''}")
         raise typer.Exit
 
 

@@ -5,6 +5,7 @@ A request reads the snapshot once, and takes its lease on the provider in the sa
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -138,23 +139,14 @@ class CompositeProvider:
         route = self.snapshot.find(kind, name)
         if route is None:
             return None
-        mount = route.mount
-
-        def publish(outcome: Outcome) -> None:
-            try:
-                outcome = _as_public(outcome, mount)
-            except Exception as error:  # noqa: BLE001  # as for every defect, the caller gets an answer
-                outcome = error
-            done(outcome)
-
         return route.source.begin(
             method,
             outgoing(params, {"name": route.origin}),
             context,
-            mount,
+            route.mount,
             _headers(route, arguments),
             # A result that is encoded already is of the legacy era, which has no tasks.
-            done if context.downstream.era is Era.LEGACY else publish,
+            done if context.downstream.era is Era.LEGACY else partial(_publish, route.mount, done),
         )
 
     async def read(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
@@ -295,6 +287,15 @@ def _as_public(outcome: T, mount: Mount) -> T | dict[str, Any]:
     if isinstance(outcome, dict) and opened(outcome.get("resultType")) == "task":
         return _public_task(outcome, mount)
     return outcome
+
+
+def _publish(mount: Mount, done: Done, outcome: Outcome) -> None:
+    """Pass on how a request ended that `CompositeProvider.begin` took."""
+    try:
+        outcome = _as_public(outcome, mount)
+    except Exception as error:  # noqa: BLE001  # as for every defect, the caller gets an answer
+        outcome = error
+    done(outcome)
 
 
 def _public_task(result: dict[str, Any], mount: Mount) -> dict[str, Any]:

@@ -3,12 +3,11 @@
 It was made for one request of one downstream, so it need not look for one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from meshproxy.catalog.catalog import Mount
-from meshproxy.catalog.rewrite import rewrite_answer, rewrite_question
-from meshproxy.errors import METHOD_NOT_FOUND, RpcError
+from meshproxy.relay.asking import ask
 from meshproxy.relay.capabilities import bridged
 from meshproxy.relay.downstream import RequestContext
 from meshproxy.relay.elicitations import Elicitations
@@ -84,20 +83,8 @@ class RelayCall:
         else:
             self.elsewhere(method, params)
 
-    async def on_request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
-        ask = {
-            "sampling/createMessage": self.handlers.sampling,
-            "elicitation/create": self.handlers.elicitation,
-            "roots/list": self.handlers.roots,
-        }.get(method)
-        if ask is None:
-            raise RpcError(METHOD_NOT_FOUND, f"Method not found: {method}")
-        if self.on_asked is not None:
-            self.on_asked()
-        if method == "elicitation/create" and self.elicitations is not None:
-            self.elicitations.note(self.context.downstream, params)
-        answer = await ask(self.context, rewrite_question(method, params, self.mount.public))
-        return rewrite_answer(method, answer, self.mount.origin)
+    def on_request(self, method: str, params: dict[str, Any]) -> Coroutine[Any, Any, dict[str, Any]]:
+        return ask(self, method, params)
 
     def _was_asked(self, params: Mapping[str, Any]) -> bool:
         """Whether a page that is done with is one that this call's client was sent to."""

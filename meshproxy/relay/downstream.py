@@ -9,6 +9,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
+from mypy_extensions import mypyc_attr
+
 from meshproxy.errors import INVALID_REQUEST, RpcError
 from meshproxy.wire.codec import Raw
 from meshproxy.wire.messages import Id
@@ -24,6 +26,7 @@ GiveUp = Callable[[], None]
 """Gives a request up that was begun: it ends with a `CancelledError`, unless it has ended already."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Downstream(ABC):
     """One client: a session of the legacy era, or the caller of one modern request.
 
@@ -108,6 +111,7 @@ class Downstream(ABC):
             callback()
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class RequestContext(ABC):
     """One request of a downstream: who asks, and the way back to it while it waits.
 

@@ -7,6 +7,7 @@ import msgspec
 
 from meshproxy.catalog.rewrite import is_text, may_have_links
 from meshproxy.errors import INTERNAL_ERROR, RpcError
+from meshproxy.relay.tool_result import ToolResult
 from meshproxy.wire.codec import JsonError, Raw, dumps, mapping, opened, shallow
 from meshproxy.wire.messages import parse
 from meshproxy.wire.protocol import (
@@ -27,12 +28,12 @@ class Stamp:
     def __init__(self, server_info: dict[str, Any]) -> None:
         self.meta = {META_SERVER: server_info}
         self._own = Raw(dumps(self.meta))
-        self._signed = lru_cache(maxsize=256)(self._sign)
+        self._remembered = lru_cache(maxsize=256)(self._sign)
 
-    def onto(self, tool: "_ToolResult") -> Raw:
+    def onto(self, tool: "ToolResult") -> Raw:
         """A plain result of the modern era with the mesh's own signature, encoded. Changes `tool`."""
         tool.result_type = Raw(_COMPLETE)
-        tool.meta = self._own if tool.meta is msgspec.UNSET else self._signed(bytes(tool.meta))
+        tool.meta = self._own if tool.meta is msgspec.UNSET else self._remembered(bytes(tool.meta))
         return Raw(_encode(tool))
 
     def _sign(self, meta: bytes) -> Raw:
@@ -49,25 +50,15 @@ class Stamp:
         return result
 
 
-class _ToolResult(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """The members that most results of tools have, and no others."""
-
-    content: list[Raw] | msgspec.UnsetType = msgspec.UNSET
-    structured: Raw | msgspec.UnsetType = msgspec.field(name="structuredContent", default=msgspec.UNSET)
-    is_error: Raw | msgspec.UnsetType = msgspec.field(name="isError", default=msgspec.UNSET)
-    meta: Raw | msgspec.UnsetType = msgspec.field(name="_meta", default=msgspec.UNSET)
-    result_type: Raw | msgspec.UnsetType = msgspec.field(name="resultType", default=msgspec.UNSET)
-
-
 _encode: Final = msgspec.json.Encoder().encode
 _COMPLETE: Final = dumps(COMPLETE)
 _SMALL: Final = 1024
 """Bytes of a `_meta` that is worth remembering."""
-_tool_result: Final = msgspec.json.Decoder(_ToolResult)
-_names: Final = tuple((field.name, field.encode_name) for field in msgspec.structs.fields(_ToolResult))
+_tool_result: Final = msgspec.json.Decoder(ToolResult)
+_names: Final = tuple((field.name, field.encode_name) for field in msgspec.structs.fields(ToolResult))
 
 
-def plain_result(answer: Raw) -> _ToolResult | None:
+def plain_result(answer: Raw) -> ToolResult | None:
     """A tool's result if there is nothing in it but texts, which hold no links, and what every result has; None for a closer look."""
     try:
         tool = _tool_result.decode(answer)
@@ -84,7 +75,7 @@ def plain_result(answer: Raw) -> _ToolResult | None:
     return tool
 
 
-def plain_to_legacy(tool: _ToolResult) -> Raw | None:
+def plain_to_legacy(tool: ToolResult) -> Raw | None:
     """A plain result of the modern era as one of the legacy era, encoded; None for a closer look. Changes `tool`."""
     if tool.structured is not msgspec.UNSET and memoryview(tool.structured)[0] != ord("{"):
         return None

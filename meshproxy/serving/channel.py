@@ -14,7 +14,7 @@ from meshproxy.errors import INVALID_REQUEST, UNSUPPORTED_VERSION, RpcError
 from meshproxy.relay.downstream import Downstream, Handler, RequestContext, no_back_channel
 from meshproxy.serving.exchange import progress_token_of, rpc_error_of
 from meshproxy.serving.legacy import record_client, record_version
-from meshproxy.serving.modern import ModernDownstream
+from meshproxy.serving.modern_exchange import ModernDownstream
 from meshproxy.serving.questions import Questions
 from meshproxy.wire.headers import check_envelope
 from meshproxy.wire.messages import Id, Message, encode_error, encode_notification, encode_result, parse

@@ -1,21 +1,19 @@
 """One request over HTTP while it is carried out, as both eras share it. Place: serving.
 
 There are two ways. On the short one, `begin`, no task is made: the handler sends the request on in this very step, and the answer comes back
-by call. What the handler does not begin so, it carries out in the task of the HTTP request itself; if that takes longer than `QUICK` seconds, it
-gets a watcher, which notices that the client left. On both ways the answer is one JSON body; what has something to say before its
-answer, or is silent for the keep-alive time, gets an event stream.
+by call. What the handler does not begin so, `meshproxy.serving.carrying` carries out. On both ways the answer is one JSON body; what has
+something to say before its answer, or is silent for the keep-alive time, gets an event stream.
 """
 
 import asyncio
 from abc import abstractmethod
 from collections.abc import Awaitable, Iterator, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import structlog
 
 from meshproxy.errors import INTERNAL_ERROR, RpcError, UpstreamError
 from meshproxy.relay.downstream import Downstream, GiveUp, Handler, Outcome, RequestContext
-from meshproxy.serving.response import JSON
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.serving.stream import EventStream, Receive, Send
 from meshproxy.upstream.deadlines import Deadlines
@@ -25,8 +23,6 @@ from meshproxy.wire.protocol import HTTP_STATUS, META_PROGRESS
 __all__ = ["AsgiReply", "HeaderView", "HttpExchange", "Reply", "progress_token_of", "rpc_error_of"]
 
 log = structlog.get_logger(__name__)
-
-QUICK: Final = 0.05
 
 
 class Reply(Protocol):
@@ -98,25 +94,25 @@ class HttpExchange(RequestContext):
 
     Attributes:
         answered: set when the handler is done; from then on nothing may be said.
+        cause: why it was cancelled; None if it was not.
+        reply: where the response goes.
         status: of the response, as long as it is not a stream.
         stream: where events go, once there is one.
         task: that of the HTTP request, in which the handler runs; None before.
     """
 
     __slots__ = (
-        "_cause",
         "_ending",
         "_give_up",
         "_raw_headers",
-        "_reply",
-        "_settings",
         "_silence",
-        "_timer",
-        "_watcher",
         "answered",
+        "cause",
         "downstream",
         "progress_token",
+        "reply",
         "request_id",
+        "settings",
         "status",
         "stream",
         "task",
@@ -138,15 +134,13 @@ class HttpExchange(RequestContext):
         self.answered = False
         self.status = 200
         self.stream: EventStream | None = None
-        self._reply = reply
-        self._settings = settings
+        self.reply = reply
+        self.settings = settings
         self._give_up: GiveUp | None = None
         self._silence: Deadlines[HttpExchange] | None = None
         self._ending: asyncio.Future[None] | None = None
         self.task: asyncio.Task[Any] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._watcher: asyncio.Task[None] | None = None
-        self._cause: RpcError | None = None
+        self.cause: RpcError | None = None
 
     @property
     def headers(self) -> Mapping[str, str]:  # type: ignore[override]  # made when it is asked for, which is hardly ever
@@ -156,14 +150,14 @@ class HttpExchange(RequestContext):
         """Take the short way if it is open; then `deliver` has the answer when it comes. `silence` is told how long nothing may be said."""
         try:
             give_up = handler.begin(self, method, params, self._ended)
-        except Exception as error:  # noqa: BLE001  # as in `carry_out`
+        except Exception as error:  # noqa: BLE001  # as in `carrying`
             self._ended(error)
             return True
         if give_up is None:
             return False
         self._give_up = give_up
         self._silence = silence
-        silence.add(self, self._settings.keepalive)
+        silence.add(self, self.settings.keepalive)
         return True
 
     @abstractmethod
@@ -187,51 +181,23 @@ class HttpExchange(RequestContext):
         if not isinstance(outcome, BaseException):
             answer = encode_result(self.request_id, outcome)
         else:
-            error = self._cause or rpc_error_of(outcome, "")
+            error = self.cause or rpc_error_of(outcome, "")
             self.status = HTTP_STATUS.get(error.code, 200)
             answer = encode_error(self.request_id, error)
         self.deliver(answer)
         if self._ending is not None:
             self._ending.set_result(None)
 
-    async def carry_out(self, handler: Handler, method: str, params: dict[str, Any]) -> bytes:
-        """Run the handler and return its answer, encoded; `status` says what HTTP makes of it."""
-        self.task = asyncio.current_task()
-        self._timer = asyncio.get_running_loop().call_later(QUICK, self._settle_in)
-        try:
-            return encode_result(self.request_id, await handler.on_request(self, method, params))
-        except asyncio.CancelledError:
-            if self._cause is None:
-                raise
-            error = self._cause
-        except Exception as exception:  # noqa: BLE001  # whatever a handler raises, its client gets an answer
-            error = rpc_error_of(exception, method)
-        finally:
-            self.answered = True
-            self._timer.cancel()
-            if self._watcher is not None:
-                self._watcher.cancel()
-            if self._cause is not None and self.task is not None:
-                self.task.uncancel()
-        self.status = HTTP_STATUS.get(error.code, 200)
-        return encode_error(self.request_id, error)
-
     def cancel(self, cause: RpcError) -> None:
         """Cancel the handler, if it still runs; `cause` is then the answer."""
-        if self._cause is not None or self.answered:
+        if self.cause is not None or self.answered:
             return
         if self._give_up is not None:
-            self._cause = cause
+            self.cause = cause
             self._give_up()
         elif self.task is not None:
-            self._cause = cause
+            self.cause = cause
             self.task.cancel()
-
-    async def respond(self, body: bytes, status: int) -> None:
-        """Send the whole response as JSON."""
-        headers = [JSON, (b"content-length", b"%d" % len(body))]
-        await self._reply.send({"type": "http.response.start", "status": status, "headers": headers})
-        await self._reply.send({"type": "http.response.body", "body": body})
 
     @abstractmethod
     def open_stream(self) -> None:
@@ -240,14 +206,3 @@ class HttpExchange(RequestContext):
     @abstractmethod
     def disconnected(self) -> None:
         """The client closed its connection before it had the answer."""
-
-    def _settle_in(self) -> None:
-        """It takes longer: watch the client, and say something before anybody on the way thinks that the connection is dead."""
-        loop = asyncio.get_running_loop()
-        self._watcher = loop.create_task(self._watch())
-        self._timer = loop.call_later(self._settings.keepalive, self.open_stream)
-
-    async def _watch(self) -> None:
-        while (await self._reply.receive())["type"] != "http.disconnect":
-            pass
-        self.disconnected()

@@ -2,7 +2,7 @@
 
 It does what this endpoint needs and no more, for half of a general server's CPU per request: no TLS, no upgrades, no HTTP/2, no
 websockets; that is for whoever stands in front of it. `Host` is the application's to judge, and its headers are sent as they are.
-The application still runs under any ASGI server. Reading is the business of `http1_connection`, answering that of `http1_request`.
+The application still runs under any ASGI server. Reading is the business of `http1_connection`, answering that of `http1_request` and `conversation`.
 """
 
 import asyncio
@@ -10,10 +10,11 @@ import time
 from collections.abc import Sequence
 from email.utils import formatdate
 from socket import socket
-from typing import Final
+from typing import Final, cast
 
+from meshproxy.serving.conversation import STATUS, Application
 from meshproxy.serving.http1_connection import Connection
-from meshproxy.serving.http1_request import STATUS, Application, Begin
+from meshproxy.serving.http1_request import Begin
 
 __all__ = ["HEAD_TIMEOUT", "SWEEP", "Http1Server"]
 
@@ -64,7 +65,9 @@ class Http1Server:
         loop = asyncio.get_running_loop()
         self._sweep()
         for listener in sockets:
-            self._servers.append(await loop.create_server(lambda: Connection(self), sock=listener))
+            self._servers.append(
+                await loop.create_server(lambda: cast("asyncio.Protocol", Connection(self)), sock=listener)
+            )
 
     def stop_accepting(self) -> None:
         """Close the listening sockets, and every connection as soon as it has nothing under way. Idempotent."""

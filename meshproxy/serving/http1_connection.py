@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 import httptools
 
+from meshproxy.serving.conversation import Conversation
 from meshproxy.serving.http1_request import Head, Request
 from meshproxy.wire.heads import FamiliarHead, familiar
 
@@ -59,8 +60,8 @@ class _Deaf:
 _DEAF: Final[Any] = _Deaf()
 
 
-class Connection(asyncio.Protocol):
-    """Reads requests, and lets one at a time be answered.
+class Connection:
+    """Reads requests, as an `asyncio.Protocol`, and lets one at a time be answered.
 
     Attributes:
         transport: where requests write their answers.
@@ -398,7 +399,7 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, request: Request) -> None:
         self._current = request
-        request.task = self._loop.create_task(request.run(self.server.app))
+        request.task = self._loop.create_task(Conversation(request).run(self.server.app))
         self.server.tasks.add(request.task)
 
     def _begin_next(self) -> None:

@@ -1,39 +1,22 @@
-"""One HTTP/1.1 request as the ASGI application sees it, and the writer of its response. Place: serving.
+"""One HTTP/1.1 request: what has come of it, and the answer to one on the short way. Place: serving.
 
-Source: ASGI 3, HTTP spec version 2.3; RFC 9112, 6 and 7 for the framing. A response is held back until it has a body to go with, and a
-response of one piece is one write. To a client that is gone nothing is sent, and `receive` says so.
+An application that rather runs has a `Conversation` with it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import structlog
+from meshproxy.serving.conversation import LARGE, STATUS, Conversation
+from meshproxy.serving.stream import Receive, Send
 
 if TYPE_CHECKING:
     from meshproxy.serving.http1_connection import Connection
 
-__all__ = ["STATUS", "Application", "Begin", "Head", "Request"]
-
-log = structlog.get_logger(__name__)
-
-Application: TypeAlias = Callable[
-    [dict[str, Any], Callable[[], Awaitable[dict[str, Any]]], Callable[[dict[str, Any]], Awaitable[None]]],
-    Awaitable[None],
-]
+__all__ = ["Begin", "Head", "Request"]
 
 Begin: TypeAlias = Callable[["Head", bytes, "Request"], bool]
 """Offers a whole request to an application that may answer it by `Request.answer`, without a task; false if it rather runs as any other."""
-
-STATUS: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
-"""The first line of a response."""
-
-_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-_BODILESS: Final = frozenset({204, 304})
-_FRAMING: Final = frozenset({b"content-length", b"connection", b"transfer-encoding"})
-_LARGE: Final = 64 * 1024
-"""Bytes of a body that are not worth copying to send them with the head."""
 
 
 class Head:
@@ -52,7 +35,7 @@ class Head:
 
 
 class Request:
-    """Its connection fills `body`, and begins `run` when it is its turn.
+    """Its connection fills `body`, and begins it, or its conversation, when it is its turn.
 
     Attributes:
         body: what has come of it and has not been given.
@@ -61,28 +44,26 @@ class Request:
         is_complete: its body came to its end.
         is_begun: some of the response is written.
         is_sent: all of it is.
+        is_over: nothing more will come, or its client is gone.
+        expects: the client waits to be told that its body is wanted.
+        news: set when there is something new for `receive`; None while it does not wait.
         on_gone: told once if its client is gone before that.
-        task: that of `run`.
+        task: that of its conversation's `run`.
     """
 
     __slots__ = (
-        "_connection",
-        "_expects",
-        "_head",
-        "_is_bodiless",
-        "_is_chunked",
-        "_is_given",
-        "_is_over",
-        "_is_started",
-        "_news",
-        "_scope",
         "body",
+        "connection",
+        "expects",
         "is_admitted",
         "is_begun",
         "is_complete",
+        "is_over",
         "is_sent",
         "may_stay",
+        "news",
         "on_gone",
+        "scope",
         "task",
     )
 
@@ -95,27 +76,32 @@ class Request:
         self.is_sent = False
         self.on_gone: Callable[[], None] | None = None
         self.task: asyncio.Task[None]
-        self._connection = connection
-        self._scope = scope
-        self._expects = False
-        self._is_given = False
-        self._is_over = False
-        self._is_started = False
-        self._is_chunked = False
-        self._is_bodiless = False
-        self._head = b""
-        self._news: asyncio.Event | None = None
+        self.connection = connection
+        self.scope = scope
+        self.expects = False
+        self.is_over = False
+        self.news: asyncio.Event | None = None
+
+    @property
+    def receive(self) -> Receive:
+        """See `meshproxy.serving.exchange.Reply`. It begins a conversation, so ask for it once, and for this or `send`."""
+        return Conversation(self).receive
+
+    @property
+    def send(self) -> Send:
+        """As `receive`."""
+        return Conversation(self).send
 
     def expects_continue(self) -> bool:
         """Whether the client waits to be told that its body is wanted (RFC 9110, 10.1.1)."""
-        self._expects = self._scope["http_version"] == "1.1" and any(
-            name == b"expect" and value.lower() == b"100-continue" for name, value in self._scope["headers"]
+        self.expects = self.scope["http_version"] == "1.1" and any(
+            name == b"expect" and value.lower() == b"100-continue" for name, value in self.scope["headers"]
         )
-        return self._expects
+        return self.expects
 
     def cut(self) -> None:
         """Nothing more will come, or its client is gone."""
-        self._is_over = True
+        self.is_over = True
         self.stir()
         on_gone, self.on_gone = self.on_gone, None
         if on_gone is not None and not self.is_sent:
@@ -123,25 +109,12 @@ class Request:
 
     def stir(self) -> None:
         """There is something new for `receive`."""
-        if self._news is not None:
-            self._news.set()
-
-    async def run(self, app: Application) -> None:
-        """Let the application answer. A defect of it is logged, and is a 500 if nothing has been sent."""
-        try:
-            await app(self._scope, self.receive, self.send)
-            if not self._is_over:
-                log.error("http.not_answered", path=self._scope["path"])
-        except Exception as error:
-            log.error("http.application_failed", path=self._scope["path"], exc_info=error)
-        finally:
-            self._connection.server.tasks.discard(self.task)
-            if not self.is_sent:
-                self._connection.ended(self)
+        if self.news is not None:
+            self.news.set()
 
     def answer(self, body: bytes, status: int) -> None:
-        """Send a whole response, of JSON, to a request that was not given to `run`."""
-        connection = self._connection
+        """Send a whole response, of JSON, to a request that was not given to `Conversation.run`."""
+        connection = self.connection
         if connection.is_gone or self.is_begun:
             return
         server = connection.server
@@ -155,90 +128,8 @@ class Request:
         )
         self.is_begun = self.is_sent = True
         self.on_gone = None
-        if len(body) < _LARGE:
+        if len(body) < LARGE:
             connection.transport.write(head + body)
         else:
             connection.transport.writelines((head, body))
         connection.ended(self)
-
-    async def receive(self) -> dict[str, Any]:
-        body = self.body
-        while not body and (self._is_given or not self.is_complete):
-            if self._is_over:
-                return {"type": "http.disconnect"}
-            if self._expects and not self._is_started:
-                self._expects = False
-                self._connection.transport.write(_CONTINUE)
-            if self._news is None:
-                self._news = asyncio.Event()
-            self._news.clear()
-            await self._news.wait()
-        given = body[0] if len(body) == 1 else b"".join(body)
-        body.clear()
-        self._is_given = self.is_complete
-        self._connection.taken(len(given))
-        return {"type": "http.request", "body": given, "more_body": not self.is_complete}
-
-    async def send(self, message: dict[str, Any]) -> None:
-        connection = self._connection
-        if connection.is_gone:
-            return
-        if message["type"] == "http.response.start":
-            if self._is_started:
-                raise RuntimeError("a response is started once")
-            self._is_started = True
-            self._head = self._head_of(message["status"], message.get("headers", ()))
-            return
-        if self.is_sent or not self._is_started:
-            raise RuntimeError("a body comes between the start of a response and its end")
-        body: bytes = message.get("body", b"")
-        is_last = not message.get("more_body", False)
-        if self._is_bodiless:
-            body = b""
-        elif self._is_chunked:
-            body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"0\r\n\r\n" if is_last else b"")
-        if not self.is_begun:
-            if len(body) < _LARGE:
-                body = self._head + body
-            else:
-                connection.transport.write(self._head)
-            self.is_begun = True
-        if body:
-            connection.transport.write(body)
-        if is_last:
-            self.is_sent = True
-            self.cut()
-            # What the application still does is not the connection's business: a call may go on after its stream.
-            connection.ended(self)
-        else:
-            while connection.room is not None:
-                await connection.room.wait()
-
-    def _head_of(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-        scope, server = self._scope, self._connection.server
-        self._is_bodiless = is_framed = status in _BODILESS or scope["method"] == "HEAD"
-        if not self.is_complete or server.is_closing:
-            # A body that nobody wanted stands in the way of the next request.
-            self.may_stay = False
-        lines = [STATUS.get(status) or b"HTTP/1.1 %d \r\n" % status, server.date_line or server.tell_time()]
-        for name, value in headers:
-            if name in _FRAMING:
-                if name == b"connection" and value.lower() == b"close":
-                    self.may_stay = False
-                if name != b"content-length" or status == 204:
-                    continue  # framing is the server's, and a 204 has none (RFC 9110, 8.6)
-                is_framed = True
-            lines.append(b"%b: %b\r\n" % (name, value))
-        is_old = scope["http_version"] == "1.0"
-        if not is_framed:
-            if is_old:
-                self.may_stay = False  # it ends with the connection
-            else:
-                self._is_chunked = True
-                lines.append(b"transfer-encoding: chunked\r\n")
-        if not self.may_stay:
-            lines.append(b"connection: close\r\n")
-        elif is_old:
-            lines.append(b"connection: keep-alive\r\n")
-        lines.append(b"\r\n")
-        return b"".join(lines)

@@ -12,133 +12,25 @@ import structlog
 
 from meshproxy.errors import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, REQUEST_CANCELLED, RpcError
 from meshproxy.relay.downstream import Handler
+from meshproxy.serving.carrying import carry_out
 from meshproxy.serving.events import STANDALONE, parse_event_id
 from meshproxy.serving.exchange import HttpExchange, Reply
 from meshproxy.serving.http1_request import Request
+from meshproxy.serving.legacy_exchange import InitializeExchange, LegacyExchange
 from meshproxy.serving.response import refuse, refuse_message, refuse_shutdown, respond
 from meshproxy.serving.session import Session, Sessions
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.serving.stream import EventStream, Receive, Send
 from meshproxy.upstream.deadlines import Deadlines
 from meshproxy.wire.codec import loads
-from meshproxy.wire.messages import Id, Message, encode_error, encode_notification, parse
+from meshproxy.wire.messages import Message, encode_error, parse
 from meshproxy.wire.params import params_of
 
-__all__ = ["LegacyExchange", "LegacyHttp", "record_client", "record_version"]
+__all__ = ["LegacyHttp", "record_client", "record_version"]
 
 log = structlog.get_logger(__name__)
 
 _CANCELLED: Final = "notifications/cancelled"
-
-
-class LegacyExchange(HttpExchange):
-    """One request of a session. Its stream has a number, by which a later connection can take it over."""
-
-    __slots__ = ("_held", "_number", "_own", "_session")
-
-    def __init__(
-        self,
-        session: Session,
-        request_id: Id,
-        params: dict[str, Any],
-        raw_headers: list[tuple[bytes, bytes]],
-        reply: Reply,
-        settings: HttpSettings,
-    ) -> None:
-        super().__init__(session, request_id, params, raw_headers, reply, settings)
-        self._session = session
-        self._number = 0
-        self._own: EventStream | None = None
-        self._held = True
-        session.active += 1
-
-    @property
-    def can_send_request(self) -> bool:
-        return not self.answered
-
-    def notify(self, method: str, params: Mapping[str, Any] | None) -> None:
-        if not self.answered:
-            self._say(encode_notification(method, params))
-
-    async def send_raw_request(self, method: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
-        return await self._session.ask(self._say, method, params)
-
-    def close_stream(self) -> None:
-        if self._session.resumable and not self.answered:
-            self.open_stream()
-            if self.stream is not None:
-                self.stream.finish()
-
-    def open_stream(self) -> None:
-        if self._number:
-            return
-        self._number = self._session.number()
-        self._session.streams[self._number] = self
-        self.stream = self._own = EventStream(
-            self._reply.send, self._settings.max_buffer, self._settings.keepalive, self._too_slow
-        )
-        self.stream.start()
-        if first := self._session.prime(self._number):
-            self.stream.write(first)
-
-    def take_over(self, stream: EventStream, after: int) -> None:
-        """Go on over another connection, from the event at place `after` on."""
-        if self.stream is not None:
-            self.stream.cut()
-        self.stream = stream
-        for event in self._session.events.after(self._number, after):
-            stream.write(event)
-
-    def disconnected(self) -> None:
-        if self._own is not None:
-            self._own.abandon()
-        self.release()
-
-    def release(self) -> None:
-        """No connection holds the session open for this request any more."""
-        if self._held:
-            self._held = False
-            self._session.release()
-
-    async def send(self, answer: bytes) -> None:
-        """Send the answer on whatever there is by now."""
-        if not self._number:
-            await self.respond(answer, 200)
-        elif (stream := self._finish(answer)) is not None:
-            await stream.drained()
-
-    def deliver(self, answer: bytes) -> None:
-        # What was never entered has an answer before it was begun.
-        self._session.running.pop(self.request_id, None)
-        if not self._number:
-            self._reply.answer(answer, 200)
-            self.release()
-            return
-        stream = self._finish(answer)
-        if stream is None or stream.task is None:
-            self.release()
-        else:
-            stream.task.add_done_callback(lambda _: self.release())
-
-    def _finish(self, answer: bytes) -> EventStream | None:
-        """Say the answer on the stream of the request; the stream, if a connection has it."""
-        del self._session.streams[self._number]
-        event = self._session.events.append(self._number, answer)
-        if self.stream is not None:
-            self.stream.finish(event)
-        return self.stream
-
-    def _say(self, data: bytes) -> None:
-        if self._number == 0:
-            if self.answered:
-                return
-            self.open_stream()
-        event = self._session.events.append(self._number, data)
-        if self.stream is not None:
-            self.stream.write(event)
-
-    def _too_slow(self) -> None:
-        log.warning("client.too_slow", client=self._session.client.get("name"), waiting_bytes=self._settings.max_buffer)
 
 
 class LegacyHttp:
@@ -218,10 +110,10 @@ class LegacyHttp:
             exchange.open_stream()
         try:
             try:
-                answer = await exchange.carry_out(self._handler, method, params)
+                answer = await carry_out(exchange, self._handler, method, params)
             finally:
                 del session.running[request_id]
-            await exchange.send(answer)
+            await _send(exchange, answer)
         finally:
             exchange.release()
 
@@ -268,9 +160,9 @@ class LegacyHttp:
         except RpcError as error:
             await respond(send, 200, encode_error(request_id, error))
             return
-        exchange = _Initialize(session, request_id, params, raw_headers, reply, self._settings)
+        exchange = InitializeExchange(session, request_id, params, raw_headers, reply, self._settings)
         try:
-            answer = await exchange.carry_out(self._handler, "initialize", params)
+            answer = await carry_out(exchange, self._handler, "initialize", params)
             if record_version(session, answer):
                 self.sessions.add(session)
                 await respond(send, 200, answer, extra=((b"mcp-session-id", session.key.encode()),))
@@ -357,20 +249,12 @@ class LegacyHttp:
         return session
 
 
-class _Initialize(LegacyExchange):
-    """The request that opens a session: it says nothing before its answer, because the answer's head names the session."""
-
-    __slots__ = ()
-
-    @property
-    def can_send_request(self) -> bool:
-        return False
-
-    def open_stream(self) -> None:
-        """Wait in silence."""
-
-    def _say(self, data: bytes) -> None:
-        """Drop it."""
+async def _send(exchange: LegacyExchange, answer: bytes) -> None:
+    """Send an answer on whatever there is by now."""
+    if not exchange.number:
+        await respond(exchange.reply.send, 200, answer)
+    elif (stream := exchange.finish(answer)) is not None:
+        await stream.drained()
 
 
 def record_client(session: Any, params: Mapping[str, Any]) -> None:

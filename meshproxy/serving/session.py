@@ -19,7 +19,7 @@ from meshproxy.wire.messages import Id, encode_notification
 from meshproxy.wire.protocol import Era
 
 if TYPE_CHECKING:
-    from meshproxy.serving.legacy import LegacyExchange
+    from meshproxy.serving.legacy_exchange import LegacyExchange
 
 __all__ = ["Session", "Sessions"]
 

@@ -50,8 +50,8 @@ class _Plain(NamedTuple):
     keep_alive: bytes | None
 
 
-class Connection(asyncio.Protocol):
-    """The protocol of one connection, and its place in the pool.
+class Connection:
+    """The protocol (`asyncio.Protocol`) of one connection, and its place in the pool.
 
     Args:
         peer: who is at the other end, for messages: ``host:port``.
@@ -243,6 +243,15 @@ class Connection(asyncio.Protocol):
             stage = "in the middle of the answer" if self._head_done or self._head_size else "before it answered"
             reason = f": {exc}" if exc else ""
             response.end(ConnectionLost(f"{self._peer} closed the connection {stage}{reason}"))
+
+    def eof_received(self) -> None:
+        """The transport closes: what has not come by now never will."""
+
+    def pause_writing(self) -> None:
+        """What was asked is sent as the server takes it; nothing more is to be said before its answer."""
+
+    def resume_writing(self) -> None:
+        """See `pause_writing`."""
 
     # For the parser.
 

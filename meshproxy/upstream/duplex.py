@@ -35,8 +35,8 @@ class DuplexLink(Link):
 
     def __init__(self, upstream: str, listener: Listener, client: dict[str, Any], capabilities: dict[str, Any]) -> None:
         self.upstream = upstream
-        self.calls: dict[int, Call | None] = {}
-        self.given_up: dict[int, Call | None] = {}
+        self.calls = {}
+        self.given_up = {}
         self._listener = listener
         self._client = client
         self._declared = capabilities

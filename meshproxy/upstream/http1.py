@@ -12,10 +12,12 @@ import math
 import re
 import ssl
 from collections.abc import Callable, Iterable, Mapping
+from typing import cast
 from urllib.parse import quote, urlsplit
 
 from meshproxy.upstream.connection import Connection, Errand
 from meshproxy.upstream.dial import Proxy, basic_auth, default_tls, dial, proxy_for, reason_of
+from meshproxy.upstream.pool import EARLY, SMALL, Pool
 from meshproxy.upstream.response import OnHead, Response
 from meshproxy.upstream.transport_errors import (
     BadResponse,
@@ -46,14 +48,6 @@ _OURS = frozenset(
     ("connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade")
 )
 """Fields that say where a message ends or belong to one connection: the client's own business."""
-_TIMEOUT_PARAMETER = re.compile(rb"(?:^|[,\s])timeout=(\d{1,6})")
-
-_SMALL = 16 * 1024
-"""Bytes of a body up to which copying it is cheaper than a second buffer for the system."""
-_ASK_AFTER = 1.0
-"""Seconds of idleness after which a connection is asked about before it is used again."""
-_EARLY = 0.001
-"""Seconds by which a loop's timer may ring too early, since uvloop counts milliseconds."""
 _CLOSE_TIMEOUT = 2.0
 
 
@@ -114,8 +108,6 @@ class HttpClient:
         self._tls = (tls or default_tls) if secure else None
         self._proxy: Proxy | None = proxy_for(parts.scheme, self._host)
         self._connect_timeout = connect_timeout
-        self._max_idle = max_idle
-        self._idle_timeout = idle_timeout
         self._max_body = max_body
 
         host = f"[{self._host}]" if ":" in self._host else self._host
@@ -129,14 +121,7 @@ class HttpClient:
         self._lines = self._constant_lines(authority, headers or {}, basic_auth(parts.username, parts.password))
         self._heads: dict[str, bytes] = {}
 
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._connections: set[Connection] = set()
-        self._idle: list[Connection] = []
-        self._timer: asyncio.TimerHandle | None = None
-        self._rings_at = math.inf
-        self._keep_alive: tuple[bytes | None, float] = (None, idle_timeout)
-        self._closed = False
-        self._emptied: asyncio.Future[None] | None = None
+        self._pool = Pool(self._peer, max_idle, idle_timeout)
 
     def __repr__(self) -> str:
         counts = self.statistics()
@@ -144,7 +129,7 @@ class HttpClient:
 
     def statistics(self) -> dict[str, int]:
         """How many ``connections`` are open, and how many of them are ``idle``."""
-        return {"connections": len(self._connections), "idle": len(self._idle)}
+        return {"connections": len(self._pool.connections), "idle": len(self._pool.idle)}
 
     async def request(
         self,
@@ -176,30 +161,26 @@ class HttpClient:
             TransportError: see there for what may be sent again.
             ValueError: a method, target or header that cannot be sent.
         """
-        loop = self._loop
-        if loop is None:
-            loop = self._loop = asyncio.get_running_loop()
+        pool, loop = self._pool, asyncio.get_running_loop()
         head = self._heads.get(method) if target is None else None
         if head is None:
             head = self._head(method, target)
         if not isinstance(headers, bytes):
             headers = encode_headers(headers)
-        if self._closed:
+        if pool.is_closed:
             raise ConnectFailed("the client is closed")
         now = loop.time()
         deadline = math.inf if timeout is None else now + timeout
-        connection = self._take(now)
+        connection = pool.take(now)
         if connection is None:
             connection = await self._connect(loop, min(deadline, now + self._connect_timeout))
         future: asyncio.Future[Response] = loop.create_future()
         response = Response(connection, future, on_head, stream, self._max_body)
-        connection.deadline = deadline
-        if deadline < self._rings_at:
-            self._ring(deadline)
+        pool.expect(connection, deadline)
         size = len(body)
         if size == 0 and method not in ("POST", "PUT", "PATCH"):
             connection.send(response, b"".join((head, headers, b"\r\n")), b"")
-        elif size <= _SMALL:
+        elif size <= SMALL:
             connection.send(response, b"".join((head, headers, b"content-length: %d\r\n\r\n" % size, body)), b"")
         else:
             connection.send(response, b"".join((head, headers, b"content-length: %d\r\n\r\n" % size)), body)
@@ -214,22 +195,7 @@ class HttpClient:
 
         The errand is told all that comes of it; `Connection.drop` gives it up. Arguments as `request`.
         """
-        if self._loop is None or self._closed:
-            return None
-        now = self._loop.time()
-        connection = self._take(now)
-        if connection is None:
-            return None
-        connection.deadline = deadline = math.inf if timeout is None else now + timeout
-        if deadline < self._rings_at:
-            self._ring(deadline)
-        head = self._heads.get("POST") or self._head("POST", None)
-        size = len(body)
-        if size <= _SMALL:
-            connection.run(errand, b"%b%bcontent-length: %d\r\n\r\n%b" % (head, headers, size, body), b"")
-        else:
-            connection.run(errand, b"%b%bcontent-length: %d\r\n\r\n" % (head, headers, size), body)
-        return connection
+        return self._pool.run(self._heads.get("POST") or self._head("POST", None), headers, body, timeout, errand)
 
     def answer_to(self, connection: Connection, on_head: OnHead) -> tuple[Response, "asyncio.Future[Response]"]:
         """For an errand that is to be unrolled: a response, and what `request` would have waited for."""
@@ -238,20 +204,11 @@ class HttpClient:
 
     async def aclose(self) -> None:
         """Close every connection and wait until they are gone. Requests under way fail; later ones are refused."""
-        self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer, self._rings_at = None, math.inf
-        idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
-        for connection in self._connections.difference(idle):
-            connection.fail(ConnectionLost("the client was closed"))
-        if self._connections and self._loop is not None:
-            if self._emptied is None:
-                self._emptied = self._loop.create_future()
-            await asyncio.wait([self._emptied], timeout=_CLOSE_TIMEOUT)
-            for connection in list(self._connections):
+        pool = self._pool
+        emptied = pool.close()
+        if emptied is not None:
+            await asyncio.wait([emptied], timeout=_CLOSE_TIMEOUT)
+            for connection in list(pool.connections):
                 connection.abort()  # a TLS peer that does not say goodbye
 
     def _constant_lines(self, authority: str, headers: Mapping[str, str], basic: bytes | None) -> bytes:
@@ -276,96 +233,28 @@ class HttpClient:
             self._heads[method] = head
         return head
 
-    # Connections: every open one is in `_connections`, and in `_idle` as well while nobody uses it.
-
-    def _take(self, now: float) -> Connection | None:
-        """The idle connection that was used last, if one can be trusted to be open."""
-        idle = self._idle
-        while idle:
-            connection = idle.pop()
-            trusted = connection.is_open() and connection.deadline > now
-            if trusted and (now - connection.idle_since < _ASK_AFTER or not connection.has_news()):
-                return connection
-            connection.close()
-        return None
-
     async def _connect(self, loop: asyncio.AbstractEventLoop, deadline: float) -> Connection:
-        connection = Connection(self._peer, self._on_idle, self._on_linger, self._on_lost)
+        connection = self._pool.connection()
+        protocol = cast("asyncio.Protocol", connection)
         try:
             async with asyncio.timeout_at(None if math.isinf(deadline) else deadline):
                 tls = None if self._tls is None else self._tls()
                 if tls is None and self._proxy is not None:
-                    await dial(connection, self._proxy.host, self._proxy.port, tls=None)
+                    await dial(protocol, self._proxy.host, self._proxy.port, tls=None)
                 else:
-                    await dial(connection, self._host, self._port, tls=tls, tunnel=self._proxy)
+                    await dial(protocol, self._host, self._port, tls=tls, tunnel=self._proxy)
         except BaseException as error:
             connection.abort()
-            if isinstance(error, TimeoutError) and loop.time() >= deadline - _EARLY:
+            if isinstance(error, TimeoutError) and loop.time() >= deadline - EARLY:
                 raise TransportTimeout(f"no connection to {self._peer} in time", sent=False) from error
             if isinstance(error, OSError):
                 raise ConnectFailed(f"cannot connect to {self._peer}: {reason_of(error)}") from error
             raise
-        if self._closed or not connection.is_open():
+        if self._pool.is_closed or not connection.is_open():
             connection.abort()
             raise ConnectFailed(f"the connection to {self._peer} was closed as soon as it was open")
-        self._connections.add(connection)
+        self._pool.connections.add(connection)
         return connection
-
-    def _on_idle(self, connection: Connection, keep_alive: bytes | None) -> None:
-        if self._closed or self._loop is None:
-            connection.close()
-            return
-        if keep_alive != self._keep_alive[0]:
-            self._keep_alive = (keep_alive, self._idle_time(keep_alive))
-        seconds = self._keep_alive[1]
-        if seconds <= 0:
-            connection.close()
-            return
-        now = self._loop.time()
-        connection.idle_since = now
-        connection.deadline = deadline = now + seconds
-        self._idle.append(connection)
-        if len(self._idle) > self._max_idle:
-            self._idle.pop(0).close()
-        if deadline < self._rings_at:
-            self._ring(deadline)
-
-    def _on_linger(self, connection: Connection, seconds: float) -> None:
-        if self._loop is not None:
-            connection.deadline = self._loop.time() + seconds
-            if connection.deadline < self._rings_at:
-                self._ring(connection.deadline)
-
-    def _on_lost(self, connection: Connection) -> None:
-        self._connections.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
-        if self._emptied is not None and not self._connections and not self._emptied.done():
-            self._emptied.set_result(None)
-
-    def _idle_time(self, keep_alive: bytes | None) -> float:
-        """Seconds to keep a connection whose server sent this ``Keep-Alive`` header."""
-        announced = None if keep_alive is None else _TIMEOUT_PARAMETER.search(keep_alive.lower())
-        return self._idle_timeout if announced is None else min(self._idle_timeout, int(announced[1]) - 1.0)
-
-    # Deadlines: one timer for all, set to the earliest. A later one never moves it, so a busy client hardly ever sets it.
-
-    def _ring(self, at: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._loop is not None and not self._closed:
-            self._rings_at = at
-            self._timer = self._loop.call_at(at, self._sweep)
-
-    def _sweep(self) -> None:
-        self._timer, self._rings_at = None, math.inf
-        now = asyncio.get_running_loop().time() + _EARLY
-        for connection in [c for c in self._connections if c.deadline <= now]:
-            connection.expire()
-        earliest = min((c.deadline for c in self._connections if c.deadline > now), default=math.inf)
-        if earliest < self._rings_at:
-            self._ring(earliest)
 
 
 def _ascii_host(host: str) -> str:

@@ -18,6 +18,7 @@ about, as streamable HTTP can if the server uses it so. Many servers do not: the
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, Literal
 
 from meshproxy.relay.capabilities import may_be_asked
@@ -42,20 +43,22 @@ class Lane:
     Attributes:
         link: what carries the call.
         owner: the downstream whose own link it is; None where others may use it.
+        given: to be called when the upstream has answered; None where nobody needs to know, or it has been.
         on_asked: to be called when the upstream asks something within the call; None where nobody needs to know.
     """
 
-    __slots__ = ("_given", "link", "on_asked", "owner")
+    __slots__ = ("given", "link", "on_asked", "owner")
 
     def __init__(self, link: Link, owner: Downstream | None = None, given: Callable[[], None] | None = None) -> None:
         self.link = link
         self.owner = owner
         self.on_asked: Callable[[], None] | None = None
-        self._given = given
+        self.given = given
 
     def give(self) -> None:
         """The upstream has answered: the call needs the link no longer. Idempotent."""
-        given, self._given = self._given, None
+        given, self.given = self.given, None
+        self.on_asked = None
         if given is not None:
             given()
 
@@ -182,9 +185,10 @@ class Lanes:
         return self._seat(control, downstream, use, is_first=is_first)
 
     def _seat(self, control: Link, downstream: Downstream, use: object, *, is_first: bool) -> Lane:
-        lane = Lane(control, given=lambda: self._leave(lane))
+        lane = Lane(control)
+        lane.given = partial(self._leave, lane)
         if is_first:
-            lane.on_asked = lambda: self._told_apart(lane, use)
+            lane.on_asked = partial(self._told_apart, lane, use)
         self._crowd[lane] = (downstream.key, is_first)
         return lane
 

@@ -6,7 +6,6 @@ Every message that comes back knows what it belongs to: its `Call`, where the tr
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
 from meshproxy.relay.downstream import GiveUp
@@ -85,8 +84,8 @@ class Link(ABC):
     era: Era
     version: str
     server: dict[str, Any]
-    calls: Mapping[int, Call | None]
-    given_up: Mapping[int, Call | None] = MappingProxyType({})
+    calls: dict[int, Call | None]
+    given_up: dict[int, Call | None]
     has_expired: bool = False
 
     @property

@@ -19,8 +19,9 @@ from meshproxy.relay.downstream import Done, Downstream, GiveUp, Outcome, Reques
 from meshproxy.relay.elicitations import Elicitations
 from meshproxy.relay.handlers import Handlers
 from meshproxy.relay.translate import Stamp
-from meshproxy.upstream.bridge import Bridge, outcome_of
+from meshproxy.upstream.bridge import Bridge
 from meshproxy.upstream.client import CLIENT, ProxyClient
+from meshproxy.upstream.crossing import cancel, outcome_of
 from meshproxy.upstream.inbound import Inbound
 from meshproxy.upstream.lanes import Lane, Lanes, SessionMode
 from meshproxy.upstream.link import Link
@@ -155,7 +156,7 @@ class ProxyProvider:
 
     def sign_as(self, stamp: Stamp) -> None:
         """From now on, results of the modern era name the server that `stamp` is of."""
-        self._bridge.stamp = stamp
+        self._bridge.publisher.stamp = stamp
 
     def on_change(self, callback: Callable[["ProxyProvider", frozenset[str]], None]) -> None:
         """Call `callback` whenever `state` or `catalog` changed, with the `list_changed` that the upstream sent. It must not block."""
@@ -271,37 +272,36 @@ class ProxyProvider:
             lane.give()
             return None
         call = self._call(context, mount, lane, headers)
-        give_up: Callable[[], object] | None = None
-
-        def ended(outcome: Outcome) -> None:
-            nonlocal give_up
-            if not isinstance(outcome, BaseException):
-                lane.give()
-                self._lanes.use_ended(use)
-                finish(outcome)
-            elif self._went_wrong(lane, downstream, outcome):
-                again = asyncio.ensure_future(self.request(method, params, context, mount, headers))
-                again.add_done_callback(lambda task: finish(outcome_of(task)))
-                give_up = again.cancel
-            elif isinstance(outcome, RpcError | UpstreamError):
-                finish(self._scrubbed(outcome))
-            else:
-                finish(outcome)
-
-        def finish(outcome: Outcome) -> None:
-            self._give_lease()
-            done(outcome)
-
-        def stop() -> None:
-            if give_up is not None:
-                give_up()
-
-        give_up = self._bridge.begin(lane.link, call, method, params, ended)
-        if give_up is None:
+        attempt = _Attempt(lane, use, params, call, done)
+        attempt.give_up = self._bridge.begin(lane.link, call, method, params, partial(self._first_ended, attempt))
+        if attempt.give_up is None:
             lane.give()
             return None
         self._take_lease()
-        return stop
+        return attempt.stop
+
+    def _first_ended(self, attempt: "_Attempt", outcome: Outcome) -> None:
+        """What `begin` sent has ended: the request has too, unless it never left and can be sent over another link."""
+        lane, call = attempt.lane, attempt.call
+        attempt.give_up = None
+        if not isinstance(outcome, BaseException):
+            lane.give()
+            self._lanes.use_ended(attempt.use)
+        elif self._went_wrong(lane, call.context.downstream, outcome):
+            method, _ = attempt.use
+            again = asyncio.ensure_future(self.request(method, attempt.params, call.context, call.mount, call.headers))
+            attempt.give_up = partial(cancel, again)
+            again.add_done_callback(partial(self._second_ended, attempt))
+            return
+        elif isinstance(outcome, RpcError | UpstreamError):
+            outcome = self._scrubbed(outcome)
+        self._give_lease()
+        attempt.done(outcome)
+
+    def _second_ended(self, attempt: "_Attempt", again: "asyncio.Future[Result]") -> None:
+        attempt.give_up = None
+        self._give_lease()
+        attempt.done(outcome_of(again))
 
     async def _carry(
         self,
@@ -558,3 +558,26 @@ class ProxyProvider:
 
     async def ask_standalone(self, downstream: Downstream, method: str, params: dict[str, Any]) -> dict[str, Any]:
         return await downstream.send_raw_request(method, params)
+
+
+class _Attempt:
+    """A request that `ProxyProvider.begin` took.
+
+    Attributes:
+        give_up: gives up what is under way of it; None when nothing is.
+    """
+
+    __slots__ = ("call", "done", "give_up", "lane", "params", "use")
+
+    def __init__(self, lane: Lane, use: tuple[str, Any], params: dict[str, Any], call: RelayCall, done: Done) -> None:
+        self.lane = lane
+        self.use = use
+        self.params = params
+        self.call = call
+        self.done = done
+        self.give_up: GiveUp | None = None
+
+    def stop(self) -> None:
+        """See `meshproxy.relay.downstream.GiveUp`."""
+        if self.give_up is not None:
+            self.give_up()

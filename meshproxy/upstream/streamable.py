@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from functools import lru_cache, partial
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 from urllib.parse import urljoin, urlsplit
 
 import structlog
@@ -18,6 +18,7 @@ from meshproxy.errors import AnswerLost, UpstreamUnavailable
 from meshproxy.relay.downstream import GiveUp
 from meshproxy.upstream.connection import Connection
 from meshproxy.upstream.envelope import UNCANCELLABLE, Stamp, greeting, probe, whose_progress
+from meshproxy.upstream.errand import Cancellable, HttpErrand
 from meshproxy.upstream.exchange import Exchange, is_stream
 from meshproxy.upstream.headers import RESUME_HEADER, SESSION_HEADER, carried
 from meshproxy.upstream.http1 import (
@@ -31,7 +32,8 @@ from meshproxy.upstream.http1 import (
 from meshproxy.upstream.link import Call, Done, Link, Listener
 from meshproxy.upstream.negotiation import negotiate
 from meshproxy.upstream.questions import Questions
-from meshproxy.upstream.refusals import EXPIRED, RedirectedError, SessionExpiredError, judge, message_in, not_mcp
+from meshproxy.upstream.refusals import EXPIRED, RedirectedError, SessionExpiredError, judge
+from meshproxy.upstream.response import OnHead
 from meshproxy.upstream.standing import StandingStream, pause
 from meshproxy.upstream.web import WebEndpoint
 from meshproxy.wire.codec import JsonError, Raw, opened, shallow
@@ -121,7 +123,8 @@ class StreamableLink(Link):
     ) -> None:
         self.upstream = endpoint.name
         self.max_event = endpoint.max_message
-        self.calls: dict[int, Call | None] = {}
+        self.calls = {}
+        self.given_up = {}
         self.version = ""
         self.session: str | None = None
         self._endpoint = endpoint
@@ -133,7 +136,7 @@ class StreamableLink(Link):
         self._stamp = Stamp(Era.LEGACY, "", client, capabilities)
         self._is_modern = False
         self._head = self._lines()
-        self.waiting: dict[int, _Cancellable] = {}
+        self.waiting: dict[int, Cancellable] = {}
         self._questions = Questions(endpoint.name, self._post_soon)
         self._background: set[asyncio.Task[None]] = set()
         self._standing: StandingStream | None = None
@@ -205,7 +208,7 @@ class StreamableLink(Link):
             return None
         request_id = self._last_id + 1
         body = encode_request(request_id, method, self._stamp.onto(params, call, request_id))
-        errand = _Errand(self, request_id, call, method, self._due(call), has_session=self.session is not None)
+        errand = HttpErrand(self, request_id, call, method, self._due(call), has_session=self.session is not None)
         errand.done = done
         errand.connection = self.http.run(head, body, call.timeout, errand)
         if errand.connection is None:
@@ -330,6 +333,10 @@ class StreamableLink(Link):
         if isinstance(answer.result, Raw):
             return answer.result
         raise answer.rpc_error
+
+    def answer_to(self, connection: Connection, on_head: OnHead) -> "tuple[Response, asyncio.Future[Response]]":
+        """See `HttpClient.answer_to`."""
+        return self.http.answer_to(connection, on_head)
 
     def has_ended(self, exchange: Exchange) -> None:
         """A request is over. Idempotent."""
@@ -460,95 +467,6 @@ class StreamableLink(Link):
         # What nobody's stream asked outlives that stream.
         if task is not None and exchange.request_id:
             exchange.questions += (task,)
-
-
-class _Cancellable(Protocol):
-    """A request under way, as the link that is closed sees it."""
-
-    def cancel(self) -> object: ...
-
-
-def _nobody(_: Raw | BaseException) -> None:
-    """Who is told of an end that has been told."""
-
-
-class _Errand(Exchange):
-    """A request without a task (`meshproxy.upstream.connection.Errand`). It gets one when its answer is not plain.
-
-    Attributes:
-        done: told its end.
-        connection: what carries it, as long as nothing has come of it that is not plain.
-    """
-
-    __slots__ = ("_link", "_response", "_task", "connection", "done")
-
-    done: Done
-    connection: Connection | None
-
-    def __init__(
-        self,
-        link: StreamableLink,
-        request_id: int,
-        call: Call,
-        method: str,
-        deadline: float | None,
-        *,
-        has_session: bool,
-    ) -> None:
-        super().__init__(link, request_id, call, method, deadline, has_session=has_session)
-        self._link = link
-        self._task: asyncio.Task[Raw] | None = None
-        self._response: Response | None = None
-
-    def take(self, headers: dict[bytes, bytes], body: bytes) -> None:
-        """See `meshproxy.upstream.connection.Errand`."""
-        message = message_in(body, self.is_relayed)
-        if message is None:
-            self._end(AnswerLost(self._link.upstream, not_mcp(200, headers, body)))
-        else:
-            self._end(message.result if isinstance(message.result, Raw) else message.rpc_error)
-
-    def unroll(self, connection: Connection) -> Response:
-        """See `meshproxy.upstream.connection.Errand`."""
-        self.connection = None
-        self._response, responding = self._link.http.answer_to(connection, self.on_head)
-        self._task = asyncio.get_running_loop().create_task(self._link.outcome(self, responding))
-        self._task.add_done_callback(self._on_task_ended)
-        return self._response
-
-    def cancel(self) -> None:
-        """The link is closed, and nothing of it is waited for."""
-        if self._task is not None:
-            self._task.cancel()
-        elif self.connection is not None:
-            self.connection.drop()
-            self._end(AnswerLost(self._link.upstream, self._link.reason))
-
-    def give_up(self) -> None:
-        """See `meshproxy.relay.downstream.GiveUp`."""
-        if self._task is not None:
-            self._task.cancel()
-        elif self.connection is not None:
-            self.connection.drop()
-            self._link.give_up(self, "the caller gave it up")
-            self._end(asyncio.CancelledError())
-
-    def _on_task_ended(self, task: asyncio.Task[Raw]) -> None:
-        if not task.cancelled():
-            self._end(task.exception() or task.result())
-            return
-        if self._response is not None:
-            self._response.close()
-        # It may have been cancelled before it began.
-        is_known = self.request_id in self._link.waiting
-        self._end(asyncio.CancelledError() if is_known else AnswerLost(self._link.upstream, self._link.reason))
-
-    def _end(self, outcome: Raw | BaseException) -> None:
-        self.connection = None
-        self._link.has_ended(self)
-        # Whoever is told has us, too: a circle for each call would be work for the garbage collector.
-        done, self.done = self.done, _nobody
-        done(outcome)
 
 
 @lru_cache(maxsize=2048)

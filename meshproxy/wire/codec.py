@@ -10,7 +10,8 @@ import re
 from typing import Any, Final
 
 import msgspec
-from msgspec import Raw
+
+from meshproxy.wire.raw import Raw
 
 __all__ = ["EMPTY", "JsonError", "Raw", "dumps", "loads", "mapping", "opened", "shallow", "shallow_list"]
 

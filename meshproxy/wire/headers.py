@@ -148,8 +148,8 @@ def validate_param_headers(schema: Any, arguments: Any, headers: Iterable[tuple[
             given[name] = decode_header_value(value)
     for path, token in annotated.items():
         name, argument = f"{PARAM_PREFIX}{token.lower()}", ".".join(path)
-        value = _at(arguments, path)
-        rendered = _rendered(value)
+        called_with = _at(arguments, path)
+        rendered = _rendered(called_with)
         if name not in given:
             if rendered is not None:
                 return _mismatch(f"the {name} header is missing, and the argument {argument!r} is given")
@@ -157,7 +157,7 @@ def validate_param_headers(schema: Any, arguments: Any, headers: Iterable[tuple[
             return _mismatch(f"the {name} header is given, and the argument {argument!r} is absent")
         elif (header := given[name]) is None:
             return _mismatch(f"the {name} header is malformed base64")
-        elif not _agree(value, rendered, header):
+        elif not _agree(called_with, rendered, header):
             return _mismatch(f"the {name} header does not match the argument {argument!r}")
     return None
 

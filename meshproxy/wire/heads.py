@@ -38,9 +38,11 @@ class FamiliarHead(Generic[Meaning]):
         if not data.startswith(self._before):
             return None
         end = data.find(b"\r", self._size, self._size + _MOST_DIGITS + 1)
+        if end < 0:
+            return None
         digits = data[self._size : end]
         # Only digits: `int` takes more than RFC 9110, 8.6 does.
-        if end < 0 or not digits.isdigit() or not data.startswith(self._after, end):
+        if not digits.isdigit() or not data.startswith(self._after, end):
             return None
         return end + len(self._after), int(digits)
 

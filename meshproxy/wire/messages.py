@@ -2,65 +2,19 @@
 
 import re
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import msgspec
 
 from meshproxy.errors import INVALID_REQUEST, PARSE_ERROR, RpcError
-from meshproxy.wire.codec import JsonError, Raw, dumps, loads, mapping, opened, shallow
+from meshproxy.wire.codec import JsonError, Raw, dumps, loads, shallow
+from meshproxy.wire.message import Envelope, Id, Message
 
 __all__ = ["Id", "Message", "encode_error", "encode_notification", "encode_request", "encode_result", "parse"]
 
-Id: TypeAlias = int | str
-"""A request's id. MCP forbids null (basic/index, "Requests")."""
-
 _UNSET: Final = msgspec.UNSET
 
-
-class Message(msgspec.Struct, frozen=True, gc=False):
-    """One JSON-RPC message whose payload is not decoded yet.
-
-    A request has `id` and `method`, a notification `method` alone, an answer `id` and either `result` or `error`.
-    """
-
-    id: Id | None = None
-    method: str | None = None
-    params: Raw | msgspec.UnsetType = _UNSET
-    result: Raw | msgspec.UnsetType = _UNSET
-    error: Raw | msgspec.UnsetType = _UNSET
-
-    @property
-    def is_request(self) -> bool:
-        return self.method is not None and self.id is not None
-
-    @property
-    def is_notification(self) -> bool:
-        return self.method is not None and self.id is None
-
-    @property
-    def rpc_error(self) -> RpcError:
-        """The error of an answer, its data still closed; what is malformed in it becomes an internal error rather than a crash."""
-        body = mapping(self.error)
-        if body is None:
-            return RpcError(INVALID_REQUEST, "the peer answered with neither a result nor an error")
-        code, message = opened(body.get("code")), opened(body.get("message"))
-        return RpcError(
-            code if isinstance(code, int) and not isinstance(code, bool) else INVALID_REQUEST,
-            message if isinstance(message, str) else "",
-            body.get("data"),
-        )
-
-
-class _Envelope(msgspec.Struct, gc=False):
-    jsonrpc: str | msgspec.UnsetType = _UNSET
-    id: int | str | msgspec.UnsetType | None = _UNSET
-    method: str | msgspec.UnsetType = _UNSET
-    params: Raw | msgspec.UnsetType = _UNSET
-    result: Raw | msgspec.UnsetType = _UNSET
-    error: Raw | msgspec.UnsetType = _UNSET
-
-
-_envelope = msgspec.json.Decoder(_Envelope)
+_envelope = msgspec.json.Decoder(Envelope)
 _RESULT_HEAD: Final = b'{"jsonrpc":"2.0","id":'
 _VERSION: Final = "2.0"
 _ANSWER_HEAD: Final = re.compile(rb'\{"jsonrpc": ?"2\.0", ?"id": ?(\d{1,15}), ?"result": ?(?=\{)')
@@ -108,7 +62,7 @@ def parse_answer(data: bytes, is_relayed: Callable[[int], bool]) -> Message:
     return Message(request_id, None, _UNSET, Raw(memoryview(data)[head.end() : -1]))
 
 
-def _lenient(data: bytes, error: Exception) -> _Envelope:
+def _lenient(data: bytes, error: Exception) -> Envelope:
     try:
         value = loads(data)
     except JsonError:
@@ -125,7 +79,7 @@ def _lenient(data: bytes, error: Exception) -> _Envelope:
         raise _refused("the member 'method' must be a string", message_id)
     fields = shallow(data)
     raws = {key: fields[key] for key in ("params", "result", "error") if key in fields}
-    return _Envelope(jsonrpc=value.get("jsonrpc", _UNSET), id=message_id, method=method, **raws)
+    return Envelope(jsonrpc=value.get("jsonrpc", _UNSET), id=message_id, method=method, **raws)
 
 
 def _refused(reason: str, message_id: Any) -> RpcError:

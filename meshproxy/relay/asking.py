@@ -1,0 +1,32 @@
+"""What an upstream asks within a call, on its way to the client and back. Place: relay."""
+
+from typing import TYPE_CHECKING, Any
+
+from meshproxy.catalog.rewrite import rewrite_answer, rewrite_question
+from meshproxy.errors import METHOD_NOT_FOUND, RpcError
+
+if TYPE_CHECKING:
+    from meshproxy.relay.call import RelayCall
+
+__all__ = ["ask"]
+
+
+async def ask(call: "RelayCall", method: str, params: dict[str, Any]) -> dict[str, Any]:
+    """Ask a call's client, in the mesh's names; its answer comes in the upstream's.
+
+    Raises:
+        RpcError: there is no such question, or the client refuses or cannot be asked.
+    """
+    handler = {
+        "sampling/createMessage": call.handlers.sampling,
+        "elicitation/create": call.handlers.elicitation,
+        "roots/list": call.handlers.roots,
+    }.get(method)
+    if handler is None:
+        raise RpcError(METHOD_NOT_FOUND, f"Method not found: {method}")
+    if call.on_asked is not None:
+        call.on_asked()
+    if method == "elicitation/create" and call.elicitations is not None:
+        call.elicitations.note(call.context.downstream, params)
+    answer = await handler(call.context, rewrite_question(method, params, call.mount.public))
+    return rewrite_answer(method, answer, call.mount.origin)

@@ -1,0 +1,139 @@
+"""One request of a legacy session over HTTP. Place: serving."""
+
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+import structlog
+
+from meshproxy.serving.exchange import HttpExchange, Reply
+from meshproxy.serving.session import Session
+from meshproxy.serving.settings import HttpSettings
+from meshproxy.serving.stream import EventStream
+from meshproxy.wire.messages import Id, encode_notification
+
+__all__ = ["InitializeExchange", "LegacyExchange"]
+
+log = structlog.get_logger(__name__)
+
+
+class LegacyExchange(HttpExchange):
+    """One request of a session.
+
+    Attributes:
+        number: of its stream, by which a later connection can take it over; 0 while there is none.
+    """
+
+    __slots__ = ("_held", "_own", "_session", "number")
+
+    def __init__(
+        self,
+        session: Session,
+        request_id: Id,
+        params: dict[str, Any],
+        raw_headers: list[tuple[bytes, bytes]],
+        reply: Reply,
+        settings: HttpSettings,
+    ) -> None:
+        super().__init__(session, request_id, params, raw_headers, reply, settings)
+        self._session = session
+        self.number = 0
+        self._own: EventStream | None = None
+        self._held = True
+        session.active += 1
+
+    @property
+    def can_send_request(self) -> bool:
+        return not self.answered
+
+    def notify(self, method: str, params: Mapping[str, Any] | None) -> None:
+        if not self.answered:
+            self._say(encode_notification(method, params))
+
+    def send_raw_request(self, method: str, params: Mapping[str, Any] | None) -> Coroutine[Any, Any, dict[str, Any]]:
+        return self._session.ask(self._say, method, params)
+
+    def close_stream(self) -> None:
+        if self._session.resumable and not self.answered:
+            self.open_stream()
+            if self.stream is not None:
+                self.stream.finish()
+
+    def open_stream(self) -> None:
+        if self.number:
+            return
+        self.number = self._session.number()
+        self._session.streams[self.number] = self
+        self.stream = self._own = EventStream(
+            self.reply.send, self.settings.max_buffer, self.settings.keepalive, self._too_slow
+        )
+        self.stream.start()
+        if first := self._session.prime(self.number):
+            self.stream.write(first)
+
+    def take_over(self, stream: EventStream, after: int) -> None:
+        """Go on over another connection, from the event at place `after` on."""
+        if self.stream is not None:
+            self.stream.cut()
+        self.stream = stream
+        for event in self._session.events.after(self.number, after):
+            stream.write(event)
+
+    def disconnected(self) -> None:
+        if self._own is not None:
+            self._own.abandon()
+        self.release()
+
+    def release(self) -> None:
+        """No connection holds the session open for this request any more."""
+        if self._held:
+            self._held = False
+            self._session.release()
+
+    def deliver(self, answer: bytes) -> None:
+        # What was never entered has an answer before it was begun.
+        self._session.running.pop(self.request_id, None)
+        if not self.number:
+            self.reply.answer(answer, 200)
+            self.release()
+            return
+        stream = self.finish(answer)
+        if stream is None or stream.task is None:
+            self.release()
+        else:
+            stream.task.add_done_callback(lambda _: self.release())
+
+    def finish(self, answer: bytes) -> EventStream | None:
+        """Say the answer on the stream of the request; the stream, if a connection has it."""
+        del self._session.streams[self.number]
+        event = self._session.events.append(self.number, answer)
+        if self.stream is not None:
+            self.stream.finish(event)
+        return self.stream
+
+    def _say(self, data: bytes) -> None:
+        if self.number == 0:
+            if self.answered:
+                return
+            self.open_stream()
+        event = self._session.events.append(self.number, data)
+        if self.stream is not None:
+            self.stream.write(event)
+
+    def _too_slow(self) -> None:
+        log.warning("client.too_slow", client=self._session.client.get("name"), waiting_bytes=self.settings.max_buffer)
+
+
+class InitializeExchange(LegacyExchange):
+    """The request that opens a session: it says nothing before its answer, because the answer's head names the session."""
+
+    __slots__ = ()
+
+    @property
+    def can_send_request(self) -> bool:
+        return False
+
+    def open_stream(self) -> None:
+        """Wait in silence."""
+
+    def _say(self, data: bytes) -> None:
+        """Drop it."""

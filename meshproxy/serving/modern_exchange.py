@@ -1,0 +1,149 @@
+"""One request of the modern era over HTTP, and who sends it. Place: serving."""
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import structlog
+
+from meshproxy.errors import HEADER_MISMATCH, REQUEST_CANCELLED, RpcError
+from meshproxy.relay.downstream import Downstream, Handler, no_back_channel
+from meshproxy.serving.exchange import HttpExchange, Reply
+from meshproxy.serving.settings import HttpSettings
+from meshproxy.serving.stream import EventStream
+from meshproxy.wire.codec import JsonError, opened
+from meshproxy.wire.headers import check_agreement, validate_param_headers
+from meshproxy.wire.messages import Id, Message, encode_notification
+from meshproxy.wire.protocol import META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, META_VERSION, Era
+from meshproxy.wire.sse import encode_event
+
+__all__ = ["ModernDownstream", "ModernExchange", "checked", "text_of"]
+
+log = structlog.get_logger(__name__)
+
+_keys: Final = itertools.count(1)
+
+
+class ModernDownstream(Downstream):
+    """The caller of one request, as its envelope describes it; gone when the request is answered."""
+
+    __slots__ = ()
+    era = Era.MODERN
+
+    def __init__(self, meta: Mapping[str, Any]) -> None:
+        """Take the envelope of a request that passed `check_envelope`."""
+        super().__init__(f"request-{next(_keys)}")
+        self.version = meta[META_VERSION]
+        self.capabilities = meta[META_CAPABILITIES]
+        client, level = meta.get(META_CLIENT), meta.get(META_LOG_LEVEL)
+        if isinstance(client, dict):
+            self.client = client
+        if isinstance(level, str):
+            self.log_level = level
+
+    def notify(self, method: str, params: Mapping[str, Any] | None) -> None:
+        """Drop it: this era has no stream but a request's own, and a listener is a request."""
+
+    async def send_raw_request(self, method: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
+        raise no_back_channel(method)
+
+
+class ModernExchange(HttpExchange):
+    """One request of the modern era. `running` holds it until it is answered."""
+
+    __slots__ = ("_running",)
+
+    def __init__(
+        self,
+        downstream: Downstream,
+        request_id: Id,
+        params: dict[str, Any],
+        raw_headers: list[tuple[bytes, bytes]],
+        reply: Reply,
+        settings: HttpSettings,
+        running: "set[ModernExchange]",
+    ) -> None:
+        super().__init__(downstream, request_id, params, raw_headers, reply, settings)
+        self._running = running
+        running.add(self)
+
+    @property
+    def can_send_request(self) -> bool:
+        return False
+
+    async def send_raw_request(self, method: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
+        raise no_back_channel(method)
+
+    def notify(self, method: str, params: Mapping[str, Any] | None) -> None:
+        if self.answered:
+            return
+        if self.stream is None:
+            self.open_stream()
+        self.stream.write(encode_event(encode_notification(method, params)))  # type: ignore[union-attr]  # opened just now
+
+    def open_stream(self) -> None:
+        if self.stream is None:
+            self.stream = EventStream(
+                self.reply.send, self.settings.max_buffer, self.settings.keepalive, self._too_slow
+            )
+            self.stream.start()
+
+    def leave(self) -> None:
+        """It is answered, or was never begun."""
+        self._running.discard(self)
+        self.downstream.close()
+
+    def deliver(self, answer: bytes) -> None:
+        self.leave()
+        if self.stream is None:
+            self.reply.answer(answer, self.status)
+        else:
+            self.stream.finish(encode_event(answer))
+
+    def disconnected(self) -> None:
+        if self.stream is not None:
+            self.stream.abandon()
+        self.cancel(RpcError(REQUEST_CANCELLED, "the client closed the stream"))
+
+    def _too_slow(self) -> None:
+        log.warning(
+            "client.too_slow", client=self.downstream.client.get("name"), waiting_bytes=self.settings.max_buffer
+        )
+        self.cancel(RpcError(REQUEST_CANCELLED, "the client reads too slowly"))
+
+
+def checked(
+    handler: Handler,
+    message: Message,
+    params: dict[str, Any],
+    headers: Mapping[bytes, bytes],
+    duplicated: str | None,
+    raw_headers: Iterable[tuple[bytes, bytes]],
+) -> RpcError | None:
+    """What is wrong with a request: its envelope, or its headers, which repeat what is in its body. Arguments as `ModernHttp.post`."""
+    if duplicated is not None:
+        return RpcError(HEADER_MISMATCH, f"the {duplicated} header appears more than once")
+    method = str(message.method)
+    error = check_agreement(
+        method,
+        params,
+        text_of(headers.get(b"mcp-protocol-version")),
+        text_of(headers.get(b"mcp-method")),
+        text_of(headers.get(b"mcp-name")),
+    )
+    if error is not None or method != "tools/call" or not isinstance(name := params.get("name"), str):
+        return error
+    schema = handler.annotated_schema(name)
+    if schema is None:
+        return None
+    try:
+        arguments = opened(params.get("arguments"))
+    except JsonError:
+        return None  # the tool's own server says what is wrong with them
+    pairs = [(key.decode("latin-1"), value.decode("latin-1").strip()) for key, value in raw_headers]
+    return validate_param_headers(schema, arguments, pairs)
+
+
+def text_of(value: bytes | None) -> str | None:
+    """A header's value without the blanks around it, which not every parser takes off."""
+    return None if value is None else value.decode("latin-1").strip()
