@@ -1,0 +1,35 @@
+"""What may be compiled: the modules that pyproject.toml names keep clear of what the compiler gets wrong (docs/decisions/compiled.md)."""
+
+import ast
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CONFIG = tomllib.loads((ROOT / "pyproject.toml").read_text())
+COMPILED = CONFIG["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["mypyc"]["include"]
+REFUSED = {"cached_property", "dataclass", "Struct"}
+"""What makes a class that is not as it is written: a property that is never cached, a default that stands before what has none, a struct
+whose annotations nobody finds."""
+
+
+@pytest.mark.parametrize("module", COMPILED)
+def test_a_compiled_module_waits_for_nothing(module: str) -> None:
+    # A cancellation that reaches a compiled coroutine while it awaits one that awaits once more before it ends is a crash.
+    waits = (ast.Await, ast.AsyncFor, ast.AsyncWith)
+    found = [node.lineno for node in ast.walk(ast.parse((ROOT / module).read_text())) if isinstance(node, waits)]
+    assert found == [], f"{module}, lines {found}: what waits belongs into a module that is not compiled"
+
+
+@pytest.mark.parametrize("module", COMPILED)
+def test_a_compiled_module_makes_classes_as_they_are_written(module: str) -> None:
+    tree = ast.parse((ROOT / module).read_text())
+    names = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    names += [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    assert REFUSED.isdisjoint(names), f"{module}: {REFUSED.intersection(names)}"
+
+
+def test_what_is_named_is_there_and_in_order() -> None:
+    assert sorted(COMPILED) == COMPILED
+    assert [module for module in COMPILED if not (ROOT / module).is_file()] == []
