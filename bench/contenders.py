@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bench.ground import ROOT, Ground
+from bench.ground import COMPILED, ROOT, Ground
 
 Upstreams = dict[str, dict]
 """An `mcpServers` mapping: a `url`, or a `command` with `args`, by name. The one that is called is named `bench`."""
@@ -73,14 +73,30 @@ def sdk_server(ground: Ground, directory: Path, upstreams: Upstreams, port: int)
 
 
 def meshproxy(ground: Ground, directory: Path, upstreams: Upstreams, port: int) -> list[str]:
+    return serve_mesh(mesh_config(directory, upstreams), port)
+
+
+def meshproxy_source(ground: Ground, directory: Path, upstreams: Upstreams, port: int) -> list[str]:
+    return [str(ROOT / ".venv" / "bin" / "meshproxy"), *serving(mesh_config(directory, upstreams), port)]
+
+
+def mesh_config(directory: Path, upstreams: Upstreams) -> Path:
     path = directory / "mesh.yaml"
     # JSON is YAML. What the benchmark gives are upstreams; everything else stays at its default.
     path.write_text(json.dumps({"upstreams": upstreams}))
-    return serve_mesh(path, port)
+    return path
 
 
 def serve_mesh(path: Path, port: int) -> list[str]:
-    return [str(ROOT / ".venv" / "bin" / "meshproxy"), "serve", str(path), "--port", str(port)]
+    """As a wheel for this machine has it; as the clone has it where that could not be made."""
+    if not COMPILED.exists():
+        return [str(ROOT / ".venv" / "bin" / "meshproxy"), *serving(path, port)]
+    # -P, or the clone that this stands in would come first.
+    return [str(COMPILED), "-P", "-m", "meshproxy", *serving(path, port)]
+
+
+def serving(path: Path, port: int) -> list[str]:
+    return ["serve", str(path), "--port", str(port)]
 
 
 def fastmcp(script: str) -> Command:
@@ -108,6 +124,7 @@ CONTENDERS = {
         Contender("nginx", "nginx hop", nginx, prefix="", kinds=("http",)),
         Contender("sdk", "SDK server, no hop", sdk_server, prefix="", kinds=("http",), needs="python"),
         Contender("meshproxy", "meshproxy", meshproxy, needs="python"),
+        Contender("meshproxy-source", "meshproxy, not compiled", meshproxy_source),
         Contender("mcp-hub", "mcp-hub", mcp_hub, {"legacy": "sse"}, prefix="bench__"),
         Contender("fastmcp", "FastMCP, connected", fastmcp("fastmcp_connected.py")),
         Contender("mcp-combiner", "mcp-combiner", mcp_combiner, {"legacy": "legacy"}),

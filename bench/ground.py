@@ -12,6 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache" / "bench"
+COMPILED = ROOT / ".cache" / "compiled" / "bin" / "python"
+"""What ./scripts/compile makes, if there is a C compiler."""
 
 
 class Ground:
@@ -28,6 +30,9 @@ class Ground:
         self.versions["Python"] = ".".join(map(str, sys.version_info[:3]))
         self.versions["mcp"] = version(sys.executable, "mcp")
         self.versions["cores"] = str(len(os.sched_getaffinity(0)))
+        self.versions["meshproxy"] = "compiled" if COMPILED.exists() else "not compiled"
+        if not COMPILED.exists():
+            self.missing["meshproxy-source"] = "meshproxy itself could not be compiled here"
         if "nginx" in wanted:
             self.nginx()
         if wanted & {"fastmcp", "fastmcp-documented"}:

@@ -39,7 +39,7 @@ def measure(ground: Ground, wanted: list[str], effort: Effort) -> dict:
             )
             for name, contender in running.items():
                 # A session of a peer costs a thousand times more work, and weighs enough to be seen sooner.
-                count = effort.sessions if name == "meshproxy" else min(effort.sessions, 100)
+                count = effort.sessions if name.startswith("meshproxy") else min(effort.sessions, 100)
                 found["session"][form][name] = weigh(
                     arena, contender, count, calls=asked["calls"], stream=asked["stream"]
                 )

@@ -25,6 +25,8 @@ def measure(ground: Ground, wanted: list[str], effort: Effort) -> dict:
     """By scene: shares of the samples by room."""
     if "meshproxy" not in wanted:
         return {}
+    # What is compiled has no frames to look at.
+    name = "meshproxy" if "meshproxy-source" in ground.missing else "meshproxy-source"
     ground.package("py-spy", ground.programs["python"])
     if "py-spy" in ground.missing:
         return {}
@@ -33,11 +35,11 @@ def measure(ground: Ground, wanted: list[str], effort: Effort) -> dict:
         with Arena(ground) as arena:
             say(f"  profile: {kind} upstream, {era}, {call}")
             upstreams = getattr(arena, kind)(["bench", "other"])
-            running = start_all(arena, ground, ["meshproxy"], {"meshproxy": upstreams}).get("meshproxy")
+            running = start_all(arena, ground, [name], {name: upstreams}).get(name)
             if running is None:
                 return found
             arena.open(running, "load", era, 16, call)
-            entry = Entry("meshproxy", "load", running)
+            entry = Entry(name, "load", running)
             slice_of(arena, entry, 1.0)
             loaded = threading.Thread(target=slice_of, args=(arena, entry, SECONDS + 2.0))
             loaded.start()
