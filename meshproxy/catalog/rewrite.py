@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from meshproxy.wire.codec import JsonError, Raw, dumps, mapping, opened, shallow_list
+from meshproxy.wire.content import is_text
 
-__all__ = ["MapUri", "is_text", "may_have_links", "rewrite_answer", "rewrite_definition", "rewrite_question"]
+__all__ = ["MapUri", "may_have_links", "rewrite_answer", "rewrite_definition", "rewrite_question"]
 
 MapUri = Callable[[str], str]
 """From a URI of the upstream's to the mesh's, or the other way."""
@@ -115,7 +116,6 @@ class _Tagged:
         return value if mapped is fields else mapped
 
 
-_TEXT: Final = (b'{"type":"text"', b'{"type": "text"')
 _URI: Final = _Uri()
 _RESOURCES: Final[Mapping[str, _Place]] = {
     "resource_link": _Keys({"uri": _URI}),
@@ -164,11 +164,6 @@ _QUESTIONS: Final[Mapping[str, tuple[bytes, _Keys]]] = {
     "notifications/tasks": (_BLOCK_HINT, _TASK),
 }
 _DEFINITION: Final = _Keys({"_meta": _META})
-
-
-def is_text(block: Raw) -> bool:
-    """Whether a block of content says first that it is a text, as most do, so that no link is in it."""
-    return bytes(memoryview(block)[:15]).startswith(_TEXT)
 
 
 def may_have_links(meta: bytes) -> bool:

@@ -5,7 +5,6 @@ A request reads the snapshot once, and takes its lease on the provider in the sa
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -17,12 +16,13 @@ from meshproxy.catalog.snapshot import Collision, Member, Route, Snapshot, build
 from meshproxy.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import BY_CHANGED, KINDS, Kind
 from meshproxy.mesh.interests import Interests
-from meshproxy.relay.downstream import Done, Downstream, GiveUp, Outcome, RequestContext, Result
+from meshproxy.mesh.use import as_public, begin, headers_of, public_id, public_task
+from meshproxy.relay.downstream import Done, Downstream, GiveUp, RequestContext, Result
 from meshproxy.relay.translate import outgoing
 from meshproxy.upstream.listening import Listening
 from meshproxy.upstream.provider import ProxyProvider
-from meshproxy.wire.codec import Raw, mapping, opened
-from meshproxy.wire.headers import param_headers
+from meshproxy.wire.codec import mapping, opened
+from meshproxy.wire.content import is_object
 from meshproxy.wire.protocol import Era
 
 log = structlog.get_logger(__name__)
@@ -118,7 +118,7 @@ class CompositeProvider:
         if not isinstance(name, str):
             raise RpcError(INVALID_PARAMS, f"{method}: 'name' must be a string")
         arguments = params.get("arguments")
-        if arguments is not None and not _is_object(arguments):
+        if arguments is not None and not is_object(arguments):
             raise RpcError(INVALID_PARAMS, f"{method}: 'arguments' must be an object")
         route = self.snapshot.find(kind, name)
         if route is None:
@@ -126,28 +126,14 @@ class CompositeProvider:
         if route is None:
             raise RpcError(INVALID_PARAMS, f"Unknown {kind}: {name}")
         sent = outgoing(params, {"name": route.origin})
-        result = await route.source.request(method, sent, context, route.mount, _headers(route, arguments))
-        return _as_public(result, route.mount)
+        result = await route.source.request(method, sent, context, route.mount, headers_of(route, arguments))
+        return as_public(result, route.mount)
 
     def begin(
         self, context: RequestContext, method: str, kind: Kind, params: dict[str, Any], done: Done
     ) -> GiveUp | None:
         """As `use`, without a task; see `meshproxy.relay.downstream.Handler.begin`."""
-        name, arguments = params.get("name"), params.get("arguments")
-        if not isinstance(name, str) or not (arguments is None or _is_object(arguments)):
-            return None
-        route = self.snapshot.find(kind, name)
-        if route is None:
-            return None
-        return route.source.begin(
-            method,
-            outgoing(params, {"name": route.origin}),
-            context,
-            route.mount,
-            _headers(route, arguments),
-            # A result that is encoded already is of the legacy era, which has no tasks.
-            done if context.downstream.era is Era.LEGACY else partial(_publish, route.mount, done),
-        )
+        return begin(self.snapshot, context, method, kind, params, done)
 
     async def read(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
         """Read a resource by its public URI. Errors as `use`."""
@@ -180,7 +166,7 @@ class CompositeProvider:
             raise RpcError(INVALID_PARAMS, f"{method}: unknown task")
         mounted, origin = found
         result = await mounted.provider.request(method, outgoing(params, {"taskId": origin}), context, mounted.mount)
-        return _public_task(result, mounted.mount) if isinstance(result, dict) and "taskId" in result else result
+        return public_task(result, mounted.mount) if isinstance(result, dict) and "taskId" in result else result
 
     # --- what a client wants to hear of
 
@@ -219,7 +205,7 @@ class CompositeProvider:
 
             def sink(method: str, told: dict[str, Any], mount: Mount = mounted.mount) -> None:
                 if method == "notifications/tasks" and "taskId" in told:
-                    tell(_public_task(rewrite_question(method, told, mount.public), mount))
+                    tell(public_task(rewrite_question(method, told, mount.public), mount))
 
             try:
                 heard, stream = await mounted.provider.follow_tasks(downstream, origins, sink)
@@ -227,7 +213,7 @@ class CompositeProvider:
                 log.info("upstream.tasks_not_heard", upstream=mounted.mount.name, reason=str(error))
                 continue
             streams.append(stream)
-            agreed += [_public_id(mounted.mount, origin) for origin in origins if origin in heard]
+            agreed += [public_id(mounted.mount, origin) for origin in origins if origin in heard]
         return agreed, streams
 
     async def route_of(self, downstream: Downstream, params: dict[str, Any]) -> Route:
@@ -275,39 +261,3 @@ class CompositeProvider:
             if mounted.provider is route.source:
                 return mounted.provider
         raise UpstreamUnavailable(route.mount.name, "it was removed from the mesh")
-
-
-def _headers(route: Route, arguments: Any) -> dict[str, str] | None:
-    """The arguments that the upstream wants to see in headers too."""
-    return param_headers(route.headers, opened(arguments)) if route.headers and arguments is not None else None
-
-
-def _as_public(outcome: T, mount: Mount) -> T | dict[str, Any]:
-    """What a use ended with; if that is a task, it is named as the mesh names it."""
-    if isinstance(outcome, dict) and opened(outcome.get("resultType")) == "task":
-        return _public_task(outcome, mount)
-    return outcome
-
-
-def _publish(mount: Mount, done: Done, outcome: Outcome) -> None:
-    """Pass on how a request ended that `CompositeProvider.begin` took."""
-    try:
-        outcome = _as_public(outcome, mount)
-    except Exception as error:  # noqa: BLE001  # as for every defect, the caller gets an answer
-        outcome = error
-    done(outcome)
-
-
-def _public_task(result: dict[str, Any], mount: Mount) -> dict[str, Any]:
-    """A result that names a task, with the id that leads back to its upstream."""
-    return {**result, "taskId": _public_id(mount, opened(result["taskId"]))}
-
-
-def _public_id(mount: Mount, origin: Any) -> str:
-    return f"{quote(mount.name, safe='')}/{origin}"
-
-
-def _is_object(value: Any) -> bool:
-    if isinstance(value, Raw):
-        return memoryview(value)[0] == ord("{")
-    return isinstance(value, dict)

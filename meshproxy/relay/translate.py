@@ -5,10 +5,11 @@ from typing import Any, Final
 
 import msgspec
 
-from meshproxy.catalog.rewrite import is_text, may_have_links
+from meshproxy.catalog.rewrite import may_have_links
 from meshproxy.errors import INTERNAL_ERROR, RpcError
 from meshproxy.relay.tool_result import ToolResult
 from meshproxy.wire.codec import JsonError, Raw, dumps, mapping, opened, shallow
+from meshproxy.wire.content import is_text
 from meshproxy.wire.messages import parse
 from meshproxy.wire.protocol import (
     COMPLETE,

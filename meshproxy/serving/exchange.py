@@ -20,7 +20,7 @@ from meshproxy.upstream.deadlines import Deadlines
 from meshproxy.wire.messages import Id, encode_error, encode_result
 from meshproxy.wire.protocol import HTTP_STATUS, META_PROGRESS
 
-__all__ = ["AsgiReply", "HeaderView", "HttpExchange", "Reply", "progress_token_of", "rpc_error_of"]
+__all__ = ["AsgiReply", "HeaderView", "HttpExchange", "Reply", "progress_token_of", "rpc_error_of", "speak"]
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +76,7 @@ def progress_token_of(params: Mapping[str, Any]) -> Id | None:
     """What a request wants its progress told under; None for none, or for what is no token."""
     meta = params.get("_meta")
     token = meta.get(META_PROGRESS) if meta else None
-    return token if isinstance(token, int | str) and not isinstance(token, bool) else None
+    return token if isinstance(token, (int, str)) and not isinstance(token, bool) else None
 
 
 def rpc_error_of(error: BaseException, method: str) -> RpcError:
@@ -206,3 +206,8 @@ class HttpExchange(RequestContext):
     @abstractmethod
     def disconnected(self) -> None:
         """The client closed its connection before it had the answer."""
+
+
+def speak(exchange: HttpExchange) -> None:
+    """A request has been silent for the keep-alive time."""
+    exchange.open_stream()

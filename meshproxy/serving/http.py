@@ -102,8 +102,9 @@ class HttpApp:
         seen = head.seen or self._look_at(head)
         if seen is None or self._closed or len(body) > self.settings.max_body:
             return False
-        era = self._legacy if seen.is_legacy else self._modern
-        return era.begin(seen.headers, seen.raw, body, reply)
+        if seen.is_legacy:
+            return self._legacy.entry.begin(seen.headers, seen.raw, body, reply)
+        return self._modern.entry.begin(seen.headers, seen.raw, body, reply)
 
     def _look_at(self, head: Head) -> "_Seen | None":
         scope = head.scope

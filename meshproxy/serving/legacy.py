@@ -14,14 +14,12 @@ from meshproxy.errors import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, RE
 from meshproxy.relay.downstream import Handler
 from meshproxy.serving.carrying import carry_out
 from meshproxy.serving.events import STANDALONE, parse_event_id
-from meshproxy.serving.exchange import HttpExchange, Reply
-from meshproxy.serving.http1_request import Request
-from meshproxy.serving.legacy_exchange import InitializeExchange, LegacyExchange
+from meshproxy.serving.exchange import Reply
+from meshproxy.serving.legacy_exchange import InitializeExchange, LegacyEntry, LegacyExchange, prefers_stream
 from meshproxy.serving.response import refuse, refuse_message, refuse_shutdown, respond
 from meshproxy.serving.session import Session, Sessions
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.serving.stream import EventStream, Receive, Send
-from meshproxy.upstream.deadlines import Deadlines
 from meshproxy.wire.codec import loads
 from meshproxy.wire.messages import Message, encode_error, parse
 from meshproxy.wire.params import params_of
@@ -40,8 +38,7 @@ class LegacyHttp:
         self._handler = handler
         self._settings = settings
         self.sessions = Sessions(settings)
-        self.draining = False
-        self._silence: Deadlines[HttpExchange] = Deadlines(lambda exchange: exchange.open_stream())
+        self.entry = LegacyEntry(handler, settings, self.sessions)
 
     async def post(
         self,
@@ -117,33 +114,14 @@ class LegacyHttp:
         finally:
             exchange.release()
 
-    def begin(
-        self,
-        headers: Mapping[bytes, bytes],
-        raw_headers: list[tuple[bytes, bytes]],
-        body: bytes,
-        reply: Request,
-    ) -> bool:
-        """Take the short way with a request of a session, if it is open; false for everything else, of which nothing has happened."""
-        session = self.sessions.get(headers.get(b"mcp-session-id", b""))
-        if session is None or self.draining or (session.resumable and prefers_stream(headers)):
-            return False
-        try:
-            message = parse(body)
-            request_id, method = message.id, message.method
-            if request_id is None or method is None or request_id in session.running:
-                return False
-            params = params_of(message)
-        except RpcError:
-            return False
-        exchange = LegacyExchange(session, request_id, params, raw_headers, reply, self._settings)
-        session.running[request_id] = exchange
-        if not exchange.begin(self._handler, method, params, self._silence):
-            del session.running[request_id]
-            exchange.release()
-            return False
-        reply.on_gone = exchange.disconnected
-        return True
+    @property
+    def draining(self) -> bool:
+        """Whether it takes no new request."""
+        return self.entry.is_shut
+
+    @draining.setter
+    def draining(self, value: bool) -> None:
+        self.entry.is_shut = value
 
     async def _initialize(self, message: Message, raw_headers: list[tuple[bytes, bytes]], reply: Reply) -> None:
         send = reply.send
@@ -280,11 +258,6 @@ def record_version(session: Any, answer: bytes) -> bool:
         return False
     session.version = version
     return True
-
-
-def prefers_stream(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether a client names streams first: then it wants one, and can resume it from the first moment on (SEP-1699)."""
-    return headers.get(b"accept", b"").lstrip().startswith(b"text/event-stream")
 
 
 async def _watch(stream: EventStream, receive: Receive) -> None:

@@ -5,13 +5,18 @@ from typing import Any
 
 import structlog
 
-from meshproxy.serving.exchange import HttpExchange, Reply
-from meshproxy.serving.session import Session
+from meshproxy.errors import RpcError
+from meshproxy.relay.downstream import Handler
+from meshproxy.serving.exchange import HttpExchange, Reply, speak
+from meshproxy.serving.http1_request import Request
+from meshproxy.serving.session import Session, Sessions
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.serving.stream import EventStream
-from meshproxy.wire.messages import Id, encode_notification
+from meshproxy.upstream.deadlines import Deadlines
+from meshproxy.wire.messages import Id, encode_notification, parse
+from meshproxy.wire.params import params_of
 
-__all__ = ["InitializeExchange", "LegacyExchange"]
+__all__ = ["InitializeExchange", "LegacyEntry", "LegacyExchange", "prefers_stream"]
 
 log = structlog.get_logger(__name__)
 
@@ -137,3 +142,51 @@ class InitializeExchange(LegacyExchange):
 
     def _say(self, data: bytes) -> None:
         """Drop it."""
+
+
+class LegacyEntry:
+    """The short way of requests.
+
+    Attributes:
+        is_shut: it takes no new request.
+    """
+
+    def __init__(self, handler: Handler, settings: HttpSettings, sessions: Sessions) -> None:
+        self.is_shut = False
+        self._handler = handler
+        self._settings = settings
+        self._sessions = sessions
+        self._silence: Deadlines[HttpExchange] = Deadlines(speak)
+
+    def begin(
+        self,
+        headers: Mapping[bytes, bytes],
+        raw_headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        reply: Request,
+    ) -> bool:
+        """Take the short way with a request of a session, if it is open; false for everything else, of which nothing has happened."""
+        session = self._sessions.get(headers.get(b"mcp-session-id", b""))
+        if session is None or self.is_shut or (session.resumable and prefers_stream(headers)):
+            return False
+        try:
+            message = parse(body)
+            request_id, method = message.id, message.method
+            if request_id is None or method is None or request_id in session.running:
+                return False
+            params = params_of(message)
+        except RpcError:
+            return False
+        exchange = LegacyExchange(session, request_id, params, raw_headers, reply, self._settings)
+        session.running[request_id] = exchange
+        if not exchange.begin(self._handler, method, params, self._silence):
+            del session.running[request_id]
+            exchange.release()
+            return False
+        reply.on_gone = exchange.disconnected
+        return True
+
+
+def prefers_stream(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a client names streams first: then it wants one, and can resume it from the first moment on (SEP-1699)."""
+    return headers.get(b"accept", b"").lstrip().startswith(b"text/event-stream")

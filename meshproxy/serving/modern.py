@@ -4,22 +4,19 @@ Source: 2026-07-28 basic/transports/streamable-http. Closing the response's stre
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import structlog
 
 from meshproxy.errors import INVALID_REQUEST, REQUEST_CANCELLED, RpcError
 from meshproxy.relay.downstream import Handler
 from meshproxy.serving.carrying import carry_out
-from meshproxy.serving.exchange import HttpExchange, Reply
-from meshproxy.serving.http1_request import Request
-from meshproxy.serving.modern_exchange import ModernDownstream, ModernExchange, checked, text_of
+from meshproxy.serving.exchange import Reply
+from meshproxy.serving.modern_exchange import ModernEntry, checked, text_of
 from meshproxy.serving.response import refuse, refuse_message, refuse_shutdown, respond
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.serving.stream import Send
-from meshproxy.upstream.deadlines import Deadlines
 from meshproxy.wire.headers import unsupported_version
-from meshproxy.wire.messages import Id, encode_error, parse
+from meshproxy.wire.messages import encode_error, parse
 from meshproxy.wire.params import params_of
 from meshproxy.wire.protocol import HTTP_STATUS
 from meshproxy.wire.sse import encode_event
@@ -34,10 +31,8 @@ class ModernHttp:
 
     def __init__(self, handler: Handler, settings: HttpSettings) -> None:
         self._handler = handler
-        self._settings = settings
-        self.running: set[ModernExchange] = set()
-        self._silence: Deadlines[HttpExchange] = Deadlines(lambda exchange: exchange.open_stream())
-        self.draining = False
+        self.entry = ModernEntry(handler, settings)
+        self.running = self.entry.running
 
     async def post(
         self,
@@ -71,7 +66,7 @@ class ModernHttp:
         except RpcError as refusal:
             await respond(send, HTTP_STATUS.get(refusal.code, 400), encode_error(message.id, refusal))
             return
-        exchange = self._exchange(message.id, params, raw_headers, reply)
+        exchange = self.entry.exchange(message.id, params, raw_headers, reply)
         try:
             answer = await carry_out(exchange, self._handler, message.method, params)
         finally:
@@ -83,37 +78,14 @@ class ModernHttp:
             stream.finish(encode_event(answer))
             await stream.drained()
 
-    def begin(
-        self,
-        headers: Mapping[bytes, bytes],
-        raw_headers: list[tuple[bytes, bytes]],
-        body: bytes,
-        reply: Request,
-    ) -> bool:
-        """Take the short way with a request, if it is open; false for everything else, of which nothing has happened."""
-        if self.draining:
-            return False
-        try:
-            message = parse(body)
-            if message.id is None or message.method is None:
-                return False
-            params = params_of(message)
-            if checked(self._handler, message, params, headers, None, raw_headers):
-                return False
-        except RpcError:
-            return False
-        exchange = self._exchange(message.id, params, raw_headers, reply)
-        if not exchange.begin(self._handler, message.method, params, self._silence):
-            exchange.leave()
-            return False
-        reply.on_gone = exchange.disconnected
-        return True
+    @property
+    def draining(self) -> bool:
+        """Whether it takes no new request."""
+        return self.entry.is_shut
 
-    def _exchange(
-        self, request_id: Id, params: dict[str, Any], raw_headers: list[tuple[bytes, bytes]], reply: Reply
-    ) -> ModernExchange:
-        downstream = ModernDownstream(params["_meta"])
-        return ModernExchange(downstream, request_id, params, raw_headers, reply, self._settings, self.running)
+    @draining.setter
+    def draining(self, value: bool) -> None:
+        self.entry.is_shut = value
 
     def close(self) -> None:
         """Cancel every request that still runs."""

@@ -8,16 +8,19 @@ import structlog
 
 from meshproxy.errors import HEADER_MISMATCH, REQUEST_CANCELLED, RpcError
 from meshproxy.relay.downstream import Downstream, Handler, no_back_channel
-from meshproxy.serving.exchange import HttpExchange, Reply
+from meshproxy.serving.exchange import HttpExchange, Reply, speak
+from meshproxy.serving.http1_request import Request
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.serving.stream import EventStream
+from meshproxy.upstream.deadlines import Deadlines
 from meshproxy.wire.codec import JsonError, opened
 from meshproxy.wire.headers import check_agreement, validate_param_headers
-from meshproxy.wire.messages import Id, Message, encode_notification
+from meshproxy.wire.messages import Id, Message, encode_notification, parse
+from meshproxy.wire.params import params_of
 from meshproxy.wire.protocol import META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, META_VERSION, Era
 from meshproxy.wire.sse import encode_event
 
-__all__ = ["ModernDownstream", "ModernExchange", "checked", "text_of"]
+__all__ = ["ModernDownstream", "ModernEntry", "ModernExchange", "checked", "text_of"]
 
 log = structlog.get_logger(__name__)
 
@@ -110,6 +113,55 @@ class ModernExchange(HttpExchange):
             "client.too_slow", client=self.downstream.client.get("name"), waiting_bytes=self.settings.max_buffer
         )
         self.cancel(RpcError(REQUEST_CANCELLED, "the client reads too slowly"))
+
+
+class ModernEntry:
+    """The short way of requests, and those that are under way on either.
+
+    Attributes:
+        running: what is not answered yet.
+        is_shut: it takes no new request.
+    """
+
+    def __init__(self, handler: Handler, settings: HttpSettings) -> None:
+        self.running: set[ModernExchange] = set()
+        self.is_shut = False
+        self._handler = handler
+        self._settings = settings
+        self._silence: Deadlines[HttpExchange] = Deadlines(speak)
+
+    def begin(
+        self,
+        headers: Mapping[bytes, bytes],
+        raw_headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        reply: Request,
+    ) -> bool:
+        """Take the short way with a request, if it is open; false for everything else, of which nothing has happened."""
+        if self.is_shut:
+            return False
+        try:
+            message = parse(body)
+            if message.id is None or message.method is None:
+                return False
+            params = params_of(message)
+            if checked(self._handler, message, params, headers, None, raw_headers):
+                return False
+        except RpcError:
+            return False
+        exchange = self.exchange(message.id, params, raw_headers, reply)
+        if not exchange.begin(self._handler, message.method, params, self._silence):
+            exchange.leave()
+            return False
+        reply.on_gone = exchange.disconnected
+        return True
+
+    def exchange(
+        self, request_id: Id, params: dict[str, Any], raw_headers: list[tuple[bytes, bytes]], reply: Reply
+    ) -> ModernExchange:
+        """A request whose parameters passed `checked`."""
+        downstream = ModernDownstream(params["_meta"])
+        return ModernExchange(downstream, request_id, params, raw_headers, reply, self._settings, self.running)
 
 
 def checked(

@@ -25,7 +25,7 @@ from meshproxy.relay.driver import drive
 from meshproxy.relay.parked import ParkingLot
 from meshproxy.relay.seal import Sealer, binding_of
 from meshproxy.relay.translate import Stamp, opened_result, result_type, to_legacy
-from meshproxy.upstream.crossing import Crossing, Publisher, as_told, asked_of_url
+from meshproxy.upstream.crossing import Publisher, as_told, asked_of_url, begin
 from meshproxy.upstream.link import Link
 from meshproxy.wire.codec import loads, opened
 from meshproxy.wire.protocol import INPUT_METHODS, Era
@@ -70,18 +70,7 @@ class Bridge:
 
     def begin(self, link: Link, call: RelayCall, method: str, params: dict[str, Any], done: Done) -> GiveUp | None:
         """As `carry`, without a task, see `Link.begin`: where nothing has to be unsealed or parked."""
-        downstream = call.context.downstream.era
-        if "requestState" in params:
-            return None
-        if downstream is Era.MODERN and link.era is Era.LEGACY:
-            if method in INPUT_METHODS and may_be_asked(call.context.downstream):
-                return None
-            params = {key: value for key, value in params.items() if key != "inputResponses"}
-        elif "inputResponses" in params:
-            params = rewrite_question(method, params, call.mount.origin)
-        crossing = Crossing(self.publisher, self.legacy_to_modern, link, call, method, params, done)
-        crossing.give_up = link.begin(method, params, call, crossing.ended)
-        return None if crossing.give_up is None else crossing.stop
+        return begin(self.publisher, self.legacy_to_modern, link, call, method, params, done)
 
     async def resume(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result | None:
         """Take up the parked call that a retry names; None if it names none of this upstream's."""

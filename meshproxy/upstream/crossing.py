@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, TypeAlias
 
-from meshproxy.catalog.rewrite import rewrite_answer
+from meshproxy.catalog.rewrite import rewrite_answer, rewrite_question
 from meshproxy.errors import (
     HEADER_MISMATCH,
     INTERNAL_ERROR,
@@ -17,6 +17,7 @@ from meshproxy.errors import (
     RpcError,
 )
 from meshproxy.relay.call import RelayCall
+from meshproxy.relay.capabilities import may_be_asked
 from meshproxy.relay.downstream import Done, GiveUp, Outcome, RequestContext, Result
 from meshproxy.relay.seal import Sealer, binding_of
 from meshproxy.relay.translate import Stamp, opened_result, plain_result, plain_to_legacy, result_type, to_legacy
@@ -24,7 +25,7 @@ from meshproxy.upstream.link import Link
 from meshproxy.wire.codec import Raw, dumps, mapping, opened
 from meshproxy.wire.protocol import CACHEABLE, COMPLETE, INPUT_METHODS, INPUT_REQUIRED, Era
 
-__all__ = ["Crossing", "Publisher", "as_told", "asked_of_url", "cancel", "outcome_of"]
+__all__ = ["Crossing", "Publisher", "as_told", "asked_of_url", "begin", "cancel", "outcome_of"]
 
 Ask: TypeAlias = Callable[[Link, RelayCall, str, dict[str, Any], dict[str, Any]], Coroutine[Any, Any, Result]]
 """Asks a legacy client what a modern upstream wants to know, which is in the last of the arguments, and repeats the request."""
@@ -80,6 +81,30 @@ class Publisher:
             binding = binding or binding_of(call.context, method, params)
             result["requestState"] = self._sealer.seal(dumps(result["requestState"]), binding)
         return self.stamp.into(result, cacheable=method in CACHEABLE and kind != INPUT_REQUIRED)
+
+
+def begin(
+    publisher: Publisher,
+    ask: Ask,
+    link: Link,
+    call: RelayCall,
+    method: str,
+    params: dict[str, Any],
+    done: Done,
+) -> GiveUp | None:
+    """See `Bridge.begin`."""
+    downstream = call.context.downstream
+    if "requestState" in params:
+        return None
+    if downstream.era is Era.MODERN and link.era is Era.LEGACY:
+        if method in INPUT_METHODS and may_be_asked(downstream):
+            return None
+        params = {key: value for key, value in params.items() if key != "inputResponses"}
+    elif "inputResponses" in params:
+        params = rewrite_question(method, params, call.mount.origin)
+    crossing = Crossing(publisher, ask, link, call, method, params, done)
+    crossing.give_up = link.begin(method, params, call, crossing.ended)
+    return None if crossing.give_up is None else crossing.stop
 
 
 class Crossing:

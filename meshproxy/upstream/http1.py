@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 from urllib.parse import quote, urlsplit
 
-from meshproxy.upstream.connection import Connection, Errand
+from meshproxy.upstream.connection import Connection
 from meshproxy.upstream.dial import Proxy, basic_auth, default_tls, dial, proxy_for, reason_of
 from meshproxy.upstream.pool import EARLY, SMALL, Pool
 from meshproxy.upstream.response import OnHead, Response
@@ -84,6 +84,9 @@ class HttpClient:
         idle_timeout: seconds to keep one. A server that announces less (``Keep-Alive: timeout=``) is left a second before its time.
         max_body: bytes of a decoded body that is read as a whole; None is no bound. Streamed bodies are their reader's to bound.
 
+    Attributes:
+        pool: its connections, and the way to POST over one of them without a task.
+
     Raises:
         ValueError: the URL, a header, or the environment's proxy for the URL cannot be used.
     """
@@ -121,7 +124,7 @@ class HttpClient:
         self._lines = self._constant_lines(authority, headers or {}, basic_auth(parts.username, parts.password))
         self._heads: dict[str, bytes] = {}
 
-        self._pool = Pool(self._peer, max_idle, idle_timeout)
+        self.pool = Pool(self._peer, max_idle, idle_timeout, self._head("POST", None))
 
     def __repr__(self) -> str:
         counts = self.statistics()
@@ -129,7 +132,7 @@ class HttpClient:
 
     def statistics(self) -> dict[str, int]:
         """How many ``connections`` are open, and how many of them are ``idle``."""
-        return {"connections": len(self._pool.connections), "idle": len(self._pool.idle)}
+        return {"connections": len(self.pool.connections), "idle": len(self.pool.idle)}
 
     async def request(
         self,
@@ -161,7 +164,7 @@ class HttpClient:
             TransportError: see there for what may be sent again.
             ValueError: a method, target or header that cannot be sent.
         """
-        pool, loop = self._pool, asyncio.get_running_loop()
+        pool, loop = self.pool, asyncio.get_running_loop()
         head = self._heads.get(method) if target is None else None
         if head is None:
             head = self._head(method, target)
@@ -190,13 +193,6 @@ class HttpClient:
             response.close()
             raise
 
-    def run(self, headers: bytes, body: bytes, timeout: float | None, errand: Errand) -> Connection | None:
-        """POST to the default target without a task, if a connection is free: the one that has it now; None otherwise.
-
-        The errand is told all that comes of it; `Connection.drop` gives it up. Arguments as `request`.
-        """
-        return self._pool.run(self._heads.get("POST") or self._head("POST", None), headers, body, timeout, errand)
-
     def answer_to(self, connection: Connection, on_head: OnHead) -> tuple[Response, "asyncio.Future[Response]"]:
         """For an errand that is to be unrolled: a response, and what `request` would have waited for."""
         future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
@@ -204,7 +200,7 @@ class HttpClient:
 
     async def aclose(self) -> None:
         """Close every connection and wait until they are gone. Requests under way fail; later ones are refused."""
-        pool = self._pool
+        pool = self.pool
         emptied = pool.close()
         if emptied is not None:
             await asyncio.wait([emptied], timeout=_CLOSE_TIMEOUT)
@@ -234,7 +230,7 @@ class HttpClient:
         return head
 
     async def _connect(self, loop: asyncio.AbstractEventLoop, deadline: float) -> Connection:
-        connection = self._pool.connection()
+        connection = self.pool.connection()
         protocol = cast("asyncio.Protocol", connection)
         try:
             async with asyncio.timeout_at(None if math.isinf(deadline) else deadline):
@@ -250,10 +246,10 @@ class HttpClient:
             if isinstance(error, OSError):
                 raise ConnectFailed(f"cannot connect to {self._peer}: {reason_of(error)}") from error
             raise
-        if self._pool.is_closed or not connection.is_open():
+        if self.pool.is_closed or not connection.is_open():
             connection.abort()
             raise ConnectFailed(f"the connection to {self._peer} was closed as soon as it was open")
-        self._pool.connections.add(connection)
+        self.pool.connections.add(connection)
         return connection
 
 

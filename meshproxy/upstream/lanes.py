@@ -91,6 +91,7 @@ class Lanes:
         self._supervisor = supervisor
         self._exclusive = Exclusive(name, open_exclusive, patience)
         self._is_dear = is_dear
+        self._open: Lane | None = None
         self._known: set[object] = set()
         self._crowd: dict[Lane, tuple[str, bool]] = {}
         self._waiting: set[asyncio.Event] = set()
@@ -139,7 +140,11 @@ class Lanes:
         if control is None:
             return None
         if control.era is Era.MODERN or self._mode == "shared":
-            return Lane(control)
+            lane = self._open
+            if lane is None or lane.link is not control:
+                # Nothing about it is one call's own, so it can be every call's.
+                lane = self._open = Lane(control)
+            return lane
         if downstream.era is Era.LEGACY and (own := self.sessions.get(downstream.key)) is not None:
             return Lane(own, downstream)
         return self._join(control, downstream, use) if self._is_tried(downstream) else None
@@ -160,6 +165,7 @@ class Lanes:
 
     async def rest(self) -> None:
         """The control link closes: close what nobody uses. What is lent stays with its borrower."""
+        self._open = None
         await self._exclusive.trim()
 
     async def aclose(self) -> None:

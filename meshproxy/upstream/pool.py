@@ -26,13 +26,15 @@ class Pool:
         peer: who is at the other end, for messages: ``host:port``.
         max_idle: idle connections to keep.
         idle_timeout: seconds to keep one, at most.
+        head: the first line and the constant headers of a POST.
     """
 
-    def __init__(self, peer: str, max_idle: int, idle_timeout: float) -> None:
+    def __init__(self, peer: str, max_idle: int, idle_timeout: float, head: bytes) -> None:
         self.connections: set[Connection] = set()
         self.idle: list[Connection] = []
         self.is_closed = False
         self._peer = peer
+        self._head = head
         self._max_idle = max_idle
         self._idle_timeout = idle_timeout
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -48,8 +50,12 @@ class Pool:
             self._loop = asyncio.get_running_loop()
         return Connection(self._peer, self._on_idle, self._on_linger, self._on_lost)
 
-    def run(self, head: bytes, headers: bytes, body: bytes, timeout: float | None, errand: Errand) -> Connection | None:
-        """See `HttpClient.run`; `head` is the request line and the constant headers."""
+    def run(self, headers: bytes, body: bytes, timeout: float | None, errand: Errand) -> Connection | None:
+        """POST without a task, if a connection is free: the one that has it now; None otherwise.
+
+        The errand is told all that comes of it; `Connection.drop` gives it up. `headers` are lines, as `encode_headers` makes them, and
+        `timeout` is in seconds.
+        """
         if self._loop is None or self.is_closed:
             return None
         now = self._loop.time()
@@ -59,9 +65,9 @@ class Pool:
         self.expect(connection, math.inf if timeout is None else now + timeout)
         size = len(body)
         if size <= SMALL:
-            connection.run(errand, b"%b%bcontent-length: %d\r\n\r\n%b" % (head, headers, size, body), b"")
+            connection.run(errand, b"%b%bcontent-length: %d\r\n\r\n%b" % (self._head, headers, size, body), b"")
         else:
-            connection.run(errand, b"%b%bcontent-length: %d\r\n\r\n" % (head, headers, size), body)
+            connection.run(errand, b"%b%bcontent-length: %d\r\n\r\n" % (self._head, headers, size), body)
         return connection
 
     def expect(self, connection: Connection, deadline: float) -> None:

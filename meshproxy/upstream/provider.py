@@ -268,7 +268,7 @@ class ProxyProvider:
         lane = self._lanes.at_hand(downstream, use)
         if lane is None:
             return None
-        if self._needs_level(downstream, lane):
+        if downstream.log_level is not None and self._needs_level(downstream, lane):
             lane.give()
             return None
         call = self._call(context, mount, lane, headers)

@@ -6,9 +6,9 @@ Both send each request as a POST over the connections of their endpoint. No task
 """
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Final, cast
 from urllib.parse import urljoin, urlsplit
 
@@ -18,9 +18,9 @@ from meshproxy.errors import AnswerLost, UpstreamUnavailable
 from meshproxy.relay.downstream import GiveUp
 from meshproxy.upstream.connection import Connection
 from meshproxy.upstream.envelope import UNCANCELLABLE, Stamp, greeting, probe, whose_progress
-from meshproxy.upstream.errand import Cancellable, HttpErrand
+from meshproxy.upstream.errand import Errands, routing
 from meshproxy.upstream.exchange import Exchange, is_stream
-from meshproxy.upstream.headers import RESUME_HEADER, SESSION_HEADER, carried
+from meshproxy.upstream.headers import RESUME_HEADER, SESSION_HEADER
 from meshproxy.upstream.http1 import (
     BadResponse,
     BodyTooLarge,
@@ -37,9 +37,9 @@ from meshproxy.upstream.response import OnHead
 from meshproxy.upstream.standing import StandingStream, pause
 from meshproxy.upstream.web import WebEndpoint
 from meshproxy.wire.codec import JsonError, Raw, opened, shallow
-from meshproxy.wire.headers import METHOD_HEADER, NAME_HEADER, VERSION_HEADER, encode_header_value
+from meshproxy.wire.headers import VERSION_HEADER
 from meshproxy.wire.messages import Message, encode_notification, encode_request
-from meshproxy.wire.protocol import NAMED_BY, Era
+from meshproxy.wire.protocol import Era
 
 __all__ = ["HttpEndpoint", "StreamableLink"]
 
@@ -123,7 +123,6 @@ class StreamableLink(Link):
     ) -> None:
         self.upstream = endpoint.name
         self.max_event = endpoint.max_message
-        self.calls = {}
         self.given_up = {}
         self.version = ""
         self.session: str | None = None
@@ -133,16 +132,15 @@ class StreamableLink(Link):
         self._client = client
         self._declared = capabilities
         self._loop = asyncio.get_running_loop()
-        self._stamp = Stamp(Era.LEGACY, "", client, capabilities)
+        self._errands = Errands(self, http.pool, endpoint.configured, Stamp(Era.LEGACY, "", client, capabilities))
+        self._errands.head = self._lines()
+        self.calls = self._errands.calls
+        self.waiting = self._errands.waiting
         self._is_modern = False
-        self._head = self._lines()
-        self.waiting: dict[int, Cancellable] = {}
         self._questions = Questions(endpoint.name, self._post_soon)
         self._background: set[asyncio.Task[None]] = set()
         self._standing: StandingStream | None = None
-        self._last_id = 0
         self._ended: str | None = None
-        self._emptied: asyncio.Event | None = None
         self._adopted = False
 
     def __repr__(self) -> str:
@@ -154,15 +152,15 @@ class StreamableLink(Link):
     async def open(self, remembered: Era | None) -> None:
         """Negotiate. Raises `UpstreamUnavailable`."""
         self.era, self.version, self.server = await negotiate(self.upstream, self, remembered)
-        self._is_modern = self.era is Era.MODERN
-        self._stamp = Stamp(self.era, self.version, self._client, self._declared)
-        self._head = self._lines(version=self.version)
+        self._is_modern = self._errands.is_modern = self.era is Era.MODERN
+        self._errands.stamp = Stamp(self.era, self.version, self._client, self._declared)
+        self._errands.head = self._lines(version=self.version)
         if not self._is_modern:
             await self._post(encode_notification("notifications/initialized"))
         self._adopted = True
 
     async def discover(self, version: str) -> Raw:
-        head = self._lines(version=version) + _routing("server/discover", None)
+        head = self._lines(version=version) + routing("server/discover", None)
         return await self._request("server/discover", probe(version, self._client, self._declared), None, head)
 
     async def initialize(self) -> Raw:
@@ -197,26 +195,10 @@ class StreamableLink(Link):
         return self._is_modern
 
     async def request(self, method: str, params: dict[str, Any], call: Call | None = None) -> Raw:
-        return await self._request(method, params, call, self._head_of(method, params, call))
+        return await self._request(method, params, call, self._errands.head_of(method, params, call))
 
     def begin(self, method: str, params: dict[str, Any], call: Call, done: Done) -> GiveUp | None:
-        if self._ended is not None:
-            return None
-        try:
-            head = self._head_of(method, params, call)
-        except UpstreamUnavailable:
-            return None
-        request_id = self._last_id + 1
-        body = encode_request(request_id, method, self._stamp.onto(params, call, request_id))
-        errand = HttpErrand(self, request_id, call, method, self._due(call), has_session=self.session is not None)
-        errand.done = done
-        errand.connection = self.http.run(head, body, call.timeout, errand)
-        if errand.connection is None:
-            return None
-        self._last_id = request_id
-        self.calls[request_id] = call
-        self.waiting[request_id] = errand
-        return errand.give_up
+        return None if self._ended is not None else self._errands.begin(method, params, call, done)
 
     async def notify(self, method: str, params: dict[str, Any] | None = None) -> None:
         # The modern era has no notifications from client to server over HTTP.
@@ -237,9 +219,9 @@ class StreamableLink(Link):
             self._ended = "the link is closed"
         if self.has_expired and self.waiting:
             # To each the upstream says so itself, and then it is certain that it was not carried out.
-            self._emptied = asyncio.Event()
+            self._errands.emptied = emptied = asyncio.Event()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._emptied.wait(), FAREWELL)
+                await asyncio.wait_for(emptied.wait(), FAREWELL)
         waiting = list(self.waiting.values())
         # A request that is not among them any more knows that it was ended from here.
         self.waiting.clear()
@@ -265,28 +247,14 @@ class StreamableLink(Link):
 
     # Requests.
 
-    def _head_of(self, method: str, params: dict[str, Any], call: Call | None) -> bytes:
-        """The header lines of a request. Raises `UpstreamUnavailable` if a header of its caller's cannot be sent."""
-        head = self._head
-        if self._is_modern:
-            head += _routing(method, _named(method, params))
-        if call is not None and call.headers:
-            try:
-                head += encode_headers(carried(call.headers, self._endpoint.configured))
-            except ValueError as error:
-                raise UpstreamUnavailable(self.upstream, str(error)) from None
-        return head
-
-    def _due(self, call: Call | None) -> float | None:
-        return None if call is None or call.timeout is None else self._loop.time() + call.timeout
-
     async def _request(self, method: str, params: dict[str, Any], call: Call | None, head: bytes) -> Raw:
         if self._ended is not None:
             raise UpstreamUnavailable(self.upstream, self._ended)
-        request_id = self._last_id = self._last_id + 1
-        body = encode_request(request_id, method, self._stamp.onto(params, call, request_id))
+        errands = self._errands
+        request_id = errands.next_id()
+        body = encode_request(request_id, method, errands.stamp.onto(params, call, request_id))
         # `has_session` as it leaves: by the time of the answer another one may have told of the session's end.
-        exchange = Exchange(self, request_id, call, method, self._due(call), has_session=self.session is not None)
+        exchange = Exchange(self, request_id, call, method, errands.due(call), has_session=self.session is not None)
         self.waiting[request_id] = cast("asyncio.Task[Any]", asyncio.current_task())
         self.calls[request_id] = call
         timeout = None if call is None else call.timeout
@@ -296,7 +264,7 @@ class StreamableLink(Link):
                 self.http.request("POST", None, head, body, timeout=timeout, on_head=exchange.on_head),
             )
         finally:
-            self.has_ended(exchange)
+            errands.has_ended(exchange)
         if method == "initialize" and exchange.response is not None:
             self.session = exchange.response.header(SESSION_HEADER)
         return result
@@ -337,15 +305,6 @@ class StreamableLink(Link):
     def answer_to(self, connection: Connection, on_head: OnHead) -> "tuple[Response, asyncio.Future[Response]]":
         """See `HttpClient.answer_to`."""
         return self.http.answer_to(connection, on_head)
-
-    def has_ended(self, exchange: Exchange) -> None:
-        """A request is over. Idempotent."""
-        self.calls.pop(exchange.request_id, None)
-        self.waiting.pop(exchange.request_id, None)
-        if self._emptied is not None and not self.waiting:
-            self._emptied.set()
-        for question in exchange.questions:
-            question.cancel()
 
     async def _resume(self, exchange: Exchange, error: TransportError | None) -> Message:
         """Get the answer after the stream of a request has ended without: by asking for the rest of the stream, where that can be.
@@ -409,7 +368,7 @@ class StreamableLink(Link):
     async def _post(self, body: bytes) -> None:
         """Send a message that has no answer. That it fails is a matter for the log: nobody could do anything about it."""
         try:
-            response = await self.http.request("POST", None, self._head, body, timeout=BACKGROUND)
+            response = await self.http.request("POST", None, self._errands.head, body, timeout=BACKGROUND)
         except TransportError as error:
             log.debug("upstream.message_lost", upstream=self.upstream, reason=str(error))
             return
@@ -467,21 +426,3 @@ class StreamableLink(Link):
         # What nobody's stream asked outlives that stream.
         if task is not None and exchange.request_id:
             exchange.questions += (task,)
-
-
-@lru_cache(maxsize=2048)
-def _routing(method: str, name: str | None) -> bytes:
-    """The header lines that repeat what a modern request is about (SEP-2243)."""
-    lines = f"{METHOD_HEADER}: {encode_header_value(method)}\r\n"
-    if name is not None:
-        lines += f"{NAME_HEADER}: {encode_header_value(name)}\r\n"
-    return lines.encode()
-
-
-def _named(method: str, params: Mapping[str, Any]) -> str | None:
-    """What `Mcp-Name` repeats; None for nothing."""
-    key = NAMED_BY.get(method) or ("taskId" if method.startswith("tasks/") else None)
-    if key is None or key not in params:
-        return None
-    name = opened(params[key])
-    return name if isinstance(name, str) else None

@@ -89,7 +89,7 @@ def _refused(reason: str, message_id: Any) -> RpcError:
 
 def encode_result(message_id: Id, result: Raw | bytes | dict[str, Any]) -> bytes:
     """The answer to request `message_id`: `result` is spliced in as it is when it is encoded already."""
-    if isinstance(result, Raw | bytes):
+    if isinstance(result, (Raw, bytes)):
         return b"".join((_RESULT_HEAD, dumps(message_id), b',"result":', result, b"}"))
     return dumps({"jsonrpc": _VERSION, "id": message_id, "result": result})
 

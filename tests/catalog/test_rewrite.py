@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from meshproxy.catalog.rewrite import is_text, may_have_links, rewrite_answer, rewrite_definition, rewrite_question
+from meshproxy.catalog.rewrite import may_have_links, rewrite_answer, rewrite_definition, rewrite_question
 from meshproxy.naming import origin_uri, public_uri
 from meshproxy.wire.codec import Raw, dumps, loads, shallow
 
@@ -222,20 +222,6 @@ def test_a_megabyte_beside_a_link_is_not_decoded():
     payload = {"contents": [{"uri": "test://a", "blob": blob}]}
     rewritten = shallow(rewrite_answer("resources/read", Raw(msgspec.json.encode(payload)), public))
     assert loads(rewritten["contents"]) == [{"uri": "test://docs/a", "blob": blob}]
-
-
-@pytest.mark.parametrize(
-    ("block", "told"),
-    [
-        (b'{"type":"text","text":"a"}', True),
-        (b'{"type": "text", "text": "a"}', True),
-        (b'{"text":"a","type":"text"}', False),
-        (b'{"type":"resource_link","uri":"a:b"}', False),
-        (b"[]", False),
-    ],
-)
-def test_a_text_is_known_by_how_it_begins(block: bytes, told: object) -> None:
-    assert is_text(Raw(block)) is told
 
 
 def test_only_a_meta_that_may_name_a_resource_may_have_links() -> None:

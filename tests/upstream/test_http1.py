@@ -689,7 +689,7 @@ async def test_idle_connections_are_closed_after_their_time(server) -> None:
     await result(task)
     assert await peer.closed()
     await settled(client, connections=0, idle=0)
-    assert client._pool._timer is None
+    assert client.pool._timer is None
     await client.aclose()
 
 

@@ -1,0 +1,25 @@
+import pytest
+from meshproxy.wire.codec import Raw
+from meshproxy.wire.content import is_object, is_text
+
+
+@pytest.mark.parametrize(
+    ("block", "told"),
+    [
+        (b'{"type":"text","text":"a"}', True),
+        (b'{"type": "text", "text": "a"}', True),
+        (b'{"text":"a","type":"text"}', False),
+        (b'{"type":"resource_link","uri":"a:b"}', False),
+        (b"[]", False),
+    ],
+)
+def test_a_text_is_known_by_how_it_begins(block: bytes, told: object) -> None:
+    assert is_text(Raw(block)) is told
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(Raw(b'{"a":1}'), True), (Raw(b"[1]"), False), (Raw(b"1"), False), ({}, True), ([], False), ("{", False)],
+)
+def test_an_object_is_known_closed_or_decoded(value: object, told: object) -> None:
+    assert is_object(value) is told
