@@ -20,12 +20,12 @@ from meshproxy.errors import (
 )
 from meshproxy.relay.call import RelayCall
 from meshproxy.relay.capabilities import may_be_asked
-from meshproxy.relay.downstream import Done, GiveUp, RequestContext, Result
+from meshproxy.relay.downstream import RequestContext, Result
 from meshproxy.relay.driver import drive
 from meshproxy.relay.parked import ParkingLot
 from meshproxy.relay.seal import Sealer, binding_of
 from meshproxy.relay.translate import Stamp, opened_result, result_type, to_legacy
-from meshproxy.upstream.crossing import Publisher, as_told, asked_of_url, begin
+from meshproxy.upstream.crossing import Publisher, as_told, asked_of_url
 from meshproxy.upstream.link import Link
 from meshproxy.wire.codec import loads, opened
 from meshproxy.wire.protocol import INPUT_METHODS, Era
@@ -67,10 +67,6 @@ class Bridge:
             return await self.legacy_to_modern(link, call, method, params)
         except RpcError as error:
             raise as_told(error, call) from None
-
-    def begin(self, link: Link, call: RelayCall, method: str, params: dict[str, Any], done: Done) -> GiveUp | None:
-        """As `carry`, without a task, see `Link.begin`: where nothing has to be unsealed or parked."""
-        return begin(self.publisher, self.legacy_to_modern, link, call, method, params, done)
 
     async def resume(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result | None:
         """Take up the parked call that a retry names; None if it names none of this upstream's."""

@@ -1,4 +1,4 @@
-"""`Crossing`: a request that `Bridge.begin` sent, and `Publisher`, which brings answers into the mesh's names and their callers' eras. Place: upstream."""
+"""`Crossing`, a request on its short way over one link, and `Publisher`, which brings answers into their callers' era. Place: upstream."""
 
 import asyncio
 import uuid
@@ -92,7 +92,7 @@ def begin(
     params: dict[str, Any],
     done: Done,
 ) -> GiveUp | None:
-    """See `Bridge.begin`."""
+    """As `Bridge.carry`, without a task, see `Link.begin`: where nothing has to be unsealed or parked."""
     downstream = call.context.downstream
     if "requestState" in params:
         return None
@@ -108,7 +108,7 @@ def begin(
 
 
 class Crossing:
-    """A request that `Bridge.begin` sent.
+    """A request that `begin` sent.
 
     Attributes:
         give_up: gives up what is under way of it; None when nothing is.

@@ -15,13 +15,13 @@ from meshproxy.errors import METHOD_NOT_FOUND, RpcError, UpstreamError, Upstream
 from meshproxy.kinds import BY_CHANGED, KINDS, Kind
 from meshproxy.relay.call import RelayCall
 from meshproxy.relay.capabilities import BRIDGED, bridged
-from meshproxy.relay.downstream import Done, Downstream, GiveUp, Outcome, RequestContext, Result
+from meshproxy.relay.downstream import Done, Downstream, GiveUp, RequestContext, Result
 from meshproxy.relay.elicitations import Elicitations
 from meshproxy.relay.handlers import Handlers
 from meshproxy.relay.translate import Stamp
+from meshproxy.upstream.attempt import begin
 from meshproxy.upstream.bridge import Bridge
 from meshproxy.upstream.client import CLIENT, ProxyClient
-from meshproxy.upstream.crossing import cancel, outcome_of
 from meshproxy.upstream.inbound import Inbound
 from meshproxy.upstream.lanes import Lane, Lanes, SessionMode
 from meshproxy.upstream.link import Link
@@ -236,7 +236,7 @@ class ProxyProvider:
         """
         if self._is_retiring:
             raise UpstreamUnavailable(self.name, "it was removed from the mesh")
-        self._take_lease()
+        self.take_lease()
         try:
             if context is None:
                 link = self._supervisor.open_link() or await self._supervisor.obtain_link()
@@ -247,9 +247,9 @@ class ProxyProvider:
                     return parked
             return await self._carry(context, method, params, mount or Mount(self.name), headers)
         except (RpcError, UpstreamError) as error:
-            raise self._scrubbed(error) from None
+            raise self.scrubbed(error) from None
         finally:
-            self._give_lease()
+            self.give_lease()
 
     def begin(
         self,
@@ -263,45 +263,7 @@ class ProxyProvider:
         """As `request`, without a task; see `meshproxy.relay.downstream.Handler.begin`."""
         if self._is_retiring:
             return None
-        downstream = context.downstream
-        use = (method, params.get("name"))
-        lane = self._lanes.at_hand(downstream, use)
-        if lane is None:
-            return None
-        if downstream.log_level is not None and self._needs_level(downstream, lane):
-            lane.give()
-            return None
-        call = self._call(context, mount, lane, headers)
-        attempt = _Attempt(lane, use, params, call, done)
-        attempt.give_up = self._bridge.begin(lane.link, call, method, params, partial(self._first_ended, attempt))
-        if attempt.give_up is None:
-            lane.give()
-            return None
-        self._take_lease()
-        return attempt.stop
-
-    def _first_ended(self, attempt: "_Attempt", outcome: Outcome) -> None:
-        """What `begin` sent has ended: the request has too, unless it never left and can be sent over another link."""
-        lane, call = attempt.lane, attempt.call
-        attempt.give_up = None
-        if not isinstance(outcome, BaseException):
-            lane.give()
-            self._lanes.use_ended(attempt.use)
-        elif self._went_wrong(lane, call.context.downstream, outcome):
-            method, _ = attempt.use
-            again = asyncio.ensure_future(self.request(method, attempt.params, call.context, call.mount, call.headers))
-            attempt.give_up = partial(cancel, again)
-            again.add_done_callback(partial(self._second_ended, attempt))
-            return
-        elif isinstance(outcome, RpcError | UpstreamError):
-            outcome = self._scrubbed(outcome)
-        self._give_lease()
-        attempt.done(outcome)
-
-    def _second_ended(self, attempt: "_Attempt", again: "asyncio.Future[Result]") -> None:
-        attempt.give_up = None
-        self._give_lease()
-        attempt.done(outcome_of(again))
+        return begin(self, self._lanes, self._bridge, method, params, context, mount, headers, done)
 
     async def _carry(
         self,
@@ -316,14 +278,14 @@ class ProxyProvider:
         is_repeated = False
         while True:
             lane = await self._lanes.reach(downstream, use)
-            call = self._call(context, mount, lane, headers)
+            call = self.call_over(context, mount, lane, headers)
             try:
-                if self._needs_level(downstream, lane):
+                if self.needs_level(downstream, lane):
                     self._verbosity.want(downstream, str(downstream.log_level))
                     await self._verbosity.tell(lane.link)
                 result = await self._bridge.carry(lane.link, call, method, params, lane.give)
             except BaseException as error:
-                if not self._went_wrong(lane, downstream, error) or is_repeated:
+                if not self.went_wrong(lane, downstream, error) or is_repeated:
                     raise
                 is_repeated = True
             else:
@@ -333,7 +295,9 @@ class ProxyProvider:
                 self._lanes.use_ended(use)
                 return result
 
-    def _call(self, context: RequestContext, mount: Mount, lane: Lane, headers: Mapping[str, str] | None) -> RelayCall:
+    def call_over(
+        self, context: RequestContext, mount: Mount, lane: Lane, headers: Mapping[str, str] | None
+    ) -> RelayCall:
         """What goes back of a request that goes up over `lane`, with `headers` beside those of its caller that are passed on."""
         sent = headers or _NONE
         if self._forward:
@@ -343,11 +307,11 @@ class ProxyProvider:
         call.on_asked = lane.on_asked
         return call
 
-    def _needs_level(self, downstream: Downstream, lane: Lane) -> bool:
+    def needs_level(self, downstream: Downstream, lane: Lane) -> bool:
         """Whether an upstream that others use too must be told first which log lines a request wants."""
         return downstream.log_level is not None and lane.owner is None and downstream.era is Era.MODERN
 
-    def _went_wrong(self, lane: Lane, downstream: Downstream, error: BaseException) -> bool:
+    def went_wrong(self, lane: Lane, downstream: Downstream, error: BaseException) -> bool:
         """A request over `lane` ended with an error. Says whether it was not sent and may be, over another: a session that expired opens anew."""
         lane.give()
         if isinstance(error, UpstreamUnavailable):
@@ -361,13 +325,13 @@ class ProxyProvider:
     @contextmanager
     def _in_use(self) -> Iterator[None]:
         """What is no call and is not to be closed under its user either."""
-        self._take_lease()
+        self.take_lease()
         try:
             yield
         finally:
-            self._give_lease()
+            self.give_lease()
 
-    def _scrubbed(self, error: RpcError | UpstreamError) -> RpcError | UpstreamError:
+    def scrubbed(self, error: RpcError | UpstreamError) -> RpcError | UpstreamError:
         """An error without the secrets of the config."""
         if isinstance(error, UpstreamError):
             return type(error)(error.upstream, self._scrub(error.reason))
@@ -378,12 +342,12 @@ class ProxyProvider:
             data = data if clean == text else Raw(clean.encode())
         return RpcError(error.code, self._scrub(error.message), data)
 
-    def _take_lease(self) -> None:
+    def take_lease(self) -> None:
         if not self._leases:
             self._free.clear()
         self._leases += 1
 
-    def _give_lease(self) -> None:
+    def give_lease(self) -> None:
         self._leases -= 1
         self._supervisor.touch()
         self._inbound.on_call_ended()
@@ -558,26 +522,3 @@ class ProxyProvider:
 
     async def ask_standalone(self, downstream: Downstream, method: str, params: dict[str, Any]) -> dict[str, Any]:
         return await downstream.send_raw_request(method, params)
-
-
-class _Attempt:
-    """A request that `ProxyProvider.begin` took.
-
-    Attributes:
-        give_up: gives up what is under way of it; None when nothing is.
-    """
-
-    __slots__ = ("call", "done", "give_up", "lane", "params", "use")
-
-    def __init__(self, lane: Lane, use: tuple[str, Any], params: dict[str, Any], call: RelayCall, done: Done) -> None:
-        self.lane = lane
-        self.use = use
-        self.params = params
-        self.call = call
-        self.done = done
-        self.give_up: GiveUp | None = None
-
-    def stop(self) -> None:
-        """See `meshproxy.relay.downstream.GiveUp`."""
-        if self.give_up is not None:
-            self.give_up()

@@ -238,7 +238,9 @@ class Editor:
             return None
         clash = replace(self.rng.choice(ours), name="clash", required=False)
         lines, places = document.put(clash).lines()
-        return Broken("the same names", _joined(lines), (places["clash",],) * 2, "clash")
+        # Where one of the names was given by a rename, that is what the error points at.
+        last = max(line for place, line in places.items() if place[0] == "clash")
+        return Broken("the same names", _joined(lines), (places["clash",], last), "clash")
 
     def same_renames(self, document: Document) -> Broken:
         first, second = self._fresh("first"), self._fresh("second")

@@ -19,6 +19,7 @@ from meshproxy.relay.call import RelayCall
 from meshproxy.relay.handlers import Handlers
 from meshproxy.relay.translate import Stamp
 from meshproxy.upstream.bridge import Bridge
+from meshproxy.upstream.crossing import begin
 from meshproxy.wire.codec import Raw
 from meshproxy.wire.protocol import EXTENSION_TASKS, META_SERVER, Era
 from tests.clients import ABLE, ELICIT, SAMPLED, Client, Context, Legacy, Modern, decoded, parsed
@@ -65,7 +66,9 @@ class Crossing:
                 else:
                     ended.set_result(outcome)
 
-            if self.bridge.begin(self.wire, call, self.method, given, done) is not None:
+            bridge = self.bridge
+            begun = begin(bridge.publisher, bridge.legacy_to_modern, self.wire, call, self.method, given, done)
+            if begun is not None:
                 return await ended
         return await self.bridge.carry(self.wire, call, self.method, given, self._release)
 
