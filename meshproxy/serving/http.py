@@ -81,7 +81,7 @@ class HttpApp:
 
         Meanwhile clients can still answer questions, cancel, and come back for a stream that broke.
         """
-        self._legacy.draining = self._modern.draining = True
+        self._legacy.entry.is_shut = self._modern.entry.is_shut = True
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         waiting = {exchange.ending for session in self._legacy.sessions for exchange in session.running.values()}

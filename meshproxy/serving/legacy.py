@@ -54,7 +54,7 @@ class LegacyHttp:
         except RpcError as error:
             await refuse_message(send, 400, error)
             return
-        if self.draining and message.is_request:
+        if self.entry.is_shut and message.is_request:
             await refuse_shutdown(send)
             return
         key = headers.get(b"mcp-session-id")
@@ -113,15 +113,6 @@ class LegacyHttp:
             await _send(exchange, answer)
         finally:
             exchange.release()
-
-    @property
-    def draining(self) -> bool:
-        """Whether it takes no new request."""
-        return self.entry.is_shut
-
-    @draining.setter
-    def draining(self, value: bool) -> None:
-        self.entry.is_shut = value
 
     async def _initialize(self, message: Message, raw_headers: list[tuple[bytes, bytes]], reply: Reply) -> None:
         send = reply.send

@@ -1,5 +1,6 @@
 """One request of a legacy session over HTTP. Place: serving."""
 
+import asyncio
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
@@ -105,7 +106,11 @@ class LegacyExchange(HttpExchange):
         if stream is None or stream.task is None:
             self.release()
         else:
-            stream.task.add_done_callback(lambda _: self.release())
+            stream.task.add_done_callback(self._on_told)
+
+    def _on_told(self, _: "asyncio.Task[None]") -> None:
+        """The answer is out, or its connection is gone."""
+        self.release()
 
     def finish(self, answer: bytes) -> EventStream | None:
         """Say the answer on the stream of the request; the stream, if a connection has it."""

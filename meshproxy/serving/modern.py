@@ -56,7 +56,7 @@ class ModernHttp:
         if message.id is None:
             await self._notified(version, send)
             return
-        if self.draining:
+        if self.entry.is_shut:
             await refuse_shutdown(send)
             return
         try:
@@ -77,15 +77,6 @@ class ModernHttp:
         else:
             stream.finish(encode_event(answer))
             await stream.drained()
-
-    @property
-    def draining(self) -> bool:
-        """Whether it takes no new request."""
-        return self.entry.is_shut
-
-    @draining.setter
-    def draining(self, value: bool) -> None:
-        self.entry.is_shut = value
 
     def close(self) -> None:
         """Cancel every request that still runs."""
