@@ -46,7 +46,7 @@ class Caller(Downstream):
 class CallerContext(RequestContext):
     """One request from the command line."""
 
-    __slots__ = ("downstream", "headers", "progress_token", "request_id")
+    __slots__ = ()
 
     def __init__(self) -> None:
         self.downstream = Caller()

@@ -122,7 +122,8 @@ class RequestContext(ABC):
         headers: lower-case HTTP headers of the request; empty elsewhere.
     """
 
-    __slots__ = ()
+    # Here and nowhere below: compiled code reads these where this class has them.
+    __slots__ = ("downstream", "headers", "progress_token", "request_id")
 
     downstream: Downstream
     request_id: Id

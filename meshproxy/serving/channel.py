@@ -215,7 +215,7 @@ class _ChannelDownstream(Downstream):
 class _ChannelContext(RequestContext):
     """One request of a channel."""
 
-    __slots__ = ("_channel", "answered", "downstream", "headers", "progress_token", "progressed", "request_id")
+    __slots__ = ("_channel", "answered", "progressed")
 
     def __init__(self, channel: Channel, downstream: Downstream, request_id: Id, params: dict[str, Any]) -> None:
         self._channel = channel
