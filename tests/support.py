@@ -63,6 +63,8 @@ def _suite(line: list[str], folder: Path) -> dict[str, str]:
             key = f"{scenario}/{check['id']}"
             key = key if key not in found else f"{key}#{number}"
             found[key] = check["status"] + (f": {reason}" if (reason := check.get("errorMessage")) else "")
+            if check["status"] == "FAILURE":
+                found[key] += f" {json.dumps(check.get('details'))}"
     assert found, f"the suite reports nothing: {ended.stdout}{ended.stderr}"
     if "CLIENT EXITED WITH ERROR" in ended.stdout + ended.stderr:
         found["client"] = f"FAILURE: {ended.stdout}{ended.stderr}"

@@ -4,15 +4,19 @@ Whatever passes directly passes everywhere else, but for what `IMPOSSIBLE` names
 """
 
 import contextlib
+import itertools
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
 import yaml
 from tests.cli.conftest import serve, upstream
-from tests.support import Running, conformance, needs_node
+from tests.support import DEADLINE, Running, conformance, needs_node
 
 pytestmark = needs_node
 
@@ -131,3 +135,40 @@ def mesh(
     with serve(config, config.with_suffix(".log")) as served:
         served.await_event("upstream.up")
         yield served.url
+
+
+def test_the_conformance_server_keeps_the_events_of_sessions_apart(shared_server: Callable[..., Running]) -> None:
+    # Otherwise a client that comes back for the rest of its call is told the answer to another's, now and then.
+    server = shared_server("conformance", era="legacy")
+    ours, theirs = (session(server) for _ in range(2))
+    ((place, _),) = events(server.url, ours, call("test_reconnection"))
+    *_, (_, refusal) = events(server.url, theirs, call("test_error_handling"))
+    rest = events(server.url, {**ours, "last-event-id": place})
+    answer = next(data for _, data in rest if data is not None)
+    assert [refusal["result"]["isError"], answer["result"].get("isError", False)] == [True, False]
+
+
+def session(server: Running) -> dict[str, str]:
+    """A legacy session of a server: the headers of its requests."""
+    headers = {"accept": "application/json, text/event-stream", "mcp-protocol-version": "2025-11-25"}
+    params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "0"}}
+    message = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
+    answer = httpx2.post(server.url, json=message, headers=headers, timeout=DEADLINE)
+    headers["mcp-session-id"] = answer.headers["mcp-session-id"]
+    initialized = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+    httpx2.post(server.url, json=initialized, headers=headers, timeout=DEADLINE)
+    return headers
+
+
+def call(tool: str) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": {}}}
+
+
+def events(url: str, headers: dict[str, str], message: dict[str, Any] | None = None) -> Iterator[tuple[str, Any]]:
+    """The events of a stream as they come: id, and data if there is any."""
+    verb = "GET" if message is None else "POST"
+    with httpx2.stream(verb, url, json=message, headers=headers, timeout=DEADLINE) as response:
+        lines = iter(response.iter_lines())
+        while event := dict(line.partition(": ")[::2] for line in itertools.takewhile(bool, lines)):
+            if "id" in event:
+                yield event["id"], json.loads(event["data"]) if event.get("data") else None

@@ -337,7 +337,7 @@ def _resources_and_prompts(kit: Kit) -> None:
 
 
 class Events(EventStore):
-    """Keeps every event of every stream, for clients that come back."""
+    """Keeps every event of every stream of a session, for clients that come back."""
 
     def __init__(self) -> None:
         self._events: list[tuple[str, JSONRPCMessage | None]] = []
@@ -357,7 +357,7 @@ class Events(EventStore):
 
 
 def main() -> None:
-    run(kit().server(), parser(__doc__ or "").parse_args(), event_store=Events(), retry_interval=100)
+    run(kit().server(), parser(__doc__ or "").parse_args(), event_store=Events, retry_interval=100)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.runner import _serve_modern_stream, serve_loop
 from mcp.server.sse import SseServerTransport
 from mcp.server.stdio import stdio_server
+from mcp.server.streamable_http import EventStore
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -118,6 +120,8 @@ def _sse(server: Server[Any], era: str) -> ASGIApp:
 
 def _http(server: Server[Any], era: str, settings: dict[str, Any]) -> ASGIApp:
     inner = server.streamable_http_app(**{"max_request_body_size": 64 * 1024 * 1024, **settings})
+    if "event_store" in settings:
+        server.session_manager.__class__ = _SessionsApart
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         version = next(
@@ -134,6 +138,14 @@ def _http(server: Server[Any], era: str, settings: dict[str, Any]) -> ASGIApp:
             await _refuse(-32022, "Unsupported protocol version", data)(scope, receive, send)
 
     return app
+
+
+class _SessionsApart(StreamableHTTPSessionManager):
+    """Makes a store for each session. The SDK names a stream by its request's id, which sessions have in common, and gives all of them one store."""
+
+    @property
+    def event_store(self) -> EventStore:  # type: ignore[override]
+        return self.__dict__["event_store"]()
 
 
 def _guarded(inner: ASGIApp, wanted: bytes) -> ASGIApp:
