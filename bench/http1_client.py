@@ -15,8 +15,8 @@ from collections.abc import Awaitable, Callable
 from multiprocessing.connection import Connection as Pipe
 
 import uvloop
-from meshproxy.upstream.http1 import HttpClient, Response, encode_headers
-from meshproxy.wire.sse import SseParser
+from meshproxy.http.client import HttpClient, Response, encode_headers
+from meshproxy.http.sse import SseParser
 
 ROUNDS = 5
 BODY = (

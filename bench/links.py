@@ -15,10 +15,10 @@ import time
 from collections.abc import Awaitable, Callable
 
 import uvloop
-from meshproxy.upstream.http1 import HttpClient, encode_headers
-from meshproxy.upstream.process import Process
-from meshproxy.upstream.stdio import StdioEndpoint, environment
-from meshproxy.upstream.streamable import HttpEndpoint
+from meshproxy.http.client import HttpClient, encode_headers
+from meshproxy.links.process import Process
+from meshproxy.links.stdio import StdioEndpoint, environment
+from meshproxy.links.streamable import HttpEndpoint
 from meshproxy.wire.codec import Raw
 
 ROUNDS = 5

@@ -6,7 +6,7 @@ from pathlib import Path
 
 # Not used: the classes below the two bases that there are.
 import meshproxy.cli.caller
-import meshproxy.relay.parked
+import meshproxy.eras.parked
 import meshproxy.serving.channel
 import meshproxy.serving.http  # noqa: F401
 import pytest

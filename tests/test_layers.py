@@ -31,7 +31,7 @@ IMPURE = {
 
 
 def room(module: Path) -> str:
-    """`meshproxy/upstream/link.py` is in `upstream`; the package's own `__init__` is in none and may import all."""
+    """`meshproxy/links/link.py` is in `links`; the package's own `__init__` is in none and may import all."""
     return module.relative_to(ROOT / "meshproxy").parts[0].removesuffix(".py")
 
 

@@ -49,7 +49,7 @@ def _command(name: str) -> Any:
 
 def _version(asked: bool) -> None:  # noqa: FBT001  # typer's way to call it
     if asked:
-        spec = importlib.util.find_spec("meshproxy.wire.heads")
+        spec = importlib.util.find_spec("meshproxy.http.heads")
         is_compiled = spec is not None and not str(spec.origin).endswith(".py")
         typer.echo(f"meshproxy {importlib.metadata.version('meshproxy')}{' (compiled)' if is_compiled else ''}")
         raise typer.Exit

@@ -13,12 +13,12 @@ import structlog
 from meshproxy.catalog.catalog import Mount
 from meshproxy.catalog.rewrite import rewrite_question
 from meshproxy.catalog.snapshot import Collision, Member, Route, Snapshot, build_snapshot
+from meshproxy.eras.translate import outgoing
 from meshproxy.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import BY_CHANGED, KINDS, Kind
 from meshproxy.mesh.interests import Interests
 from meshproxy.mesh.use import as_public, begin, headers_of, public_id, public_task
 from meshproxy.relay.downstream import Done, Downstream, GiveUp, RequestContext, Result
-from meshproxy.relay.translate import outgoing
 from meshproxy.upstream.listening import Listening
 from meshproxy.upstream.provider import ProxyProvider
 from meshproxy.wire.codec import mapping, opened

@@ -21,11 +21,11 @@ from meshproxy.config.load import load
 from meshproxy.config.models import MeshConfig
 from meshproxy.config.upstream import UpstreamSpec
 from meshproxy.config.watch import settled, watch
+from meshproxy.eras.translate import Stamp
 from meshproxy.errors import ConfigError
 from meshproxy.mesh.composite import CompositeProvider, Mounted
 from meshproxy.mesh.plan import ReloadPlan, plan
 from meshproxy.mesh.upstreams import mount_of, provider_of
-from meshproxy.relay.translate import Stamp
 from meshproxy.upstream.provider import ProxyProvider
 from meshproxy.upstream.supervisor import State
 

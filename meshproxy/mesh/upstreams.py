@@ -8,10 +8,10 @@ from meshproxy.catalog.catalog import Filter, Mount
 from meshproxy.config.models import MeshConfig
 from meshproxy.config.secrets import Scrubber
 from meshproxy.config.upstream import RENAMED_KEYS, UpstreamSpec
+from meshproxy.eras.translate import Stamp
 from meshproxy.kinds import KINDS
-from meshproxy.relay.translate import Stamp
+from meshproxy.links.endpoint import Endpoint
 from meshproxy.upstream.client import ProxyClient
-from meshproxy.upstream.endpoint import Endpoint
 from meshproxy.upstream.provider import ProxyProvider
 
 log = structlog.get_logger(__name__)
@@ -41,7 +41,7 @@ def provider_of(spec: UpstreamSpec, scrubber: Scrubber, stamp: Stamp) -> ProxyPr
 def endpoint_of(spec: UpstreamSpec, scrubber: Scrubber) -> Endpoint:
     """The way in that a spec describes. A transport is imported when an upstream needs it."""
     if spec.command is not None:
-        from meshproxy.upstream.stdio import StdioEndpoint  # noqa: PLC0415
+        from meshproxy.links.stdio import StdioEndpoint  # noqa: PLC0415
 
         def stderr(line: str) -> None:
             log.info("upstream.stderr", upstream=spec.name, line=scrubber.scrub(line))
@@ -57,10 +57,10 @@ def endpoint_of(spec: UpstreamSpec, scrubber: Scrubber) -> Endpoint:
         )
     url, headers = str(spec.url), dict(spec.headers)
     if spec.transport == "sse":
-        from meshproxy.upstream.sse import SseEndpoint  # noqa: PLC0415
+        from meshproxy.links.sse import SseEndpoint  # noqa: PLC0415
 
         return SseEndpoint(spec.name, url, headers=headers)
-    from meshproxy.upstream.streamable import HttpEndpoint  # noqa: PLC0415
+    from meshproxy.links.streamable import HttpEndpoint  # noqa: PLC0415
 
     return HttpEndpoint(spec.name, url, headers=headers)
 

@@ -6,9 +6,9 @@ from urllib.parse import quote
 
 from meshproxy.catalog.catalog import Mount
 from meshproxy.catalog.snapshot import Route, Snapshot
+from meshproxy.eras.translate import outgoing
 from meshproxy.kinds import Kind
 from meshproxy.relay.downstream import Done, GiveUp, Outcome, RequestContext
-from meshproxy.relay.translate import outgoing
 from meshproxy.wire.codec import opened
 from meshproxy.wire.content import is_object
 from meshproxy.wire.headers import param_headers

@@ -21,7 +21,7 @@ Elsewhere = Callable[[str, dict[str, Any]], None]
 
 
 class RelayCall:
-    """The `Call` (see `meshproxy.upstream.link`) of a downstream's request.
+    """The `Call` (see `meshproxy.links.link`) of a downstream's request.
 
     `elsewhere` takes the notifications that came on this call's stream and are about something else: a listing, a resource. `elicitations`
     remembers which pages its caller was sent to. `on_asked` may be set to hear of each question.

@@ -7,7 +7,7 @@ Source: 2025-11-25 basic/transports, "Resumability and Redelivery". An event's i
 from collections import deque
 from typing import Final
 
-from meshproxy.wire.sse import encode_event
+from meshproxy.http.sse import encode_event
 
 __all__ = ["STANDALONE", "EventLog", "parse_event_id"]
 

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 import structlog
 
 from meshproxy.errors import INTERNAL_ERROR, RpcError, UpstreamError
+from meshproxy.http.deadlines import Deadlines
+from meshproxy.http.stream import EventStream, Receive, Send
 from meshproxy.relay.downstream import Downstream, GiveUp, Handler, Outcome, RequestContext
 from meshproxy.serving.settings import HttpSettings
-from meshproxy.serving.stream import EventStream, Receive, Send
-from meshproxy.upstream.deadlines import Deadlines
 from meshproxy.wire.messages import Id, encode_error, encode_result
 from meshproxy.wire.protocol import HTTP_STATUS, META_PROGRESS
 

@@ -15,12 +15,12 @@ from types import TracebackType
 from typing import Any, Final, Literal, Self
 
 from meshproxy.catalog.catalog import Mount
+from meshproxy.eras.translate import Stamp
 from meshproxy.errors import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError, UpstreamError
 from meshproxy.kinds import BY_LIST_METHOD, Kind, KindSpec
 from meshproxy.mesh.composite import CompositeProvider
 from meshproxy.relay.capabilities import CARRIED_EXTENSIONS
 from meshproxy.relay.downstream import Done, Downstream, GiveUp, RequestContext, Result
-from meshproxy.relay.translate import Stamp
 from meshproxy.serving.announcements import Announcements
 from meshproxy.serving.http import HttpApp
 from meshproxy.serving.server import listen, run, serve_http, serve_pipes

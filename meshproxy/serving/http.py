@@ -10,15 +10,15 @@ from typing import Final, NamedTuple, TypeAlias
 
 import structlog
 
+from meshproxy.http.server_request import Head, Request
+from meshproxy.http.stream import Receive, Scope, Send
 from meshproxy.relay.downstream import Handler
 from meshproxy.serving.exchange import AsgiReply
-from meshproxy.serving.http1_request import Head, Request
 from meshproxy.serving.legacy import LegacyHttp
 from meshproxy.serving.modern import ModernHttp
 from meshproxy.serving.response import JSON, TEXT, refuse, refuse_shutdown, respond
 from meshproxy.serving.security import Guard
 from meshproxy.serving.settings import HttpSettings
-from meshproxy.serving.stream import Receive, Scope, Send
 from meshproxy.wire.protocol import LEGACY_VERSIONS
 
 __all__ = ["Health", "HttpApp", "HttpSettings"]
@@ -98,7 +98,7 @@ class HttpApp:
         await asyncio.sleep(0)
 
     def begin(self, head: Head, body: bytes, reply: Request) -> bool:
-        """See `meshproxy.serving.http1_request.Begin`: the short way of requests whose heads hold nothing new."""
+        """See `meshproxy.http.server_request.Begin`: the short way of requests whose heads hold nothing new."""
         seen = head.seen or self._look_at(head)
         if seen is None or self._closed or len(body) > self.settings.max_body:
             return False

@@ -11,6 +11,7 @@ from typing import Any, Final
 import structlog
 
 from meshproxy.errors import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, REQUEST_CANCELLED, RpcError
+from meshproxy.http.stream import EventStream, Receive, Send
 from meshproxy.relay.downstream import Handler
 from meshproxy.serving.carrying import carry_out
 from meshproxy.serving.events import STANDALONE, parse_event_id
@@ -19,7 +20,6 @@ from meshproxy.serving.legacy_exchange import InitializeExchange, LegacyEntry, L
 from meshproxy.serving.response import refuse, refuse_message, refuse_shutdown, respond
 from meshproxy.serving.session import Session, Sessions
 from meshproxy.serving.settings import HttpSettings
-from meshproxy.serving.stream import EventStream, Receive, Send
 from meshproxy.wire.codec import loads
 from meshproxy.wire.messages import Message, encode_error, parse
 from meshproxy.wire.params import params_of

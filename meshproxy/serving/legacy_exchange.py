@@ -7,13 +7,13 @@ from typing import Any
 import structlog
 
 from meshproxy.errors import RpcError
+from meshproxy.http.deadlines import Deadlines
+from meshproxy.http.server_request import Request
+from meshproxy.http.stream import EventStream
 from meshproxy.relay.downstream import Handler
 from meshproxy.serving.exchange import HttpExchange, Reply, speak
-from meshproxy.serving.http1_request import Request
 from meshproxy.serving.session import Session, Sessions
 from meshproxy.serving.settings import HttpSettings
-from meshproxy.serving.stream import EventStream
-from meshproxy.upstream.deadlines import Deadlines
 from meshproxy.wire.messages import Id, encode_notification, parse
 from meshproxy.wire.params import params_of
 

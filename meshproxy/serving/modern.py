@@ -8,18 +8,18 @@ from collections.abc import Mapping
 import structlog
 
 from meshproxy.errors import INVALID_REQUEST, REQUEST_CANCELLED, RpcError
+from meshproxy.http.sse import encode_event
+from meshproxy.http.stream import Send
 from meshproxy.relay.downstream import Handler
 from meshproxy.serving.carrying import carry_out
 from meshproxy.serving.exchange import Reply
 from meshproxy.serving.modern_exchange import ModernEntry, checked, text_of
 from meshproxy.serving.response import refuse, refuse_message, refuse_shutdown, respond
 from meshproxy.serving.settings import HttpSettings
-from meshproxy.serving.stream import Send
 from meshproxy.wire.headers import unsupported_version
 from meshproxy.wire.messages import encode_error, parse
 from meshproxy.wire.params import params_of
 from meshproxy.wire.protocol import HTTP_STATUS
-from meshproxy.wire.sse import encode_event
 
 __all__ = ["ModernHttp"]
 

@@ -7,18 +7,18 @@ from typing import Any, Final
 import structlog
 
 from meshproxy.errors import HEADER_MISMATCH, REQUEST_CANCELLED, RpcError
+from meshproxy.http.deadlines import Deadlines
+from meshproxy.http.server_request import Request
+from meshproxy.http.sse import encode_event
+from meshproxy.http.stream import EventStream
 from meshproxy.relay.downstream import Downstream, Handler, no_back_channel
 from meshproxy.serving.exchange import HttpExchange, Reply, speak
-from meshproxy.serving.http1_request import Request
 from meshproxy.serving.settings import HttpSettings
-from meshproxy.serving.stream import EventStream
-from meshproxy.upstream.deadlines import Deadlines
 from meshproxy.wire.codec import JsonError, opened
 from meshproxy.wire.headers import check_agreement, validate_param_headers
 from meshproxy.wire.messages import Id, Message, encode_notification, parse
 from meshproxy.wire.params import params_of
 from meshproxy.wire.protocol import META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, META_VERSION, Era
-from meshproxy.wire.sse import encode_event
 
 __all__ = ["ModernDownstream", "ModernEntry", "ModernExchange", "checked", "text_of"]
 

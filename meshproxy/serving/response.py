@@ -3,7 +3,7 @@
 from typing import Final
 
 from meshproxy.errors import INTERNAL_ERROR, INVALID_REQUEST, RpcError
-from meshproxy.serving.stream import Send
+from meshproxy.http.stream import Send
 from meshproxy.wire.messages import encode_error
 
 __all__ = ["JSON", "refuse", "refuse_message", "refuse_shutdown", "respond"]

@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from meshproxy.errors import MeshError
+from meshproxy.http.server import Http1Server
+from meshproxy.links.process import kill_all
 from meshproxy.relay.downstream import Handler
 from meshproxy.serving.http import HttpApp
-from meshproxy.serving.http1 import Http1Server
-from meshproxy.upstream.process import kill_all
 
 __all__ = ["GRACE", "CannotListen", "listen", "run", "serve_http", "serve_pipes", "url_of"]
 

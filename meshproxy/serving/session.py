@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from meshproxy.errors import REQUEST_CANCELLED, RpcError
+from meshproxy.http.stream import EventStream
 from meshproxy.relay.downstream import Downstream, no_back_channel
 from meshproxy.serving.events import STANDALONE, EventLog
 from meshproxy.serving.questions import Questions
 from meshproxy.serving.settings import HttpSettings
-from meshproxy.serving.stream import EventStream
 from meshproxy.wire.messages import Id, encode_notification
 from meshproxy.wire.protocol import Era
 

@@ -16,9 +16,9 @@ from typing import IO, Final, cast
 import structlog
 
 from meshproxy.errors import INVALID_REQUEST, RpcError
+from meshproxy.links.process import Lines, LineTooLong
 from meshproxy.relay.downstream import Handler
 from meshproxy.serving.channel import Channel
-from meshproxy.upstream.process import Lines, LineTooLong
 from meshproxy.wire.messages import encode_error
 
 __all__ = ["serve_stdio"]

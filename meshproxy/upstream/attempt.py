@@ -6,12 +6,12 @@ from functools import partial
 from typing import Any, Protocol
 
 from meshproxy.catalog.catalog import Mount
+from meshproxy.eras.bridge import Bridge
+from meshproxy.eras.crossing import begin as begin_crossing
+from meshproxy.eras.crossing import cancel, outcome_of
 from meshproxy.errors import RpcError, UpstreamError
 from meshproxy.relay.call import RelayCall
 from meshproxy.relay.downstream import Done, Downstream, GiveUp, Outcome, RequestContext, Result
-from meshproxy.upstream.bridge import Bridge
-from meshproxy.upstream.crossing import begin as begin_crossing
-from meshproxy.upstream.crossing import cancel, outcome_of
 from meshproxy.upstream.lanes import Lane, Lanes
 
 __all__ = ["begin"]

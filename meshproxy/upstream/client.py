@@ -14,14 +14,14 @@ from typing import Any, Final, Self
 from meshproxy.catalog.component import decoded
 from meshproxy.errors import METHOD_NOT_FOUND, RpcError, UpstreamUnavailable
 from meshproxy.kinds import Kind
+from meshproxy.links.endpoint import Endpoint
+from meshproxy.links.link import Link, Listener
+from meshproxy.links.memory import MemoryEndpoint
+from meshproxy.links.stdio import StdioEndpoint
+from meshproxy.links.streamable import HttpEndpoint
 from meshproxy.relay.downstream import Downstream
 from meshproxy.relay.handlers import Handlers
-from meshproxy.upstream.endpoint import Endpoint
-from meshproxy.upstream.link import Link, Listener
 from meshproxy.upstream.listing import list_kind
-from meshproxy.upstream.memory import MemoryEndpoint
-from meshproxy.upstream.stdio import StdioEndpoint
-from meshproxy.upstream.streamable import HttpEndpoint
 
 CLIENT: Final[dict[str, Any]] = {"name": "meshproxy", "version": importlib.metadata.version("meshproxy")}
 """What the mesh calls itself to upstreams and, by default, to clients."""

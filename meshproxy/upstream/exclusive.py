@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from meshproxy.errors import UpstreamUnavailable
-from meshproxy.upstream.link import Link
+from meshproxy.links.link import Link
 
 MOST: Final = 64
 """Links beside the control link; each may be a process. More callers wait."""

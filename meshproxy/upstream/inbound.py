@@ -11,8 +11,8 @@ from typing import Any, Final, Protocol
 import structlog
 
 from meshproxy.errors import INTERNAL_ERROR, METHOD_NOT_FOUND, RpcError
+from meshproxy.links.link import Call, Link
 from meshproxy.relay.downstream import Downstream
-from meshproxy.upstream.link import Call, Link
 from meshproxy.wire.codec import opened
 from meshproxy.wire.protocol import QUESTIONS, admits
 

@@ -21,10 +21,10 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, Literal
 
+from meshproxy.links.link import Link
 from meshproxy.relay.capabilities import may_be_asked
 from meshproxy.relay.downstream import Downstream
 from meshproxy.upstream.exclusive import Exclusive
-from meshproxy.upstream.link import Link
 from meshproxy.upstream.sessions import Sessions
 from meshproxy.upstream.supervisor import Supervisor
 from meshproxy.wire.protocol import Era

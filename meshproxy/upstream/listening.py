@@ -10,7 +10,7 @@ from typing import Any, Final
 import structlog
 
 from meshproxy.errors import MeshError, RpcError
-from meshproxy.upstream.link import Link
+from meshproxy.links.link import Link
 from meshproxy.wire.codec import opened
 
 log = structlog.get_logger(__name__)

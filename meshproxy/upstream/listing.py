@@ -9,7 +9,7 @@ import structlog
 from meshproxy.catalog.catalog import EMPTY, Catalog
 from meshproxy.errors import METHOD_NOT_FOUND, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import KINDS, Kind, KindSpec
-from meshproxy.upstream.link import Link
+from meshproxy.links.link import Link
 from meshproxy.wire.codec import JsonError, loads
 from meshproxy.wire.headers import find_invalid_annotation
 

@@ -11,20 +11,20 @@ import structlog
 
 from meshproxy.catalog.catalog import Catalog, Mount
 from meshproxy.catalog.component import COMPONENTS, ProxyComponent
+from meshproxy.eras.bridge import Bridge
+from meshproxy.eras.translate import Stamp
 from meshproxy.errors import METHOD_NOT_FOUND, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import BY_CHANGED, KINDS, Kind
+from meshproxy.links.link import Link
 from meshproxy.relay.call import RelayCall
 from meshproxy.relay.capabilities import BRIDGED, bridged
 from meshproxy.relay.downstream import Done, Downstream, GiveUp, RequestContext, Result
 from meshproxy.relay.elicitations import Elicitations
 from meshproxy.relay.handlers import Handlers
-from meshproxy.relay.translate import Stamp
 from meshproxy.upstream.attempt import begin
-from meshproxy.upstream.bridge import Bridge
 from meshproxy.upstream.client import CLIENT, ProxyClient
 from meshproxy.upstream.inbound import Inbound
 from meshproxy.upstream.lanes import Lane, Lanes, SessionMode
-from meshproxy.upstream.link import Link
 from meshproxy.upstream.listening import Listening, Tell
 from meshproxy.upstream.subscriptions import Sink, Subscriptions
 from meshproxy.upstream.supervisor import State, Supervisor

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 
 from meshproxy.errors import UpstreamUnavailable
+from meshproxy.links.link import Link
 from meshproxy.relay.downstream import Downstream
-from meshproxy.upstream.link import Link
 
 Open = Callable[[Downstream], Awaitable[Link]]
 Close = Callable[[Link], Awaitable[None]]

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from meshproxy.errors import INVALID_PARAMS, RpcError
-from meshproxy.upstream.link import Link
+from meshproxy.links.link import Link
 from meshproxy.upstream.listening import Listening
 from meshproxy.wire.protocol import Era
 

@@ -16,7 +16,7 @@ import structlog
 from meshproxy.catalog.catalog import EMPTY, Catalog
 from meshproxy.errors import RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import KINDS
-from meshproxy.upstream.link import Link
+from meshproxy.links.link import Link
 from meshproxy.upstream.listing import list_catalog
 
 log = structlog.get_logger(__name__)

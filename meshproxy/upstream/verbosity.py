@@ -9,9 +9,9 @@ from weakref import WeakKeyDictionary
 import structlog
 
 from meshproxy.errors import RpcError
+from meshproxy.links.link import Link
 from meshproxy.relay.call import DEFAULT_LEVEL
 from meshproxy.relay.downstream import Downstream
-from meshproxy.upstream.link import Link
 from meshproxy.wire.protocol import LOG_LEVELS, Era
 
 log = structlog.get_logger(__name__)

@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 import httpx2
 import uvicorn
+from meshproxy.http.stream import Receive, Scope, Send
+from meshproxy.links.sse import SseEndpoint
 from meshproxy.serving.fastmcp import FastMCP
 from meshproxy.serving.http import HttpApp, HttpSettings
 from meshproxy.serving.stdio import serve_stdio
-from meshproxy.serving.stream import Receive, Scope, Send
 from meshproxy.upstream.client import Command, ProxyClient
 from meshproxy.upstream.provider import ProxyProvider
-from meshproxy.upstream.sse import SseEndpoint
 from tests.fidelity.peers import ABLE, Json, Peer, Place, Wire, joined
 from tests.fidelity.wires import HttpWire, LineWire
 from tests.support import DEADLINE, ROOT, command, listening

@@ -20,12 +20,12 @@ import anyio
 import httpx2
 import structlog
 import uvicorn
+from meshproxy.links.sse import SseEndpoint
 from meshproxy.serving.fastmcp import FastMCP
 from meshproxy.upstream import inbound
 from meshproxy.upstream.client import Command, ProxyClient
 from meshproxy.upstream.lanes import SessionMode
 from meshproxy.upstream.provider import ProxyProvider
-from meshproxy.upstream.sse import SseEndpoint
 from tests.fidelity.bench import Quiet, listener
 from tests.fidelity.peers import ABLE, Json, Peer, Place, joined
 from tests.fidelity.wires import HttpWire

@@ -6,7 +6,7 @@ import pytest
 from meshproxy.relay.capabilities import BRIDGED, bridged, may_be_asked
 from meshproxy.wire.protocol import EXTENSION_TASKS, EXTENSION_UI
 from tests.clients import Client, Legacy, Modern
-from tests.relay.test_seal import Nobody
+from tests.eras.test_seal import Nobody
 
 pytestmark = pytest.mark.anyio
 

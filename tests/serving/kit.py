@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 import httpx2
 import uvicorn
 from meshproxy.errors import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError, UpstreamUnavailable
+from meshproxy.http.server import Http1Server
+from meshproxy.http.sse import SseParser
 from meshproxy.relay.downstream import Done, Downstream, GiveUp, Outcome, RequestContext, Result
 from meshproxy.serving.http import HttpApp, HttpSettings
-from meshproxy.serving.http1 import Http1Server
 from meshproxy.wire.codec import Raw, dumps, opened
 from meshproxy.wire.protocol import (
     LATEST_LEGACY,
@@ -25,7 +26,6 @@ from meshproxy.wire.protocol import (
     Era,
     negotiated,
 )
-from meshproxy.wire.sse import SseParser
 
 T = TypeVar("T")
 

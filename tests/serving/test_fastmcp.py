@@ -22,8 +22,8 @@ from meshproxy.wire.protocol import (
     Era,
 )
 from tests.clients import Client, Legacy, Modern
+from tests.links.wires import ALL, Wire, WireEndpoint
 from tests.support import DEADLINE
-from tests.upstream.wires import ALL, Wire, WireEndpoint
 
 pytestmark = pytest.mark.anyio
 

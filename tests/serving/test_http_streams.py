@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 from meshproxy.errors import RpcError
-from meshproxy.wire.sse import SseParser
+from meshproxy.http.sse import SseParser
 from tests.serving.kit import (
     TLS,
     EchoHandler,

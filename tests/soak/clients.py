@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
-from meshproxy.wire.sse import SseParser
+from meshproxy.http.sse import SseParser
 
 Json = dict[str, Any]
 

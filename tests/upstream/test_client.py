@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from meshproxy.errors import RpcError, UpstreamUnavailable
 from meshproxy.kinds import Kind
+from meshproxy.links.stdio import StdioEndpoint
+from meshproxy.links.streamable import HttpEndpoint
 from meshproxy.relay.handlers import Handlers
 from meshproxy.upstream.client import CLIENT, Command, ProxyClient, StatefulProxyClient
-from meshproxy.upstream.stdio import StdioEndpoint
-from meshproxy.upstream.streamable import HttpEndpoint
 from tests.clients import Legacy
+from tests.links.wires import Wire, WireEndpoint
 from tests.relay.test_downstream import Quiet
 from tests.support import children, eventually
-from tests.upstream.wires import Wire, WireEndpoint
 from tests.upstreams import LIGHT, received
 
 pytestmark = pytest.mark.anyio

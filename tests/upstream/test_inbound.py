@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 from meshproxy.catalog.catalog import Mount
 from meshproxy.errors import INTERNAL_ERROR, METHOD_NOT_FOUND, RpcError
+from meshproxy.links.link import Link
 from meshproxy.relay.call import RelayCall
 from meshproxy.relay.downstream import Downstream
 from meshproxy.relay.handlers import Handlers
 from meshproxy.upstream import inbound
 from meshproxy.upstream.inbound import Inbound, sole
-from meshproxy.upstream.link import Link
 from tests.clients import ELICIT, Context, Legacy
 from tests.journal import Journal
+from tests.links.wires import Wire
 from tests.relay.test_downstream import Quiet
 from tests.support import DEADLINE
-from tests.upstream.wires import Wire
 
 pytestmark = pytest.mark.anyio
 

@@ -21,8 +21,8 @@ from meshproxy.upstream.client import Command, ProxyClient, StatefulProxyClient
 from meshproxy.upstream.provider import ProxyProvider
 from meshproxy.upstream.supervisor import State
 from tests.clients import ELICIT, Client, Legacy, Modern
+from tests.links.wires import Wire, WireEndpoint
 from tests.support import DEADLINE, children, eventually
-from tests.upstream.wires import Wire, WireEndpoint
 from tests.upstreams import LIGHT, is_alive, received, release
 
 pytestmark = pytest.mark.anyio

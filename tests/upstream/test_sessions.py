@@ -8,9 +8,9 @@ from meshproxy.errors import UpstreamUnavailable
 from meshproxy.relay.downstream import Downstream
 from meshproxy.upstream.sessions import Sessions
 from tests.clients import Legacy
+from tests.links.wires import Wire
 from tests.relay.test_downstream import Quiet
 from tests.support import DEADLINE
-from tests.upstream.wires import Wire
 
 pytestmark = pytest.mark.anyio
 

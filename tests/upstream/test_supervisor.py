@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from meshproxy.errors import RpcError, UpstreamUnavailable
 from meshproxy.kinds import Kind
+from meshproxy.links.link import Link
 from meshproxy.upstream import supervisor as supervising
-from meshproxy.upstream.link import Link
 from meshproxy.upstream.supervisor import State, Supervisor
 from tests.journal import Journal
+from tests.links.wires import ALL, Gate, Wire
 from tests.support import DEADLINE
-from tests.upstream.wires import ALL, Gate, Wire
 
 pytestmark = pytest.mark.anyio
 

@@ -1,0 +1,172 @@
+"""Results between eras: what one era adds, the other takes away. The payload stays closed wherever it can."""
+
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec
+
+from meshproxy.catalog.rewrite import may_have_links
+from meshproxy.eras.tool_result import ToolResult
+from meshproxy.errors import INTERNAL_ERROR, RpcError
+from meshproxy.wire.codec import JsonError, Raw, dumps, mapping, opened, shallow
+from meshproxy.wire.content import is_text
+from meshproxy.wire.messages import parse
+from meshproxy.wire.protocol import (
+    COMPLETE,
+    EXTENSION_TASKS,
+    HOP_META_REQUEST,
+    HOP_META_RESULT,
+    INPUT_REQUIRED,
+    META_SERVER,
+)
+
+_MODERN_ONLY: Final = ("resultType", "ttlMs", "cacheScope")
+
+
+class Stamp:
+    """The mesh's own `serverInfo`, which modern results carry (2026-07-28 basic/index, "_meta")."""
+
+    def __init__(self, server_info: dict[str, Any]) -> None:
+        self.meta = {META_SERVER: server_info}
+        self._own = Raw(dumps(self.meta))
+        self._remembered = lru_cache(maxsize=256)(self._sign)
+
+    def onto(self, tool: "ToolResult") -> Raw:
+        """A plain result of the modern era with the mesh's own signature, encoded. Changes `tool`."""
+        tool.result_type = Raw(_COMPLETE)
+        tool.meta = self._own if tool.meta is msgspec.UNSET else self._remembered(bytes(tool.meta))
+        return Raw(_encode(tool))
+
+    def _sign(self, meta: bytes) -> Raw:
+        return Raw(dumps(self.into({"_meta": Raw(meta)}, cacheable=False)["_meta"]))
+
+    def into(self, result: dict[str, Any], *, cacheable: bool) -> dict[str, Any]:
+        """A result of either era as one of the modern era. Changes `result`."""
+        meta = mapping(result.get("_meta")) or {}
+        result["_meta"] = {key: value for key, value in meta.items() if key not in HOP_META_RESULT} | self.meta
+        result.setdefault("resultType", COMPLETE)
+        if cacheable:
+            result.setdefault("ttlMs", 0)
+            result.setdefault("cacheScope", "private")
+        return result
+
+
+_encode: Final = msgspec.json.Encoder().encode
+_COMPLETE: Final = dumps(COMPLETE)
+_SMALL: Final = 1024
+"""Bytes of a `_meta` that is worth remembering."""
+_tool_result: Final = msgspec.json.Decoder(ToolResult)
+_names: Final = tuple((field.name, field.encode_name) for field in msgspec.structs.fields(ToolResult))
+
+
+def plain_result(answer: Raw) -> ToolResult | None:
+    """A tool's result if there is nothing in it but texts, which hold no links, and what every result has; None for a closer look."""
+    try:
+        tool = _tool_result.decode(answer)
+    except (*JsonError, RecursionError):
+        return None
+    content, kind = tool.content, tool.result_type
+    if content is msgspec.UNSET or (kind is not msgspec.UNSET and memoryview(kind) != _COMPLETE):
+        return None
+    for block in content:
+        if not is_text(block):
+            return None
+    if tool.meta is not msgspec.UNSET and (len(memoryview(tool.meta)) > _SMALL or _may_have_links(bytes(tool.meta))):
+        return None
+    return tool
+
+
+def plain_to_legacy(tool: ToolResult) -> Raw | None:
+    """A plain result of the modern era as one of the legacy era, encoded; None for a closer look. Changes `tool`."""
+    if tool.structured is not msgspec.UNSET and memoryview(tool.structured)[0] != ord("{"):
+        return None
+    tool.result_type = msgspec.UNSET
+    if tool.meta is not msgspec.UNSET:
+        meta = _without_hops(bytes(tool.meta))
+        tool.meta = Raw(meta) if meta else msgspec.UNSET
+    return Raw(_encode(tool))
+
+
+_may_have_links: Final = lru_cache(maxsize=256)(may_have_links)
+
+
+@lru_cache(maxsize=256)
+def _without_hops(meta: bytes) -> bytes:
+    """A `_meta` without what belongs to the connection it came on, both encoded; empty if nothing is left. Servers say the same each time."""
+    result = without_hop_meta({"_meta": Raw(meta)})
+    return dumps(result["_meta"]) if "_meta" in result else b""
+
+
+def opened_result(method: str, result: Raw) -> dict[str, Any]:
+    """An answer's result, which nobody has read yet, as a shallow dictionary; a tool's content is a list of closed blocks.
+
+    Raises:
+        RpcError: -32603, it is no JSON object.
+    """
+    if method == "tools/call":
+        try:
+            tool = _tool_result.decode(result)
+        except (*JsonError, RecursionError):
+            pass
+        else:
+            return {name: value for key, name in _names if (value := getattr(tool, key)) is not msgspec.UNSET}
+    try:
+        return shallow(result)
+    except JsonError:
+        # More members may have followed it in the answer.
+        try:
+            return shallow(parse(b'{"jsonrpc":"2.0","id":0,"result":%b}' % bytes(result)).result)  # type: ignore[arg-type]  # or it raises
+        except (*JsonError, RpcError, TypeError):
+            raise RpcError(INTERNAL_ERROR, "the upstream's answer cannot be read") from None
+
+
+def to_legacy(result: dict[str, Any]) -> dict[str, Any]:
+    """A complete modern result as one of the legacy era. Changes `result`.
+
+    Structured content that is no object does not exist there (2025-11-25 server/tools); its text twin stays.
+    """
+    for key in _MODERN_ONLY:
+        result.pop(key, None)
+    structured = result.get("structuredContent")
+    if structured is not None and mapping(structured) is None:
+        del result["structuredContent"]
+    return without_hop_meta(result)
+
+
+def without_hop_meta(result: dict[str, Any]) -> dict[str, Any]:
+    """A result without the `_meta` that belongs to the connection it came on. Changes `result`."""
+    meta = mapping(result.get("_meta"))
+    if meta is not None and not HOP_META_RESULT.isdisjoint(meta):
+        kept = {key: value for key, value in meta.items() if key not in HOP_META_RESULT}
+        if kept:
+            result["_meta"] = kept
+        else:
+            del result["_meta"]
+    return result
+
+
+def outgoing(params: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A downstream's parameters as they go up: some replaced, hop-by-hop `_meta` and core tasks of 2025-11-25 taken out."""
+    sent = {**params, **changes}
+    sent.pop("task", None)
+    meta = mapping(sent["_meta"]) if "_meta" in sent else None
+    if meta is not None:
+        kept = {key: value for key, value in meta.items() if key not in HOP_META_REQUEST}
+        if kept:
+            sent["_meta"] = kept
+        else:
+            del sent["_meta"]
+    return sent
+
+
+def result_type(result: dict[str, Any], capabilities: dict[str, Any]) -> str:
+    """The `resultType` of a modern result, which its receiver must know (2026-07-28 basic/index, "Results").
+
+    Raises:
+        RpcError: -32603 for a type that is neither the core's nor of an extension that the client declared.
+    """
+    kind = opened(result.get("resultType", COMPLETE))
+    extensions = mapping(capabilities.get("extensions")) or {}
+    if kind in (COMPLETE, INPUT_REQUIRED) or (kind == "task" and EXTENSION_TASKS in extensions):
+        return str(kind)
+    raise RpcError(INTERNAL_ERROR, f"the upstream answered with a result of the unknown type {kind!r}")

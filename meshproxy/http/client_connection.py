@@ -1,0 +1,363 @@
+"""One HTTP/1.1 connection of the client. Place: upstream, between `response` and the pool in `http1`.
+
+It carries one exchange at a time, without a task: the parser's callbacks run in ``data_received`` and move a response from its head
+over its body to its end (RFC 9112, 6.3: by length, by chunks, or by the end of the connection). An answer with a familiar head needs
+neither parser nor response: its body goes straight to the `Errand` that waits for it. The rules that every method keeps:
+
+- ``_response`` or ``_errand`` is the exchange under way; its end and `Connection.fail` clear it first, so nothing is told twice.
+- Nothing raises through the parser, except to say that bytes came which nobody asked for.
+- A connection is handed back only after all bytes that came with the end of its response have been looked at.
+"""
+
+import asyncio
+import math
+import select
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, Protocol, cast
+
+import httptools
+
+from meshproxy.http.heads import FamiliarHead, familiar
+from meshproxy.http.response import Response
+from meshproxy.http.transport_errors import BadResponse, ConnectionLost, TransportError, TransportTimeout
+
+__all__ = ["Connection", "Errand"]
+
+_MAX_HEAD = 256 * 1024
+"""Bytes of a response's head that are read before it is given up."""
+_LINGER = 1.0
+"""Seconds that a released response has for its end, before its connection is closed instead of kept."""
+_MOST_PLAIN: Final = 1024 * 1024
+"""Bytes of a body that is collected without a response to bound it."""
+
+
+class Errand(Protocol):
+    """A request that waits for nothing but its answer, which may be plain: 200, with a length, and no event stream."""
+
+    def take(self, headers: dict[bytes, bytes], body: bytes) -> None:
+        """The answer, and it is plain."""
+        ...
+
+    def unroll(self, connection: "Connection") -> Response:
+        """Anything else: make a response, for it to be read as any other."""
+        ...
+
+
+class _Plain(NamedTuple):
+    """What the head of a plain answer means."""
+
+    headers: dict[bytes, bytes]
+    keep_alive: bytes | None
+
+
+class Connection:
+    """The protocol (`asyncio.Protocol`) of one connection, and its place in the pool.
+
+    Args:
+        peer: who is at the other end, for messages: ``host:port``.
+        on_idle: called when an exchange ended and the connection can carry another; with the ``Keep-Alive`` header, if one came.
+        on_linger: called when `linger` begins; it sets `deadline`.
+        on_lost: called once when the connection is gone.
+
+    Attributes:
+        deadline: when, in the loop's time, the pool is to call `expire`.
+        idle_since: set by the pool.
+    """
+
+    __slots__ = (
+        "_complete",
+        "_errand",
+        "_familiar",
+        "_first",
+        "_head_done",
+        "_head_size",
+        "_headers",
+        "_informational",
+        "_keep_alive",
+        "_missing",
+        "_on_idle",
+        "_on_linger",
+        "_on_lost",
+        "_parser",
+        "_paused",
+        "_peer",
+        "_pieces",
+        "_response",
+        "_status",
+        "_transport",
+        "deadline",
+        "idle_since",
+    )
+
+    def __init__(
+        self,
+        peer: str,
+        on_idle: "Callable[[Connection, bytes | None], None]",
+        on_linger: "Callable[[Connection, float], None]",
+        on_lost: "Callable[[Connection], None]",
+    ) -> None:
+        self._peer = peer
+        self._on_idle = on_idle
+        self._on_linger = on_linger
+        self._on_lost = on_lost
+        self._parser: Any = httptools.HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._response: Response | None = None
+        self._errand: Errand | None = None
+        self._familiar: FamiliarHead[_Plain] | None = None
+        self._first = b""  # what the first read of a response brought
+        self._pieces: list[bytes] = []  # of the body of a plain answer
+        self._missing = 0  # bytes of it
+        self._headers: dict[bytes, bytes] = {}
+        self._head_size = self._status = 0
+        self._head_done = self._complete = self._informational = self._keep_alive = self._paused = False
+        self.deadline = math.inf
+        self.idle_since = 0.0
+
+    # For the pool.
+
+    def send(self, response: Response, head: bytes, body: bytes) -> None:
+        """Begin an exchange on a connection that `is_open` and idle. ``body`` is written after ``head`` without being copied."""
+        self._expect(response)
+        transport = cast("asyncio.Transport", self._transport)
+        if body:
+            transport.writelines((head, body))
+        else:
+            transport.write(head)
+
+    def run(self, errand: Errand, head: bytes, body: bytes) -> None:
+        """As `send`, for what needs no response if its answer is plain."""
+        self._errand = errand
+        transport = cast("asyncio.Transport", self._transport)
+        if body:
+            transport.writelines((head, body))
+        else:
+            transport.write(head)
+
+    def is_open(self) -> bool:
+        """Whether the end of the connection has not been noticed yet."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    def has_news(self) -> bool:
+        """Ask the system whether anything, such as the end, has come that the loop has not read yet. Costs a few microseconds."""
+        sock = None if self._transport is None else self._transport.get_extra_info("socket")
+        fd = -1 if sock is None else sock.fileno()
+        if fd < 0:
+            return True
+        if hasattr(select, "poll"):
+            poll = select.poll()
+            poll.register(fd, select.POLLIN)
+            return bool(poll.poll(0))
+        return bool(select.select([fd], [], [], 0)[0])  # Windows
+
+    def expire(self) -> None:
+        """The deadline has passed: end what is under way, or the idle connection."""
+        if self._response is None and self._errand is None:
+            self.close()
+        else:
+            self.fail(TransportTimeout(f"{self._peer} did not answer in time"))
+
+    def close(self) -> None:
+        """Close an idle connection in the polite way."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def fail(self, error: TransportError) -> None:
+        """Close the connection at once; the exchange under way, if any, ends with the error."""
+        self._unroll()
+        response, self._response = self._response, None
+        self.abort()
+        if response is not None:
+            response.end(error)
+
+    def drop(self) -> None:
+        """Close the connection at once; the errand under way hears nothing of it."""
+        self._errand = None
+        self._pieces = []
+        self.abort()
+
+    def abort(self) -> None:
+        """Close the connection at once, whatever its state."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # For the response.
+
+    def pause(self) -> None:
+        if not self._paused and self.is_open():
+            self._paused = True
+            cast("asyncio.Transport", self._transport).pause_reading()
+
+    def resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            if self.is_open():
+                cast("asyncio.Transport", self._transport).resume_reading()
+
+    def linger(self) -> None:
+        self.resume()
+        self._on_linger(self, _LINGER)
+
+    # For the loop.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._errand is not None:
+            if self._is_plain(data):
+                return
+            self._unroll()
+        if self._response is None:
+            # Nothing was asked: a 408 or some other goodbye, or bytes that would be taken for the next answer.
+            self.abort()
+            return
+        if not self._head_size and not self._head_done:
+            self._first = data
+        error: Exception | None = None
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as raised:
+            error = raised
+        if self._complete:
+            self._finish(kept=self._keep_alive and error is None)
+        elif error is not None:
+            self.fail(BadResponse(f"{self._peer} does not speak HTTP/1.1: {error}"))
+        elif not self._head_done:
+            self._head_size += len(data)
+            if self._head_size > _MAX_HEAD:
+                self.fail(BadResponse(f"{self._peer} sent more than {_MAX_HEAD} bytes of headers"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._parser = None  # it refers to this object's methods
+        self._on_lost(self)
+        self._unroll()
+        response, self._response = self._response, None
+        if response is None:
+            return
+        headers = self._headers
+        framed = b"content-length" in headers or b"transfer-encoding" in headers
+        if exc is None and self._head_done and not framed:
+            response.end(None)
+        else:
+            stage = "in the middle of the answer" if self._head_done or self._head_size else "before it answered"
+            reason = f": {exc}" if exc else ""
+            response.end(ConnectionLost(f"{self._peer} closed the connection {stage}{reason}"))
+
+    def eof_received(self) -> None:
+        """The transport closes: what has not come by now never will."""
+
+    def pause_writing(self) -> None:
+        """What was asked is sent as the server takes it; nothing more is to be said before its answer."""
+
+    def resume_writing(self) -> None:
+        """See `pause_writing`."""
+
+    # For the parser.
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            raise ValueError("more than the answer came")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head_done:  # a trailer: nothing that may change the response belongs there (RFC 9110, 6.5.1)
+            return
+        name = name.lower()
+        headers = self._headers
+        headers[name] = value if name not in headers else headers[name] + b", " + value
+
+    def on_headers_complete(self) -> None:
+        status: int = self._parser.get_status_code()
+        if status >= 200:
+            self._head_done = True
+            self._status = status
+            if self._response is not None:
+                self._response.begin(status, self._headers)
+        elif status == 101:
+            self.fail(BadResponse(f"{self._peer} switched to another protocol, which was not asked for"))
+        else:
+            self._informational = True
+
+    def on_body(self, data: bytes) -> None:
+        if self._response is not None:
+            self._response.arrive(data)
+
+    def on_message_complete(self) -> None:
+        if self._informational:  # 100 Continue, 103 Early Hints: the answer is yet to come (RFC 9110, 15.2)
+            self._informational = False
+            self._headers = {}
+            self._first = b""
+        elif self._head_done:
+            self._complete = True
+            self._keep_alive = self._parser.should_keep_alive()
+
+    def _finish(self, *, kept: bool) -> None:
+        response, self._response = self._response, None
+        first, self._first = self._first, b""
+        headers = self._headers
+        self.resume()
+        if kept and self._status == 200 and response is not None and response.is_plain:
+            self._familiar = familiar(first, _Plain(headers, headers.get(b"keep-alive")))
+        self._leave(headers.get(b"keep-alive"), kept=kept)
+        if response is not None:
+            response.end(None)
+
+    def _leave(self, keep_alive: bytes | None, *, kept: bool) -> None:
+        """An exchange is over: whoever has the next one may have the connection."""
+        transport = cast("asyncio.Transport", self._transport)
+        if transport.get_write_buffer_size():
+            transport.abort()  # answered before the whole request was taken: the rest of it may never be
+        elif kept and not transport.is_closing():
+            self._on_idle(self, keep_alive)
+        else:
+            transport.close()
+
+    # Plain answers.
+
+    def _expect(self, response: Response) -> None:
+        """A response is to be read."""
+        self._response = response
+        self._headers = {}
+        self._head_size = 0
+        self._head_done = self._complete = False
+
+    def _is_plain(self, data: bytes) -> bool:
+        """Whether `data` is of a plain answer; if so, it is taken."""
+        known = self._familiar
+        if known is None:
+            return False
+        if self._pieces:
+            self._pieces.append(data)
+            self._missing -= len(data)
+        else:
+            found = known.measure(data)
+            if found is None:
+                return False
+            start, length = found
+            if length > _MOST_PLAIN:
+                return False
+            self._missing = length - len(data) + start
+            self._pieces.append(data[start:])
+        if self._missing > 0:
+            return True
+        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        errand, self._errand, self._pieces = cast("Errand", self._errand), None, []
+        if self._missing < 0:  # more than the answer came
+            body = body[: self._missing]
+        headers, keep_alive = known.meaning
+        self._leave(keep_alive, kept=self._missing == 0)
+        errand.take(headers, body)
+        return True
+
+    def _unroll(self) -> None:
+        """An answer is not plain, or will not come: let it be a response, which has what came of it."""
+        errand, self._errand = self._errand, None
+        if errand is None:
+            return
+        response = errand.unroll(self)
+        self._expect(response)
+        pieces, self._pieces = self._pieces, []
+        if pieces and self._familiar is not None:
+            self._headers, self._head_done = self._familiar.meaning.headers, True
+            response.begin(200, self._headers)
+            response.arrive(b"".join(pieces))

@@ -1,0 +1,146 @@
+"""An HTTP/1.1 server for one ASGI application. Place: serving.
+
+It does what this endpoint needs and no more, for half of a general server's CPU per request: no TLS, no upgrades, no HTTP/2, no
+websockets; that is for whoever stands in front of it. `Host` is the application's to judge, and its headers are sent as they are.
+The application still runs under any ASGI server. Reading is the business of `http1_connection`, answering that of `http1_request` and `conversation`.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from email.utils import formatdate
+from socket import socket
+from typing import Final, cast
+
+from meshproxy.http.conversation import STATUS, Application
+from meshproxy.http.server_connection import Connection
+from meshproxy.http.server_request import Begin
+
+__all__ = ["HEAD_TIMEOUT", "SWEEP", "Http1Server"]
+
+SWEEP: Final = 5.0
+"""Seconds between two looks for connections on which nothing moves, at most. None is closed early for it; up to two of them late."""
+HEAD_TIMEOUT: Final = 30.0
+"""Seconds that a request's head may take to arrive."""
+
+
+class Http1Server:
+    """Serves `app` on sockets that listen already.
+
+    Args:
+        app: the ASGI application; `lifespan` is not its business here.
+        keep_alive: seconds that a connection stays open on which nothing is under way, or whose client stopped within a body.
+        head_timeout: seconds that the head of a request may take.
+
+    Attributes:
+        begin: the application's `Begin`, if it has one.
+        connections: those that are open.
+        tasks: in which the application runs; one may outlive its request, and its connection.
+        is_closing: nothing new is taken.
+        now: the loop's time at the last sweep, which is as exact as connections need it.
+        head_deadline: when a head that begins now must have come.
+        date_line: the header that every response has (RFC 9110, 6.6.1); empty when it has to be made by `tell_time`.
+    """
+
+    def __init__(self, app: Application, keep_alive: float = 75.0, head_timeout: float = HEAD_TIMEOUT) -> None:
+        self.app = app
+        self.begin: Begin | None = getattr(app, "begin", None)
+        self.connections: set[Connection] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.is_closing = False
+        self.now = 0.0
+        self.head_deadline = 0.0
+        self.date_line = b""
+        self._keep_alive = keep_alive
+        self._head_timeout = head_timeout
+        self._interval = min(SWEEP, keep_alive / 2, head_timeout / 2)
+        self._servers: list[asyncio.Server] = []
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._dater: asyncio.TimerHandle | None = None
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    async def start(self, sockets: Sequence[socket]) -> None:
+        """Accept connections on `sockets`, which are closed with the server."""
+        loop = asyncio.get_running_loop()
+        self._sweep()
+        for listener in sockets:
+            self._servers.append(
+                await loop.create_server(lambda: cast("asyncio.Protocol", Connection(self)), sock=listener)
+            )
+
+    def stop_accepting(self) -> None:
+        """Close the listening sockets, and every connection as soon as it has nothing under way. Idempotent."""
+        self.is_closing = True
+        for server in self._servers:
+            server.close()
+        for connection in list(self.connections):
+            connection.close_if_idle()
+
+    async def aclose(self, grace: float = 0.0) -> None:
+        """Close everything, after `grace` seconds at most for what is being answered and sent. Idempotent."""
+        self.stop_accepting()
+        try:
+            if grace:
+                async with asyncio.timeout(grace):
+                    await self._empty.wait()
+        except TimeoutError:
+            pass
+        finally:
+            for timer in (self._sweeper, self._dater):
+                if timer is not None:
+                    timer.cancel()
+            for connection in list(self.connections):
+                connection.abort()
+            for task in self.tasks:
+                task.cancel()
+        await self._empty.wait()
+        if self.tasks:
+            await asyncio.wait(self.tasks)
+            self.tasks.clear()
+        for server in self._servers:
+            await server.wait_closed()
+        self._servers.clear()
+
+    # --- for connections and requests
+
+    def admit(self, connection: Connection) -> None:
+        """A connection is there."""
+        self.connections.add(connection)
+        self._empty.clear()
+
+    def forget(self, connection: Connection) -> None:
+        """It is gone."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self._empty.set()
+
+    def tell_time(self) -> bytes:
+        """Make `date_line` when there is somebody to read it, and it lasts for the rest of the second."""
+        if self._dater is not None:
+            self._dater.cancel()
+        now = time.time()
+        self.date_line = f"date: {formatdate(now, usegmt=True)}\r\n".encode()
+        self._dater = asyncio.get_running_loop().call_later(1 - now % 1, self._forget_time)
+        return self.date_line
+
+    def refusal(self, status: int, reason: bytes = b"") -> bytes:
+        """A whole response, after which the connection is closed."""
+        lines = [STATUS[status], self.date_line or self.tell_time(), b"connection: close\r\n"]
+        if reason:
+            lines.append(b"content-type: text/plain; charset=utf-8\r\n")
+            reason += b"\n"
+        return b"%bcontent-length: %d\r\n\r\n%b" % (b"".join(lines), len(reason), reason)
+
+    # ---
+
+    def _forget_time(self) -> None:
+        self.date_line = b""
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.now = now = loop.time()
+        self.head_deadline = now + self._interval + self._head_timeout
+        for connection in list(self.connections):
+            connection.abort_if_stale(now, now - self._interval - self._keep_alive)
+        self._sweeper = loop.call_later(self._interval, self._sweep)

@@ -1,0 +1,471 @@
+"""One client's connection to the HTTP/1.1 server: what reads requests, with `httptools`, and takes their turns. Place: serving.
+
+Requests that a client sends ahead are answered in order (RFC 9112, 9.3.2). Framing that two readers could read differently is
+refused (RFC 9112, 6.3): the parser is strict, and is never told to be otherwise. What cannot be read is answered in its turn, and
+then the connection is closed. A request is begun when there is something of its body, or the client waits to send it. One that came whole
+is offered to the application's `Begin` first, and if its head is a familiar one, without having been parsed.
+"""
+
+import asyncio
+import socket
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
+
+import httptools
+
+from meshproxy.http.conversation import Conversation
+from meshproxy.http.heads import FamiliarHead, familiar
+from meshproxy.http.server_request import Head, Request
+
+if TYPE_CHECKING:
+    from meshproxy.http.server import Http1Server
+
+__all__ = ["Connection"]
+
+MAX_HEAD: Final = 64 * 1024
+"""Bytes of a request's target and headers."""
+MAX_FIELDS: Final = 256
+"""Lines of a request's headers."""
+HIGH_WATER: Final = 256 * 1024
+"""Bytes of bodies that wait for the application before the client is made to wait."""
+MAX_AHEAD: Final = 16
+"""Requests that a client may send ahead before it is made to wait; what one read brings is taken whole."""
+HALF_CLOSED: Final = 1.0
+"""Seconds that an answer has once its client has closed its side: simple clients do that and wait, but those who left look the same."""
+LINGER: Final = 2.0
+"""Seconds that a client which may still be sending has to take its last answer and go, before it is left."""
+
+# Of 2.3: since 2.4 a `send` to a client that is gone would have to raise.
+_ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
+_TOO_LARGE: Final = b"The request's headers are too large"
+
+
+class _Refused(Exception):
+    """A request whose head was understood, and which this server does not take."""
+
+    def __init__(self, status: int, reason: bytes) -> None:
+        super().__init__()
+        self.status = status
+        self.reason = reason
+
+
+class _Deaf:
+    """Stands in for the parser when nothing more that comes is a request."""
+
+    def feed_data(self, data: bytes) -> None:
+        """Drop what was sent."""
+
+
+_DEAF: Final[Any] = _Deaf()
+
+
+class Connection:
+    """Reads requests, as an `asyncio.Protocol`, and lets one at a time be answered.
+
+    Attributes:
+        transport: where requests write their answers.
+        is_gone: the client is, or soon will see that the server is.
+        room: None, or while the client does not take what it was sent, what is set when it has.
+    """
+
+    __slots__ = (
+        "_ahead",
+        "_client",
+        "_current",
+        "_deadline",
+        "_familiar",
+        "_fields",
+        "_first",
+        "_head",
+        "_is_held",
+        "_is_moving",
+        "_local",
+        "_loop",
+        "_parser",
+        "_quiet_since",
+        "_reading",
+        "_refusal",
+        "_seen",
+        "_target",
+        "_timer",
+        "_unsent",
+        "_waiting",
+        "is_gone",
+        "room",
+        "server",
+        "transport",
+    )
+
+    def __init__(self, server: "Http1Server") -> None:
+        self.server = server
+        self.transport: asyncio.Transport
+        self.room: asyncio.Event | None = None
+        self.is_gone = False
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpRequestParser(self)
+        self._target = b""
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._familiar: FamiliarHead[Head] | None = None
+        self._first = b""  # the read that a head began with
+        self._head: Head | None = None  # of what is being read
+        self._reading: Request | None = None  # whose body has not come to its end
+        self._current: Request | None = None  # which is being answered
+        self._ahead: deque[Request] = deque()
+        self._refusal = b""  # what is to be said, in its turn, of bytes that were no request
+        self._waiting = 0  # bytes of bodies
+        self._is_held = False
+        self._is_moving = False  # the last read began a head or brought some of a body
+        self._seen = 0  # bytes of the reads since one did
+        self._unsent = 0  # bytes, when this was last looked at
+        self._quiet_since = server.now
+        self._deadline: float | None = None  # for the rest of a head, or for the client's end
+        self._timer: asyncio.TimerHandle | None = None  # runs once the client has closed its side
+        self._client: tuple[str, int] | None = None
+        self._local: tuple[str, int] | None = None
+
+    # --- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]  # of a stream, so a Transport
+        self._client = _address(transport.get_extra_info("peername"))
+        self._local = _address(transport.get_extra_info("sockname"))
+        peer = transport.get_extra_info("socket")
+        if peer is not None and peer.family in (socket.AF_INET, socket.AF_INET6):
+            # asyncio does it only where the listener was made with its protocol named.
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.server.admit(self)
+        if self.server.is_closing:
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_gone = True
+        # A parser and its connection hold each other, as do a request and its.
+        self._parser = _DEAF
+        self._reading = self._familiar = None
+        self._ahead.clear()
+        self.server.forget(self)
+        self.resume_writing()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._current is not None:
+            self._current.cut()
+
+    def eof_received(self) -> bool:
+        if self._current is None or self._current.is_begun or self._reading is not None:
+            return False
+        self._parser = _DEAF
+        self._timer = self._loop.call_later(HALF_CLOSED, self.transport.abort)
+        return True
+
+    def data_received(self, data: bytes) -> None:
+        self._quiet_since = self.server.now
+        if self._current is None and self._reading is None and self._deadline is None:
+            if self._familiar is not None and self._is_begun(self._familiar, data):
+                return
+            self._first = data
+        self._seen += len(data)
+        while data:
+            try:
+                self._parser.feed_data(data)
+                break
+            except httptools.HttpParserUpgrade as upgrade:
+                data = self._without_upgrade(data[upgrade.args[0] :])
+            except httptools.HttpParserCallbackError as error:
+                refused = error.__context__
+                if not isinstance(refused, _Refused):
+                    raise
+                self._refuse(refused.status, refused.reason)
+                break
+            except httptools.HttpParserError:
+                # After "Connection: close" whatever comes is an error for the parser, and nothing for us (RFC 9112, 9.6).
+                if self._parser is not _DEAF:
+                    self._refuse(400, b"This is no HTTP/1.1 request")
+                break
+        if self._deadline is None and self._reading is None:
+            self._seen = 0
+        else:
+            self._look_at_rest()
+
+    def pause_writing(self) -> None:
+        self.room = asyncio.Event()
+
+    def resume_writing(self) -> None:
+        room, self.room = self.room, None
+        if room is not None:
+            room.set()
+        if self._current is None and self._ahead:
+            self._begin_next()
+
+    # --- httptools
+
+    def on_message_begin(self) -> None:
+        self._target = b""
+        self._fields = []
+        self._is_moving = True
+        self._deadline = self.server.head_deadline
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields.append((name.lower(), value.rstrip()))
+
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        if parser.should_upgrade():
+            return  # it comes again, see `_without_upgrade`
+        # What the parser calls headers after these are trailers, and must not pass for headers (RFC 9110, 6.5.1).
+        fields, self._fields = self._fields, []
+        self._deadline = None
+        if self._seen > MAX_HEAD or len(fields) > MAX_FIELDS or not self._is_moving:
+            self._check_size(fields)
+        version = parser.get_http_version()
+        if version != "1.1":
+            _check_version(version, fields)
+        path, _, query = self._target.partition(b"?")
+        if not path.startswith(b"/"):
+            path = _path_of(path, fields)
+        text = path.decode("latin-1")
+        scope = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            "method": parser.get_method().decode("ascii"),
+            "scheme": "http",
+            "path": unquote(text) if "%" in text else text,
+            "raw_path": path,
+            "query_string": query,
+            "root_path": "",
+            "headers": fields,
+            "client": self._client,
+            "server": self._local,
+        }
+        self._head = Head(scope)
+        self._reading = Request(self, scope, parser.should_keep_alive())
+
+    def on_body(self, body: bytes) -> None:
+        request = self._reading
+        if request is None:
+            return
+        self._is_moving = True
+        self._waiting += len(body)
+        request.body.append(body)
+        if request.is_admitted:
+            request.stir()
+        if self._waiting > HIGH_WATER:
+            self._hold()
+
+    def on_message_complete(self) -> None:
+        request, self._reading = self._reading, None
+        if request is None:
+            return  # what asks for an upgrade ends with its head
+        request.is_complete = True
+        if not request.may_stay:
+            self._parser = _DEAF
+        if request.is_admitted:
+            request.stir()
+        elif not self._is_short(request):
+            self._admit(request)
+
+    # --- for requests
+
+    def taken(self, size: int) -> None:
+        """So many bytes of a body wait no more."""
+        self._waiting -= size
+        self._go_on()
+
+    def ended(self, request: Request) -> None:
+        """A request is answered, or its application gave up: the next one's turn."""
+        self._current = None
+        self._quiet_since = self.server.now
+        if self.is_gone:
+            return
+        if request.body:
+            self.taken(sum(map(len, request.body)))
+            request.body.clear()
+        if not request.is_sent:
+            self._leave(b"" if request.is_begun else self._refusal or self.server.refusal(500))
+        elif not request.may_stay or self.server.is_closing:
+            self._leave()
+        elif self._ahead:
+            if self.room is None:
+                self._begin_next()
+        elif self._parser is _DEAF:
+            self._leave(self._refusal)
+
+    # --- for the server
+
+    def close_if_idle(self) -> None:
+        """Close if no request is being answered."""
+        if self._current is None:
+            self.transport.close()
+
+    def abort_if_stale(self, now: float, quiet_before: float) -> None:
+        """Close if it is the client's turn to do something, and has been for too long."""
+        if self._current is not None and (self._current is not self._reading or self._is_held):
+            return
+        unsent = self.transport.get_write_buffer_size()
+        if unsent and unsent != self._unsent:
+            self._unsent = unsent  # it takes what it was sent
+            self._quiet_since = now
+        elif self._quiet_since < quiet_before if self._deadline is None else self._deadline < now:
+            self.transport.abort()
+
+    def abort(self) -> None:
+        """Close without sending what waits to be sent."""
+        self.transport.abort()
+
+    # ---
+
+    def _look_at_rest(self) -> None:
+        """A read ended within a request: see that its head, its trailers and its framing do not go on for ever."""
+        if self._is_moving:
+            self._is_moving = False
+            self._seen = 0
+        elif self._seen > MAX_HEAD and self._parser is not _DEAF:
+            self._refuse(431, _TOO_LARGE)
+        request = self._reading
+        if request is not None and not request.is_admitted and (request.body or request.expects_continue()):
+            self._admit(request)
+
+    def _check_size(self, fields: list[tuple[bytes, bytes]]) -> None:
+        size = len(self._target) + sum(len(name) + len(value) + 4 for name, value in fields)
+        if size > MAX_HEAD or len(fields) > MAX_FIELDS:
+            raise _Refused(431, _TOO_LARGE)
+
+    def _without_upgrade(self, rest: bytes) -> bytes:
+        """A request that asks for another protocol, as one that does not (RFC 9110, 7.8), with what follows its head.
+
+        Java's client asks for HTTP/2 with its first request. The parser takes what follows for that protocol's, body and all.
+        """
+        method = self._parser.get_method()
+        if method == b"CONNECT":
+            self._refuse(501, b"This server is no tunnel")
+            return b""
+        line = b"%b %b HTTP/%b\r\n" % (method, self._target, self._parser.get_http_version().encode())
+        fields = [b"%b: %b\r\n" % field for field in self._fields if field[0] != b"upgrade"]
+        self._parser = httptools.HttpRequestParser(self)  # the one that was told "close" takes nothing more
+        return b"".join((line, *fields, b"\r\n", rest))
+
+    def _is_begun(self, known: FamiliarHead[Head], data: bytes) -> bool:
+        """Whether `data` is a whole request with the head of one before; if so, it is begun."""
+        found = known.measure(data)
+        if found is None or found[0] + found[1] != len(data) or self._parser is _DEAF or self.room is not None:
+            return False
+        body, head = data[found[0] :], known.meaning
+        request = Request(self, head.scope, may_stay=True)
+        request.is_complete = True
+        self._current = request
+        if self.server.begin is None or not self.server.begin(head, body, request):
+            self._current = None
+            request = Request(self, dict(head.scope), may_stay=True)
+            request.is_complete = True
+            request.body.append(body)
+            self._waiting += len(body)
+            self._admit(request)
+        return True
+
+    def _is_short(self, request: Request) -> bool:
+        """Whether a request, which was parsed and came whole, is begun by the application's `Begin`."""
+        begin, head, first = self.server.begin, self._head, self._first
+        self._head = None
+        self._first = b""
+        if begin is None or head is None or self._current is not None or self.room is not None or self._ahead:
+            return False
+        if head.scope["http_version"] != "1.1":
+            return False
+        pieces, request.body = request.body, []
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._waiting -= len(body)
+        self._current = request
+        if not begin(head, body, request):
+            self._current = None
+            self._waiting += len(body)
+            request.body = pieces
+            return False
+        if request.may_stay and first.endswith(body):
+            self._familiar = familiar(first, head)
+        return True
+
+    def _admit(self, request: Request) -> None:
+        request.is_admitted = True
+        if self._current is None and self.room is None:
+            self._begin(request)
+        else:
+            self._ahead.append(request)
+            if len(self._ahead) >= MAX_AHEAD:
+                self._hold()
+
+    def _begin(self, request: Request) -> None:
+        self._current = request
+        request.task = self._loop.create_task(Conversation(request).run(self.server.app))
+        self.server.tasks.add(request.task)
+
+    def _begin_next(self) -> None:
+        self._begin(self._ahead.popleft())
+        self._go_on()
+
+    def _hold(self) -> None:
+        if not self._is_held:
+            self._is_held = True
+            self.transport.pause_reading()
+
+    def _go_on(self) -> None:
+        if self._is_held and self._waiting <= HIGH_WATER and len(self._ahead) < MAX_AHEAD and not self.is_gone:
+            self._is_held = False
+            self.transport.resume_reading()
+
+    def _refuse(self, status: int, reason: bytes) -> None:
+        """What was sent cannot be read, so nothing after it can: say so when it is its turn, and close."""
+        self._parser = _DEAF
+        self._deadline = None
+        self._refusal = self.server.refusal(status, reason)
+        request, self._reading = self._reading, None
+        if request is not None and request.body and not request.is_admitted:
+            self._admit(request)  # the read that began its body also broke it
+        if request is not None and request.is_admitted:
+            request.cut()
+        elif self._current is None and not self._ahead:
+            self._leave(self._refusal)
+
+    def _leave(self, last: bytes = b"") -> None:
+        """Close after `last`. While a client still sends, closing would reset what it has not read yet (RFC 9112, 9.6)."""
+        is_read = not last and self._reading is None
+        self._parser = _DEAF
+        self._reading = None
+        self._ahead.clear()
+        if self.transport.is_closing():
+            return
+        if last:
+            self.transport.write(last)
+        if is_read or self._timer is not None:
+            self.transport.close()
+            return
+        self._deadline = self._loop.time() + LINGER
+        self._waiting = 0
+        self._go_on()
+        self.transport.write_eof()
+
+
+def _address(value: Any) -> tuple[str, int] | None:
+    """A socket's address as the scope has it: two parts, and None for what has no port."""
+    return value[:2] if isinstance(value, tuple) else None
+
+
+def _check_version(version: str, fields: list[tuple[bytes, bytes]]) -> None:
+    if version != "1.0":
+        raise _Refused(505, b"This server speaks HTTP/1.1")
+    if any(name == b"transfer-encoding" for name, _ in fields):
+        # A proxy of that age passes on what it does not understand, and frames by something else (RFC 9112, 6.1).
+        raise _Refused(400, b"HTTP/1.0 has no Transfer-Encoding")
+
+
+def _path_of(target: bytes, fields: list[tuple[bytes, bytes]]) -> bytes:
+    """The path of a target in absolute form, whose host is the request's whatever `Host` says (RFC 9112, 3.2.2)."""
+    authority, _, path = target.partition(b"://")[2].partition(b"/")
+    if not authority:
+        return target  # "*"
+    host = (b"host", authority.rpartition(b"@")[2])
+    fields[:] = [host, *(field for field in fields if field[0] != b"host")]
+    return b"/" + path

@@ -1,0 +1,135 @@
+"""One HTTP/1.1 request: what has come of it, and the answer to one on the short way. Place: serving.
+
+An application that rather runs has a `Conversation` with it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from meshproxy.http.conversation import LARGE, STATUS, Conversation
+from meshproxy.http.stream import Receive, Send
+
+if TYPE_CHECKING:
+    from meshproxy.http.server_connection import Connection
+
+__all__ = ["Begin", "Head", "Request"]
+
+Begin: TypeAlias = Callable[["Head", bytes, "Request"], bool]
+"""Offers a whole request to an application that may answer it by `Request.answer`, without a task; false if it rather runs as any other."""
+
+
+class Head:
+    """The head of a request, which may be of others after it too.
+
+    Attributes:
+        scope: of the request, without its body.
+        seen: what the application made of it; None before.
+    """
+
+    __slots__ = ("scope", "seen")
+
+    def __init__(self, scope: dict[str, Any]) -> None:
+        self.scope = scope
+        self.seen: Any = None
+
+
+class Request:
+    """Its connection fills `body`, and begins it, or its conversation, when it is its turn.
+
+    Attributes:
+        body: what has come of it and has not been given.
+        may_stay: the connection may be used for another request after it.
+        is_admitted: it is being answered, or waits for that.
+        is_complete: its body came to its end.
+        is_begun: some of the response is written.
+        is_sent: all of it is.
+        is_over: nothing more will come, or its client is gone.
+        expects: the client waits to be told that its body is wanted.
+        news: set when there is something new for `receive`; None while it does not wait.
+        on_gone: told once if its client is gone before that.
+        task: that of its conversation's `run`.
+    """
+
+    __slots__ = (
+        "body",
+        "connection",
+        "expects",
+        "is_admitted",
+        "is_begun",
+        "is_complete",
+        "is_over",
+        "is_sent",
+        "may_stay",
+        "news",
+        "on_gone",
+        "scope",
+        "task",
+    )
+
+    def __init__(self, connection: "Connection", scope: dict[str, Any], may_stay: bool) -> None:  # noqa: FBT001  # a keyword costs
+        self.body: list[bytes] = []
+        self.may_stay = may_stay
+        self.is_admitted = False
+        self.is_complete = False
+        self.is_begun = False
+        self.is_sent = False
+        self.on_gone: Callable[[], None] | None = None
+        self.task: asyncio.Task[None]
+        self.connection = connection
+        self.scope = scope
+        self.expects = False
+        self.is_over = False
+        self.news: asyncio.Event | None = None
+
+    @property
+    def receive(self) -> Receive:
+        """See `meshproxy.serving.exchange.Reply`. It begins a conversation, so ask for it once, and for this or `send`."""
+        return Conversation(self).receive
+
+    @property
+    def send(self) -> Send:
+        """As `receive`."""
+        return Conversation(self).send
+
+    def expects_continue(self) -> bool:
+        """Whether the client waits to be told that its body is wanted (RFC 9110, 10.1.1)."""
+        self.expects = self.scope["http_version"] == "1.1" and any(
+            name == b"expect" and value.lower() == b"100-continue" for name, value in self.scope["headers"]
+        )
+        return self.expects
+
+    def cut(self) -> None:
+        """Nothing more will come, or its client is gone."""
+        self.is_over = True
+        self.stir()
+        on_gone, self.on_gone = self.on_gone, None
+        if on_gone is not None and not self.is_sent:
+            on_gone()
+
+    def stir(self) -> None:
+        """There is something new for `receive`."""
+        if self.news is not None:
+            self.news.set()
+
+    def answer(self, body: bytes, status: int) -> None:
+        """Send a whole response, of JSON, to a request that was not given to `Conversation.run`."""
+        connection = self.connection
+        if connection.is_gone or self.is_begun:
+            return
+        server = connection.server
+        if server.is_closing:
+            self.may_stay = False
+        head = b"%b%bcontent-type: application/json\r\ncontent-length: %d\r\n%b\r\n" % (
+            STATUS[status],
+            server.date_line or server.tell_time(),
+            len(body),
+            b"" if self.may_stay else b"connection: close\r\n",
+        )
+        self.is_begun = self.is_sent = True
+        self.on_gone = None
+        if len(body) < LARGE:
+            connection.transport.write(head + body)
+        else:
+            connection.transport.writelines((head, body))
+        connection.ended(self)

@@ -1,0 +1,289 @@
+"""`DuplexLink`: a link over one channel of messages that goes both ways, on which answers find their requests by id.
+
+Standard input and output, the event stream of 2024 and an in-process server are such channels; a subclass for each says how a
+message leaves, and calls `_received` with each that arrives, in order. What arrives is sorted synchronously: a notification
+has been handed over before the answer behind it wakes anybody.
+"""
+
+import asyncio
+from abc import abstractmethod
+from functools import partial
+from typing import Any, Final
+
+import structlog
+
+from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
+from meshproxy.http.deadlines import Deadlines
+from meshproxy.links.envelope import UNCANCELLABLE, Stamp, greeting, probe, whose_progress
+from meshproxy.links.link import Call, Done, Link, Listener
+from meshproxy.links.negotiation import negotiate
+from meshproxy.links.questions import Questions
+from meshproxy.relay.downstream import GiveUp
+from meshproxy.wire.codec import JsonError, Raw, mapping, opened, shallow
+from meshproxy.wire.messages import Message, encode_notification, encode_request, parse_answer
+from meshproxy.wire.protocol import META_SUBSCRIPTION, Era
+
+log = structlog.get_logger(__name__)
+
+CLOSED: Final = "the link is closed"
+LINGER: Final = 1.0
+"""Seconds for a cancellation to reach the upstream, and for what it said before to reach us."""
+
+
+class DuplexLink(Link):
+    """See the module. `open` negotiates; until then there is no era, and a lost connection is told to `open` alone."""
+
+    def __init__(self, upstream: str, listener: Listener, client: dict[str, Any], capabilities: dict[str, Any]) -> None:
+        self.upstream = upstream
+        self.calls = {}
+        self.given_up = {}
+        self._listener = listener
+        self._client = client
+        self._declared = capabilities
+        self._loop = asyncio.get_running_loop()
+        self._answers: dict[int, Done] = {}
+        self._deadlines = Deadlines(self._expire)
+        self._questions = Questions(upstream, self._send)
+        self._stamp: Stamp | None = None
+        self._last_id = 0
+        self._ended: str | None = None
+        self._adopted = False
+        self._room: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        state = "open" if self._ended is None else f"closed: {self._ended}"
+        return f"<{type(self).__name__} {self.upstream!r} {state} calls={len(self.calls)}>"
+
+    # For subclasses.
+
+    @abstractmethod
+    def _send(self, message: bytes, request_id: int | None = None) -> None:
+        """Let a message leave, in order and without waiting; `request_id` says whose failure it is if it cannot."""
+
+    def _received(self, data: bytes, call: Call | None = None) -> None:
+        """A message has arrived; it belongs to `call`, where the channel can tell."""
+        try:
+            message = parse_answer(data, self._is_relayed)
+        except RpcError as error:
+            self._on_garbage(data, error)
+            return
+        if message.method is None:
+            self._on_answer(message)
+        elif message.id is None:
+            self._on_notification(message, call)
+        else:
+            answerer = partial(self._listener.on_request, self) if call is None else call.on_request
+            self._questions.ask(message, answerer)
+
+    def _is_relayed(self, request_id: int) -> bool:
+        return self.calls.get(request_id) is not None
+
+    def _on_garbage(self, data: bytes, error: RpcError) -> None:
+        """Something has arrived that is no message: if it looks like the answer to a request, that request fails."""
+        named = error.data["id"] if isinstance(error.data, dict) else None
+        if type(named) is int and named in self._answers:
+            self._ended_with(named, AnswerLost(self.upstream, f"its answer cannot be read: {error.message}"))
+            return
+        log.warning("upstream.garbage", upstream=self.upstream, reason=error.message, text=excerpt(data))
+
+    def _fail(self, request_id: int | None, error: Exception) -> None:
+        """A message could not leave; if it was a request, that is its end."""
+        if request_id is not None:
+            self._ended_with(request_id, error)
+
+    def _lost(self, reason: str) -> None:
+        """The connection has ended by itself. Idempotent."""
+        if self._end(reason) and self._adopted:
+            self._listener.on_closed(self, reason)
+
+    def _end(self, reason: str) -> bool:
+        """No request can be sent or answered any more; false if that was so already."""
+        if self._ended is not None:
+            return False
+        self._ended = reason
+        for request_id in list(self._answers):
+            self._ended_with(request_id, AnswerLost(self.upstream, reason))
+        self._deadlines.clear()
+        self._questions.cancel_all()
+        self._resumed()
+        return True
+
+    def _paused(self) -> None:
+        """The other side does not read: later requests wait."""
+        if self._room is None:
+            self._room = self._loop.create_future()
+
+    def _resumed(self) -> None:
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)
+
+    async def _initialized(self, message: bytes) -> None:
+        """Let the end of the handshake leave, ahead of any request."""
+        self._send(message)
+
+    # Negotiation.
+
+    async def open(self, remembered: Era | None) -> None:
+        """Negotiate. Raises `UpstreamUnavailable`."""
+        self.era, self.version, self.server = await negotiate(self.upstream, self, remembered)
+        self._stamp = Stamp(self.era, self.version, self._client, self._declared)
+        if self.era is Era.LEGACY:
+            await self._initialized(encode_notification("notifications/initialized"))
+        self._adopted = True
+
+    async def discover(self, version: str) -> Raw:
+        return await self.request("server/discover", probe(version, self._client, self._declared))
+
+    async def initialize(self) -> Raw:
+        return await self.request("initialize", greeting(self._client, self._declared))
+
+    # The link.
+
+    @property
+    def is_open(self) -> bool:
+        return self._ended is None
+
+    async def request(self, method: str, params: dict[str, Any], call: Call | None = None) -> Raw:
+        if self._room is not None:
+            await self._wait_for_room(call)
+        if self._ended is not None:
+            raise UpstreamUnavailable(self.upstream, self._ended)
+        future: asyncio.Future[Raw] = self._loop.create_future()
+        request_id = self._submit(method, params, call, partial(_settle, future))
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._give_up(request_id, method)
+            raise
+
+    def begin(self, method: str, params: dict[str, Any], call: Call, done: Done) -> GiveUp | None:
+        if self._room is not None or self._ended is not None:
+            return None
+        return partial(self._give_up, self._submit(method, params, call, done), method)
+
+    def _submit(self, method: str, params: dict[str, Any], call: Call | None, done: Done) -> int:
+        """Send a request; its number."""
+        request_id = self._last_id = self._last_id + 1
+        stamped = params if self._stamp is None else self._stamp.onto(params, call, request_id)
+        message = encode_request(request_id, method, stamped)
+        self._answers[request_id] = done
+        self.calls[request_id] = call
+        if call is not None and call.timeout is not None:
+            self._deadlines.add(request_id, call.timeout)
+        try:
+            self._send(message, request_id)
+        except BaseException:
+            self._ended_with(request_id, asyncio.CancelledError())
+            raise
+        return request_id
+
+    def _ended_with(self, request_id: int, outcome: Raw | BaseException) -> None:
+        """A request has ended, unless it had before."""
+        done = self._answers.pop(request_id, None)
+        if done is not None:
+            del self.calls[request_id]
+            self._deadlines.discard(request_id)
+            done(outcome)
+
+    def _give_up(self, request_id: int, method: str) -> None:
+        if request_id in self._answers:
+            if method not in UNCANCELLABLE:
+                self._send_cancelled(request_id, "the caller gave it up")
+            self._ended_with(request_id, asyncio.CancelledError())
+
+    async def notify(self, method: str, params: dict[str, Any] | None = None) -> None:
+        if self._room is not None:
+            await self._room
+        if self._ended is None:
+            self._send(encode_notification(method, params))
+
+    def _send_cancelled(self, request_id: int, reason: str) -> None:
+        if self._ended is None:
+            self._send(encode_notification("notifications/cancelled", {"requestId": request_id, "reason": reason}))
+            self.given_up[request_id] = self.calls.get(request_id)
+            self._loop.call_later(LINGER, self.given_up.pop, request_id, None)
+
+    def _expire(self, request_id: int) -> None:
+        call = self.calls.get(request_id)
+        seconds = call.timeout if call is not None else None
+        self._send_cancelled(request_id, "it took too long")
+        self._ended_with(request_id, AnswerLost(self.upstream, f"no answer within {seconds or 0:g} s"))
+
+    async def _wait_for_room(self, call: Call | None) -> None:
+        limit = None if call is None else call.timeout
+        try:
+            async with asyncio.timeout(limit):
+                while self._room is not None:
+                    # Shielded, since others wait for the same.
+                    await asyncio.shield(self._room)
+        except TimeoutError:
+            raise UpstreamUnavailable(self.upstream, f"it has not read its input for {limit:g} s") from None
+
+    # What arrives.
+
+    def _on_answer(self, message: Message) -> None:
+        request_id = message.id
+        # It may have been given up meanwhile, or never asked.
+        if type(request_id) is int and request_id in self._answers:
+            self._ended_with(request_id, message.result if isinstance(message.result, Raw) else message.rpc_error)
+
+    def _on_notification(self, message: Message, owner: Call | None) -> None:
+        method = str(message.method)
+        try:
+            params = _params(message)
+        except JsonError:
+            log.warning("upstream.garbage", upstream=self.upstream, reason=f"the params of {method} are no object")
+            return
+        try:
+            if method == "notifications/progress":
+                call = whose_progress(self.calls, params)
+                if call is not None:
+                    call.on_notification(method, params)
+            elif method == "notifications/cancelled":
+                self._on_cancelled(opened(params.get("requestId")))
+            elif owner is not None:
+                owner.on_notification(method, params)
+            else:
+                subscription = self._subscription(params)
+                if subscription is None:
+                    self._listener.on_notification(self, method, params)
+                elif type(subscription) is int and (call := self.calls.get(subscription)) is not None:
+                    call.on_notification(method, params)
+        except Exception:
+            # One receiver's defect must not cost the others their connection.
+            log.exception("upstream.notification_failed", upstream=self.upstream, method=method)
+
+    def _on_cancelled(self, request_id: Any) -> None:
+        """The upstream gives up its question, or, on a modern connection, ends the subscription that we asked for."""
+        if self._stamp is not None and self.era is Era.MODERN and type(request_id) is int:
+            self._fail(request_id, AnswerLost(self.upstream, "the upstream ended the subscription"))
+        else:
+            self._questions.cancel(request_id)
+
+    def _subscription(self, params: dict[str, Any]) -> Any:
+        """The listen request that a modern notification belongs to; None for none."""
+        if self._stamp is None or self.era is Era.LEGACY or "_meta" not in params:
+            return None
+        meta = mapping(params["_meta"])
+        return None if meta is None else opened(meta.get(META_SUBSCRIPTION))
+
+
+def _params(message: Message) -> dict[str, Any]:
+    return shallow(message.params) if isinstance(message.params, Raw) else {}
+
+
+def _settle(future: asyncio.Future[Raw], outcome: Raw | BaseException) -> None:
+    if future.done():
+        return
+    if isinstance(outcome, BaseException):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+def excerpt(data: bytes, limit: int = 200) -> str:
+    """The beginning of what somebody sent, fit for one line of a log."""
+    text = data[: limit * 4].decode("utf-8", "replace").strip()
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return printable if len(printable) <= limit else printable[: limit - 3] + "..."

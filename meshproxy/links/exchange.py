@@ -1,0 +1,148 @@
+"""`Exchange`: one POST of streamable HTTP and what comes back on it, sorted as it arrives.
+
+Nothing here waits: the events of an answer are taken apart in ``data_received``, so that a call wakes its task once, with its answer.
+What arrives on the stream of a request belongs to that request (2025-11-25 basic/transports, "Sending Messages to the Server").
+"""
+
+import asyncio
+from typing import Protocol
+
+import structlog
+
+from meshproxy.errors import RpcError
+from meshproxy.http.response import Response
+from meshproxy.http.sse import SseParser
+from meshproxy.http.transport_errors import TransportError
+from meshproxy.links.link import Call
+from meshproxy.wire.messages import Message, parse_answer
+
+log = structlog.get_logger(__name__)
+
+
+class Inbox(Protocol):
+    """The link, as its exchanges see it."""
+
+    upstream: str
+    max_event: int
+
+    def on_notification(self, message: Message, call: Call | None) -> None:
+        """A notification on the stream of a call; of None, on a stream of nobody's."""
+        ...
+
+    def on_question(self, message: Message, exchange: "Exchange") -> None:
+        """A question, likewise."""
+        ...
+
+
+class Exchange:
+    """One stream, or one body, and the answer to a request in it.
+
+    Attributes:
+        request_id: of the request; 0 for a stream without one.
+        call: whose it is.
+        method: what was asked.
+        deadline: when it is given up, in the loop's time; None for never.
+        has_session: whether it was sent within a session.
+        answer: the answer, once it has come.
+        response: the last HTTP response, once its head has come.
+        last_event_id: where to resume, if the upstream can; None if it has not said so.
+        retry: milliseconds that it asks to wait before that; None if it has not said so.
+        questions: the tasks that answer what was asked on this stream.
+    """
+
+    __slots__ = (
+        "_inbox",
+        "_parser",
+        "answer",
+        "call",
+        "deadline",
+        "has_session",
+        "method",
+        "questions",
+        "request_id",
+        "response",
+    )
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        request_id: int,
+        call: Call | None,
+        method: str = "",
+        deadline: float | None = None,
+        *,
+        has_session: bool = False,
+    ) -> None:
+        self._inbox = inbox
+        self._parser: SseParser | None = None
+        self.request_id = request_id
+        self.call = call
+        self.method = method
+        self.deadline = deadline
+        self.has_session = has_session
+        self.answer: Message | None = None
+        self.response: Response | None = None
+        self.questions: tuple[asyncio.Task[None], ...] = ()
+
+    @property
+    def last_event_id(self) -> str | None:
+        return None if self._parser is None else self._parser.last_event_id
+
+    @property
+    def retry(self) -> int | None:
+        return None if self._parser is None else self._parser.retry
+
+    def on_head(self, response: Response) -> None:
+        """The head of the answer is there: an event stream is taken apart as it comes, anything else is read whole."""
+        self.response = response
+        if is_stream(response):
+            before = self._parser
+            parser = self._parser = SseParser(self._inbox.max_event)
+            if before is not None:
+                parser.last_event_id, parser.retry = before.last_event_id, before.retry
+            response.on_data(self._on_data, self._on_end)
+
+    def _on_data(self, data: bytes) -> None:
+        parser = self._parser
+        if parser is None:
+            return
+        for event in parser.feed(data):
+            if event.event == "message":
+                self._take(event.data)
+                if self.answer is not None:
+                    # The rest of the stream can only be its end.
+                    if self.response is not None:
+                        self.response.release()
+                    return
+
+    def _on_end(self, error: TransportError | None) -> None:
+        """`HttpClient.request` returns or raises now, which says it all."""
+
+    def is_relayed(self, request_id: int) -> bool:
+        """Whether the result of a request will be read by whoever relays it."""
+        return self.call is not None and request_id == self.request_id
+
+    def _take(self, data: bytes) -> None:
+        inbox = self._inbox
+        try:
+            message = parse_answer(data, self.is_relayed)
+        except RpcError as error:
+            log.warning("upstream.garbage", upstream=inbox.upstream, reason=error.message)
+            return
+        if message.method is None:
+            if message.id == self.request_id:
+                self.answer = message
+        elif message.id is None:
+            inbox.on_notification(message, self.call)
+        else:
+            inbox.on_question(message, self)
+
+
+def is_stream(response: Response) -> bool:
+    """Whether a response is an event stream to be listened to. One that is a refusal as well is let go."""
+    if not response.is_event_stream:
+        return False
+    if response.status != 200:
+        response.release()
+        return False
+    return True

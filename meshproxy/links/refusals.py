@@ -1,0 +1,121 @@
+"""What an HTTP answer that is no event stream means: a message, or the reason why there is none. No I/O.
+
+Source: basic/transports, "Streamable HTTP", of both eras; RFC 9110, section 15, for what a status says about a request having been
+carried out.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
+from meshproxy.http.response import Response
+from meshproxy.links.duplex import excerpt
+from meshproxy.links.negotiation import RefusedError
+from meshproxy.wire.messages import Message, parse_answer
+
+EXPIRED: Final = "the session has expired"
+
+_ADVICE: Final = {
+    401: "it wants credentials: set `headers` of this upstream",
+    403: "it refuses us: set or check `headers` of this upstream",
+    404: "there is no MCP endpoint at this URL",
+    405: "there is no streamable HTTP endpoint at this URL: if it is one of the older HTTP+SSE, set `transport: sse`",
+    407: "the proxy wants credentials: put them into the URL of the proxy",
+    413: "the request is larger than it accepts",
+    429: "it has had too many requests",
+    503: "it is not able to answer now",
+}
+_NOT_CARRIED_OUT: Final = frozenset({501, 503})
+"""Server errors that say that the request was not even begun; the other ones leave it open."""
+
+
+class SessionExpiredError(UpstreamUnavailable):
+    """The upstream did not know the session, so it did not carry the request out."""
+
+
+class RedirectedError(UpstreamUnavailable):
+    """The request is to be sent to `location`, a reference relative to where it was sent."""
+
+    def __init__(self, upstream: str, reason: str, location: str) -> None:
+        super().__init__(upstream, reason)
+        self.location = location
+
+
+def judge(
+    upstream: str,
+    response: Response,
+    request_id: int,
+    *,
+    has_session: bool,
+    is_relayed: Callable[[int], bool] = lambda _: False,
+) -> Message:
+    """The answer to a request in a whole response, whatever its status; see `parse_answer`.
+
+    Raises:
+        SessionExpiredError: the session is gone.
+        RedirectedError: 307 or 308.
+        RefusedError: the request was not carried out.
+        AnswerLost: it may have been.
+    """
+    status = response.status
+    message = message_in(response.body, is_relayed)
+    if status < 300:
+        if message is not None:
+            return message
+        raise AnswerLost(upstream, not_mcp(status, response.headers, response.body))
+    if status == 404 and has_session:
+        raise SessionExpiredError(upstream, EXPIRED)
+    if message is not None and status not in (401, 403):
+        if (
+            status == 400
+            and has_session
+            and message.id != request_id
+            and "session" in message.rpc_error.message.lower()
+        ):
+            # The specification wants 404; many servers of the TypeScript SDK's examples say it so.
+            raise SessionExpiredError(upstream, EXPIRED)
+        return message
+    location = response.header("location")
+    if status < 400 and location is not None:
+        reason = f"it redirects to {_shown(location)} (HTTP {status}): set that as the url if it is the one meant"
+        if status in (307, 308):
+            raise RedirectedError(upstream, reason, location)
+        raise RefusedError(upstream, reason)
+    said = _ADVICE.get(status) or _said(response)
+    reason = f"it answered HTTP {status}: {said}" if said else f"it answered HTTP {status}"
+    if status < 500 or status in _NOT_CARRIED_OUT:
+        raise RefusedError(upstream, reason)
+    raise AnswerLost(upstream, reason)
+
+
+def message_in(body: bytes, is_relayed: Callable[[int], bool]) -> Message | None:
+    """The answer in a body, see `parse_answer`; None if there is none."""
+    try:
+        message = parse_answer(body, is_relayed)
+    except RpcError:
+        return None
+    return message if message.method is None else None
+
+
+def not_mcp(status: int, headers: Mapping[bytes, bytes], body: bytes) -> str:
+    """What is to be said of a response that looks like success and holds no message."""
+    kind = headers.get(b"content-type", b"").partition(b";")[0].strip()
+    looks = "without a body" if not body else f"with {excerpt(kind, 60)}" if kind else "with an untyped body"
+    return f"it answered HTTP {status} {looks}, which is not MCP: check the url"
+
+
+def _said(response: Response) -> str:
+    """The beginning of what the body says, unless that is a page."""
+    body = response.body
+    return "" if b"<" in body[:100] else excerpt(body)
+
+
+def _shown(location: str) -> str:
+    """A redirect's target without what may be secret in it."""
+    parts = urlsplit(location)
+    return excerpt(
+        f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".encode()
+        if parts.netloc
+        else parts.path.encode()
+    )

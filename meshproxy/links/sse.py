@@ -1,0 +1,179 @@
+"""Upstreams of the HTTP+SSE transport of 2024-11-05: one event stream down, and a POST for each message up.
+
+Everything comes on the one stream, so what belongs to which call is as unknown as on standard input and output.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urljoin, urlsplit
+
+from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
+from meshproxy.http.client import HttpClient, Response, TransportError, encode_headers
+from meshproxy.http.sse import SseEvent, SseParser
+from meshproxy.links.duplex import CLOSED, DuplexLink
+from meshproxy.links.exchange import is_stream
+from meshproxy.links.headers import carried
+from meshproxy.links.link import Link, Listener
+from meshproxy.links.refusals import judge
+from meshproxy.links.web import WebEndpoint
+from meshproxy.wire.protocol import Era
+
+__all__ = ["SseEndpoint", "SseLink"]
+
+SENDING: Final = 60.0
+"""Seconds for a POST to be accepted. Its answer comes on the stream."""
+SHUTDOWN: Final = 2.0
+
+
+class SseEndpoint(WebEndpoint):
+    """A URL whose GET is the event stream; see `WebEndpoint`."""
+
+    def __init__(self, name: str, url: str, headers: Mapping[str, str] | None = None, **options: Any) -> None:
+        super().__init__(name, url, headers, **options)
+        # The transport is older than the modern era, which is tried only if the handshake is refused.
+        self.era = Era.LEGACY
+
+    async def connect(
+        self,
+        *,
+        client: dict[str, Any],
+        capabilities: dict[str, Any],
+        listener: Listener,
+        timeout: float | None,
+    ) -> Link:
+        link = SseLink(self, self.http(), listener, client, capabilities)
+        self.keep(link)
+        try:
+            async with asyncio.timeout(timeout):
+                await link.start()
+                await link.open(self.era)
+        except BaseException as error:
+            await link.aclose()
+            if isinstance(error, TimeoutError):
+                raise UpstreamUnavailable(self.name, f"it did not answer initialize within {timeout:g} s") from None
+            raise
+        self.era = link.era
+        return link
+
+
+class SseLink(DuplexLink):
+    """One event stream. Made by its endpoint."""
+
+    def __init__(
+        self,
+        endpoint: SseEndpoint,
+        http: HttpClient,
+        listener: Listener,
+        client: dict[str, Any],
+        capabilities: dict[str, Any],
+    ) -> None:
+        super().__init__(endpoint.name, listener, client, capabilities)
+        self._endpoint = endpoint
+        self._http = http
+        self._parser = SseParser(endpoint.max_message)
+        self._target: asyncio.Future[str] = self._loop.create_future()
+        self._stream: asyncio.Task[None] | None = None
+        self._posts: set[asyncio.Task[None]] = set()
+        self._get = self._lines({"accept": "text/event-stream"})
+        self._post_head = self._lines({"accept": "*/*", "content-type": "application/json"})
+
+    async def start(self) -> None:
+        """Open the stream and learn where to send. Raises `UpstreamUnavailable`."""
+        self._stream = asyncio.create_task(self._read())
+        ends: list[asyncio.Future[Any]] = [self._target, self._stream]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if not self._target.done():
+            raise UpstreamUnavailable(self.upstream, self._ended or "the event stream ended at once")
+
+    async def aclose(self) -> None:
+        self._end(CLOSED)
+        tasks = [*self._posts, *([self._stream] if self._stream is not None else [])]
+        for task in tasks:
+            task.cancel()
+        self._endpoint.forget(self)
+        await self._questions.aclose()
+        if tasks:
+            await asyncio.wait(tasks, timeout=SHUTDOWN)
+
+    def _lines(self, lines: dict[str, str]) -> bytes:
+        return encode_headers({name: value for name, value in lines.items() if name not in self._endpoint.configured})
+
+    # Down: the stream.
+
+    async def _read(self) -> None:
+        """Hold the stream until it ends."""
+        try:
+            response = await self._http.request("GET", None, self._get, on_head=self._on_head)
+        except TransportError as error:
+            self._lost(str(error))
+            return
+        self._lost("the event stream ended" if is_stream(response) else self._refusal(response))
+
+    def _on_head(self, response: Response) -> None:
+        if is_stream(response):
+            response.on_data(self._on_data, lambda _: None)
+
+    def _on_data(self, data: bytes) -> None:
+        for event in self._parser.feed(data):
+            if event.event == "message":
+                self._received(event.data)
+            elif event.event == "endpoint" and not self._target.done():
+                self._on_endpoint(event)
+
+    def _on_endpoint(self, event: SseEvent) -> None:
+        """Where to send: at the same origin, since our headers are for that one alone."""
+        url = urljoin(self._endpoint.url, event.data.decode("utf-8", "replace").strip())
+        base, parts = urlsplit(self._endpoint.url), urlsplit(url)
+        if (parts.scheme, parts.hostname, parts.port) != (base.scheme, base.hostname, base.port):
+            reason = f"it wants messages to be sent to another origin: {parts.scheme}://{parts.hostname}"
+            self._lost(reason)
+            raise ValueError(reason)  # which closes the stream
+        self._target.set_result((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+
+    def _refusal(self, response: Response) -> str:
+        if response.status in (400, 404, 405, 406):
+            return (
+                f"it answered HTTP {response.status}: there is no event stream at this URL; "
+                "if it is a newer server, set `transport: streamable-http`"
+            )
+        try:
+            judge(self.upstream, response, 0, has_session=False)
+        except (UpstreamUnavailable, AnswerLost) as error:
+            return error.reason
+        return f"it answered HTTP {response.status} instead of an event stream"
+
+    # Up: a POST for each message.
+
+    async def _initialized(self, message: bytes) -> None:
+        # Posts run beside each other, and this one is not to be overtaken.
+        await self._post(message, None)
+
+    def _send(self, message: bytes, request_id: int | None = None) -> None:
+        task = asyncio.create_task(self._post(message, request_id))
+        self._posts.add(task)
+        task.add_done_callback(self._posts.discard)
+
+    async def _post(self, message: bytes, request_id: int | None) -> None:
+        head = self._post_head
+        try:
+            call = self.calls.get(request_id) if request_id is not None else None
+            if call is not None and call.headers:
+                head += encode_headers(carried(call.headers, self._endpoint.configured))
+            target = self._target.result()
+            response = await self._http.request("POST", target, head, message, timeout=SENDING)
+        except TransportError as error:
+            kind = AnswerLost if error.sent else UpstreamUnavailable
+            self._fail(request_id, kind(self.upstream, str(error)))
+        except ValueError as error:
+            self._fail(request_id, UpstreamUnavailable(self.upstream, str(error)))
+        else:
+            response.release()
+            if response.status >= 300:
+                self._fail(request_id, self._refused(response, request_id))
+
+    def _refused(self, response: Response, request_id: int | None) -> Exception:
+        try:
+            return judge(self.upstream, response, request_id or 0, has_session=False).rpc_error
+        except (UpstreamUnavailable, AnswerLost, RpcError) as error:
+            return error

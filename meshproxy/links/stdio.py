@@ -1,0 +1,256 @@
+"""Upstreams that are programs: one message a line on standard input and output (basic/transports, "stdio").
+
+Each link is a process. What it prints on standard output that is no message is ignored with a warning, since many servers greet
+there; its standard error goes to a callback, line by line.
+"""
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from meshproxy.errors import RpcError, UpstreamUnavailable
+from meshproxy.links.duplex import CLOSED, DuplexLink, excerpt
+from meshproxy.links.endpoint import Endpoint
+from meshproxy.links.link import Link, Listener
+from meshproxy.links.process import Process, kill_all
+from meshproxy.wire.protocol import Era
+
+__all__ = ["StdioEndpoint", "StdioLink", "kill_all"]
+
+log = structlog.get_logger(__name__)
+
+INHERITED: Final = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
+"""What a program gets of our environment: nothing that could be a secret (the SDK's set)."""
+MAX_MESSAGE: Final = 256 * 1024 * 1024
+WARNINGS: Final = 3
+"""Lines of noise on standard output that are logged; a server that goes on is a nuisance, and not news."""
+
+
+class StdioEndpoint(Endpoint):
+    """A command.
+
+    Args:
+        name: the upstream's configured name.
+        command: a name that is looked up on PATH, or a path, relative to `cwd`.
+        args: its arguments.
+        env: added to the inherited environment.
+        cwd: its working directory; ours if None.
+        shutdown: seconds that a process has for its end, all in all.
+        stderr: told each line of standard error.
+        max_message: bytes of one message.
+    """
+
+    is_process = True
+
+    def __init__(
+        self,
+        name: str,
+        command: str,
+        args: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        *,
+        shutdown: float = 5.0,
+        stderr: Callable[[str], None] = lambda _: None,
+        max_message: int = MAX_MESSAGE,
+    ) -> None:
+        super().__init__(name)
+        self._command = command
+        self._args = tuple(args)
+        self._env = dict(env or {})
+        self._cwd = cwd
+        self._shutdown = shutdown
+        self._stderr = stderr
+        self._max_message = max_message
+        self._links: set[StdioLink] = set()
+        self._dies_anyway = False
+
+    async def connect(
+        self,
+        *,
+        client: dict[str, Any],
+        capabilities: dict[str, Any],
+        listener: Listener,
+        timeout: float | None,
+    ) -> Link:
+        deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+
+        async def attempt(remembered: Era | None) -> StdioLink:
+            link = StdioLink(
+                self.name,
+                listener,
+                client,
+                capabilities,
+                shutdown=self._shutdown,
+                stderr=self._stderr,
+                max_message=self._max_message,
+                on_gone=self._links.discard,
+            )
+            self._links.add(link)
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await link.start(self._command, self._args, self._env, self._cwd)
+                    await link.open(remembered)
+            except BaseException as error:
+                died = link.has_died
+                await link.abandon()
+                self._links.discard(link)
+                if isinstance(error, TimeoutError):
+                    raise UpstreamUnavailable(self.name, link.silence(timeout)) from None
+                if died and isinstance(error, UpstreamUnavailable):
+                    raise _DiedError(self.name, error.reason) from None
+                raise
+            return link
+
+        try:
+            try:
+                link = await attempt(self.era)
+            except _DiedError:
+                # To some servers any request before `initialize` is a reason to exit. One look without the probe tells.
+                if self.era is Era.LEGACY or self._dies_anyway:
+                    raise
+                self._dies_anyway = True
+                link = await attempt(Era.LEGACY)
+        except BaseException:
+            self.era = None
+            raise
+        self.era, self._dies_anyway = link.era, False
+        return link
+
+    async def aclose(self) -> None:
+        await asyncio.gather(*(link.aclose() for link in list(self._links)))
+
+    def statistics(self) -> dict[str, Any]:
+        return {"pids": sorted(link.process.pid for link in self._links if link.process.pid)}
+
+
+class StdioLink(DuplexLink):
+    """One process. Made by its endpoint; `process` has the process id."""
+
+    def __init__(
+        self,
+        upstream: str,
+        listener: Listener,
+        client: dict[str, Any],
+        capabilities: dict[str, Any],
+        *,
+        shutdown: float,
+        stderr: Callable[[str], None],
+        max_message: int,
+        on_gone: "Callable[[StdioLink], None]",
+    ) -> None:
+        super().__init__(upstream, listener, client, capabilities)
+        self._noise = 0
+        self._first_noise = ""
+        self.has_died = False
+        self.process = Process(
+            self._on_line,
+            stderr,
+            self._on_end,
+            lambda is_room: self._resumed() if is_room else self._paused(),
+            lambda: on_gone(self),
+            shutdown=shutdown,
+            max_line=max_message,
+        )
+
+    async def start(self, command: str, args: Sequence[str], env: Mapping[str, str], cwd: str | None) -> None:
+        """Run the program. Raises `UpstreamUnavailable`."""
+        surroundings = environment(env)
+        try:
+            await self.process.start(find_program(command, surroundings["PATH"], cwd), args, surroundings, cwd)
+        except FileNotFoundError as error:
+            raise UpstreamUnavailable(self.upstream, str(error)) from None
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise UpstreamUnavailable(self.upstream, f"the command {command!r} cannot be run: {reason}") from None
+
+    def silence(self, seconds: float | None) -> str:
+        """Why negotiation came to nothing in so many seconds."""
+        reason = f"it did not answer initialize within {seconds:g} s"
+        if self._first_noise:
+            reason += f"; it printed text on stdout that is not MCP: {self._first_noise!r}"
+        if self.process.last_words:
+            reason += f"; its last words on stderr: {self.process.last_words}"
+        return reason
+
+    async def aclose(self) -> None:
+        self._end(CLOSED)
+        await self._questions.aclose()
+        await self.process.aclose()
+
+    async def abandon(self) -> None:
+        """Close at once what was never negotiated."""
+        self._end(CLOSED)
+        await self.process.aclose(at_once=True)
+
+    def _send(self, message: bytes, request_id: int | None = None) -> None:
+        # Blanks of somebody's pretty-printed JSON; inside of strings JSON has no bare line ends.
+        if b"\n" in message or b"\r" in message:
+            message = message.replace(b"\n", b" ").replace(b"\r", b" ")
+        self.process.write(message + b"\n")
+
+    def _on_line(self, line: bytes) -> None:
+        if line and not line.isspace():
+            self._received(line)
+
+    def _on_garbage(self, data: bytes, error: RpcError) -> None:
+        if error.data is not None:
+            super()._on_garbage(data, error)
+            return
+        self._noise += 1
+        self._first_noise = self._first_noise or excerpt(data)
+        if self._noise <= WARNINGS:
+            log.warning(
+                "upstream.noise",
+                upstream=self.upstream,
+                text=excerpt(data),
+                consequence="ignored: only MCP messages belong on stdout"
+                + ("; more is not logged" if self._noise == WARNINGS else ""),
+            )
+
+    def _on_end(self, reason: str) -> None:
+        self.has_died = True
+        self._lost(reason)
+
+
+def environment(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a program: what is inherited, and `env`.
+
+    PATH ends with the directory of this Python, so that `meshproxy` and what is installed beside it are found.
+    """
+    # A value that begins so is a function exported by an old bash, which a shell at the other end would run (CVE-2014-6271).
+    inherited = {name: os.environ[name] for name in INHERITED if not os.environ.get(name, "()").startswith("()")}
+    merged = inherited | dict(env)
+    merged["PATH"] = os.pathsep.join((merged.get("PATH", os.defpath), str(Path(sys.executable).parent)))
+    return merged
+
+
+def find_program(command: str, path: str, cwd: str | None) -> str:
+    """The file that a command names.
+
+    Raises:
+        FileNotFoundError: there is none, or no directory `cwd`; its text says what to do.
+    """
+    if cwd is not None and not Path(cwd).is_dir():
+        raise FileNotFoundError(f"the working directory {cwd!r} does not exist")
+    if os.sep not in command:
+        found = shutil.which(command, path=path)
+        if found is None:
+            raise FileNotFoundError(f"the command {command!r} was not found on PATH: install it, or give its full path")
+        return found
+    file = Path(cwd or ".", command)
+    if not file.is_file():
+        raise FileNotFoundError(f"the command {command!r} does not exist")
+    if not os.access(file, os.X_OK):
+        raise FileNotFoundError(f"the command {command!r} is not executable")
+    return str(file.absolute())
+
+
+class _DiedError(UpstreamUnavailable):
+    """The process ended by itself before it was negotiated with."""

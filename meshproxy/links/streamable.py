@@ -1,0 +1,428 @@
+"""Upstreams at a URL: streamable HTTP of both eras (basic/transports, "Streamable HTTP").
+
+A legacy link is a protocol session, with a stream of its own for what belongs to no call; a modern one is nothing but an agreement.
+Both send each request as a POST over the connections of their endpoint. No task is made for a call: `request` waits in its caller's, and
+`begin` in none, until an answer comes that is not plain.
+"""
+
+import asyncio
+from collections.abc import Awaitable
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final, cast
+from urllib.parse import urljoin, urlsplit
+
+import structlog
+
+from meshproxy.errors import AnswerLost, UpstreamUnavailable
+from meshproxy.http.client import (
+    BadResponse,
+    BodyTooLarge,
+    HttpClient,
+    Response,
+    TransportError,
+    encode_headers,
+)
+from meshproxy.http.client_connection import Connection
+from meshproxy.http.response import OnHead
+from meshproxy.links.envelope import UNCANCELLABLE, Stamp, greeting, probe, whose_progress
+from meshproxy.links.errand import Errands, routing
+from meshproxy.links.exchange import Exchange, is_stream
+from meshproxy.links.headers import RESUME_HEADER, SESSION_HEADER
+from meshproxy.links.link import Call, Done, Link, Listener
+from meshproxy.links.negotiation import negotiate
+from meshproxy.links.questions import Questions
+from meshproxy.links.refusals import EXPIRED, RedirectedError, SessionExpiredError, judge
+from meshproxy.links.standing import StandingStream, pause
+from meshproxy.links.web import WebEndpoint
+from meshproxy.relay.downstream import GiveUp
+from meshproxy.wire.codec import JsonError, Raw, opened, shallow
+from meshproxy.wire.headers import VERSION_HEADER
+from meshproxy.wire.messages import Message, encode_notification, encode_request
+from meshproxy.wire.protocol import Era
+
+__all__ = ["HttpEndpoint", "StreamableLink"]
+
+log = structlog.get_logger(__name__)
+
+MAX_HOPS: Final = 3
+"""Redirects that are followed while connecting."""
+BACKGROUND: Final = 10.0
+"""Seconds for what nobody waits for: notifications and answers to questions."""
+FAREWELL: Final = 2.0
+"""Seconds for the end of a session."""
+MAX_RESUMPTIONS: Final = 5
+"""Attempts in a row that brought nothing."""
+RUNG: Final = 0.005
+"""Seconds by which a deadline may seem to be ahead when a timer has rung for it."""
+
+
+class HttpEndpoint(WebEndpoint):
+    """A URL; see `WebEndpoint`."""
+
+    async def connect(
+        self,
+        *,
+        client: dict[str, Any],
+        capabilities: dict[str, Any],
+        listener: Listener,
+        timeout: float | None,
+    ) -> Link:
+        try:
+            async with asyncio.timeout(timeout):
+                link = await self._connect(client, capabilities, listener)
+        except TimeoutError:
+            self.era = None
+            raise UpstreamUnavailable(self.name, f"it did not answer initialize within {timeout:g} s") from None
+        except UpstreamUnavailable:
+            self.era = None
+            raise
+        self.era = link.era
+        return link
+
+    async def _connect(
+        self, client: dict[str, Any], capabilities: dict[str, Any], listener: Listener
+    ) -> "StreamableLink":
+        for _ in range(MAX_HOPS):
+            link = StreamableLink(self, self.http(), listener, client, capabilities)
+            self.keep(link)
+            try:
+                await link.open(self.era)
+            except BaseException as error:
+                await link.aclose()
+                if not isinstance(error, RedirectedError):
+                    raise
+                self._follow(error)
+            else:
+                return link
+        raise UpstreamUnavailable(self.name, f"it redirects more than {MAX_HOPS} times")
+
+    def _follow(self, redirected: RedirectedError) -> None:
+        """Go where the upstream says it is, if that is at the same origin: another has no business with our headers."""
+        url = urljoin(self.url, redirected.location)
+        before, after = urlsplit(self.url), urlsplit(url)
+        if (before.scheme, before.netloc) != (after.scheme, after.netloc):
+            shown = f"{after.scheme}://{after.netloc.rpartition('@')[2]}{after.path}"
+            raise UpstreamUnavailable(
+                self.name,
+                f"it redirects to {shown}, which is another origin: set that as the url if it is the one meant",
+            )
+        self.move(url)
+
+
+class StreamableLink(Link):
+    """A session, or a modern agreement. Made by its endpoint."""
+
+    def __init__(
+        self,
+        endpoint: HttpEndpoint,
+        http: HttpClient,
+        listener: Listener,
+        client: dict[str, Any],
+        capabilities: dict[str, Any],
+    ) -> None:
+        self.upstream = endpoint.name
+        self.max_event = endpoint.max_message
+        self.given_up = {}
+        self.version = ""
+        self.session: str | None = None
+        self._endpoint = endpoint
+        self.http = http
+        self._listener = listener
+        self._client = client
+        self._declared = capabilities
+        self._loop = asyncio.get_running_loop()
+        self._errands = Errands(self, http.pool, endpoint.configured, Stamp(Era.LEGACY, "", client, capabilities))
+        self._errands.head = self._lines()
+        self.calls = self._errands.calls
+        self.waiting = self._errands.waiting
+        self._is_modern = False
+        self._questions = Questions(endpoint.name, self._post_soon)
+        self._background: set[asyncio.Task[None]] = set()
+        self._standing: StandingStream | None = None
+        self._ended: str | None = None
+        self._adopted = False
+
+    def __repr__(self) -> str:
+        state = "open" if self._ended is None else f"closed: {self._ended}"
+        return f"<StreamableLink {self.upstream!r} {state} calls={len(self.calls)}>"
+
+    # Negotiation.
+
+    async def open(self, remembered: Era | None) -> None:
+        """Negotiate. Raises `UpstreamUnavailable`."""
+        self.era, self.version, self.server = await negotiate(self.upstream, self, remembered)
+        self._is_modern = self._errands.is_modern = self.era is Era.MODERN
+        self._errands.stamp = Stamp(self.era, self.version, self._client, self._declared)
+        self._errands.head = self._lines(version=self.version)
+        if not self._is_modern:
+            await self._post(encode_notification("notifications/initialized"))
+        self._adopted = True
+
+    async def discover(self, version: str) -> Raw:
+        head = self._lines(version=version) + routing("server/discover", None)
+        return await self._request("server/discover", probe(version, self._client, self._declared), None, head)
+
+    async def initialize(self) -> Raw:
+        return await self._request("initialize", greeting(self._client, self._declared), None, self._lines())
+
+    def _lines(self, *, version: str | None = None, accept: str = "application/json, text/event-stream") -> bytes:
+        """The header lines of this link's requests, but for those that the endpoint's configuration has."""
+        lines = {"accept": accept, "content-type": "application/json"}
+        if version is not None:
+            lines[VERSION_HEADER] = version
+        if self.session is not None:
+            lines[SESSION_HEADER] = self.session
+        return encode_headers({name: value for name, value in lines.items() if name not in self._endpoint.configured})
+
+    # The link.
+
+    @property
+    def reason(self) -> str:
+        """Why it has ended; "" while it is open."""
+        return self._ended or ""
+
+    @property
+    def is_open(self) -> bool:
+        return self._ended is None
+
+    @property
+    def tells_calls_apart(self) -> bool:
+        return True
+
+    @property
+    def repeats_parameters(self) -> bool:
+        return self._is_modern
+
+    async def request(self, method: str, params: dict[str, Any], call: Call | None = None) -> Raw:
+        return await self._request(method, params, call, self._errands.head_of(method, params, call))
+
+    def begin(self, method: str, params: dict[str, Any], call: Call, done: Done) -> GiveUp | None:
+        return None if self._ended is not None else self._errands.begin(method, params, call, done)
+
+    async def notify(self, method: str, params: dict[str, Any] | None = None) -> None:
+        # The modern era has no notifications from client to server over HTTP.
+        if self._ended is None and not self._is_modern:
+            await self._post(encode_notification(method, params))
+
+    async def listen(self) -> None:
+        # As the SDK does: where there is no session, nothing can be known that would be told outside of calls.
+        if self._is_modern or self.session is None or self._ended is not None:
+            return
+        if self._standing is None:
+            head = self._lines(version=self.version, accept="text/event-stream")
+            self._standing = StandingStream(self.http, head, Exchange(self, 0, None), self._on_stream_lost)
+        await self._standing.open()
+
+    async def aclose(self) -> None:
+        if self._ended is None:
+            self._ended = "the link is closed"
+        if self.has_expired and self.waiting:
+            # To each the upstream says so itself, and then it is certain that it was not carried out.
+            self._errands.emptied = emptied = asyncio.Event()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(emptied.wait(), FAREWELL)
+        waiting = list(self.waiting.values())
+        # A request that is not among them any more knows that it was ended from here.
+        self.waiting.clear()
+        for request in waiting:
+            request.cancel()
+        ending = list(self._background)
+        for task in ending:
+            task.cancel()
+        session = self._lines(version=self.version or None, accept="*/*") if self.session is not None else None
+        self.session = None
+        self._endpoint.forget(self)
+        self._questions.cancel_all()
+        if self._standing is not None:
+            await self._standing.aclose()
+        await self._questions.aclose()
+        if ending:
+            await asyncio.wait(ending, timeout=FAREWELL)
+        if session is not None:
+            try:
+                await self.http.request("DELETE", None, session, timeout=FAREWELL)
+            except TransportError as error:
+                log.debug("upstream.farewell_failed", upstream=self.upstream, reason=str(error))
+
+    # Requests.
+
+    async def _request(self, method: str, params: dict[str, Any], call: Call | None, head: bytes) -> Raw:
+        if self._ended is not None:
+            raise UpstreamUnavailable(self.upstream, self._ended)
+        errands = self._errands
+        request_id = errands.next_id()
+        body = encode_request(request_id, method, errands.stamp.onto(params, call, request_id))
+        # `has_session` as it leaves: by the time of the answer another one may have told of the session's end.
+        exchange = Exchange(self, request_id, call, method, errands.due(call), has_session=self.session is not None)
+        self.waiting[request_id] = cast("asyncio.Task[Any]", asyncio.current_task())
+        self.calls[request_id] = call
+        timeout = None if call is None else call.timeout
+        try:
+            result = await self.outcome(
+                exchange,
+                self.http.request("POST", None, head, body, timeout=timeout, on_head=exchange.on_head),
+            )
+        finally:
+            errands.has_ended(exchange)
+        if method == "initialize" and exchange.response is not None:
+            self.session = exchange.response.header(SESSION_HEADER)
+        return result
+
+    async def outcome(self, exchange: Exchange, responding: Awaitable[Response]) -> Raw:
+        """Wait for a response, and for what it does not have of the answer. Raises as `Link.request`."""
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        cancelling = task.cancelling()
+        try:
+            try:
+                response = await responding
+            except TransportError as error:
+                answer = exchange.answer or await self._resume(exchange, error)
+            else:
+                answer = exchange.answer or (
+                    await self._resume(exchange, None)
+                    if is_stream(response)
+                    else judge(
+                        self.upstream,
+                        response,
+                        exchange.request_id,
+                        has_session=exchange.has_session,
+                        is_relayed=exchange.is_relayed,
+                    )
+                )
+        except asyncio.CancelledError:
+            if exchange.request_id not in self.waiting and task.uncancel() <= cancelling:
+                raise AnswerLost(self.upstream, str(self._ended)) from None
+            self.give_up(exchange, "the caller gave it up")
+            raise
+        except SessionExpiredError as error:
+            self._expire(error.reason)
+            raise
+        if isinstance(answer.result, Raw):
+            return answer.result
+        raise answer.rpc_error
+
+    def answer_to(self, connection: Connection, on_head: OnHead) -> "tuple[Response, asyncio.Future[Response]]":
+        """See `HttpClient.answer_to`."""
+        return self.http.answer_to(connection, on_head)
+
+    async def _resume(self, exchange: Exchange, error: TransportError | None) -> Message:
+        """Get the answer after the stream of a request has ended without: by asking for the rest of the stream, where that can be.
+
+        A legacy upstream that numbers its events keeps them for this (2025-11-25 basic/transports, "Resumability and Redelivery"),
+        and may end a stream on purpose to be asked later (SEP-1699).
+        """
+        if error is not None and not error.sent:
+            raise UpstreamUnavailable(self.upstream, str(error))
+        deadline = exchange.deadline
+        failures = 0
+        while True:
+            self._check_time(exchange)
+            last = exchange.last_event_id
+            hopeless = self._is_modern or isinstance(error, BadResponse | BodyTooLarge) or failures == MAX_RESUMPTIONS
+            if last is None or hopeless:
+                self.give_up(exchange, "its stream has ended")
+                raise AnswerLost(
+                    self.upstream, str(error or "the event stream of the answer ended without it")
+                ) from None
+            wait = pause(exchange.retry, failures)
+            await asyncio.sleep(wait if deadline is None else min(wait, deadline - self._loop.time()))
+            self._check_time(exchange)
+            head = self._lines(version=self.version, accept="text/event-stream") + encode_headers({RESUME_HEADER: last})
+            remaining = None if deadline is None else max(deadline - self._loop.time(), RUNG)
+            try:
+                response = await self.http.request("GET", None, head, timeout=remaining, on_head=exchange.on_head)
+            except TransportError as raised:
+                error = raised
+            else:
+                error = None
+            if exchange.answer is not None:
+                return exchange.answer
+            if error is None and not is_stream(response):
+                if response.status == 404:
+                    self._expire(EXPIRED)
+                reason = f"the event stream of the answer broke off, and HTTP {response.status} came when it was to be resumed"
+                raise AnswerLost(self.upstream, reason)
+            failures = failures + 1 if exchange.last_event_id == last else 0
+
+    def _check_time(self, exchange: Exchange) -> None:
+        deadline = exchange.deadline
+        if exchange.call is not None and deadline is not None and self._loop.time() >= deadline - RUNG:
+            self.give_up(exchange, "it took too long")
+            raise AnswerLost(self.upstream, f"no answer within {exchange.call.timeout:g} s")
+
+    def give_up(self, exchange: Exchange, reason: str) -> None:
+        """Tell the upstream that nobody waits for an answer. In the modern era the end of the stream has said so."""
+        if not self._is_modern and exchange.method not in UNCANCELLABLE:
+            params = {"requestId": exchange.request_id, "reason": reason}
+            self._post_soon(encode_notification("notifications/cancelled", params))
+
+    # What nobody waits for.
+
+    def _post_soon(self, body: bytes, _: int | None = None) -> None:
+        if self._ended is None:
+            task = asyncio.create_task(self._post(body))
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+
+    async def _post(self, body: bytes) -> None:
+        """Send a message that has no answer. That it fails is a matter for the log: nobody could do anything about it."""
+        try:
+            response = await self.http.request("POST", None, self._errands.head, body, timeout=BACKGROUND)
+        except TransportError as error:
+            log.debug("upstream.message_lost", upstream=self.upstream, reason=str(error))
+            return
+        response.release()
+        if response.status == 404 and self.session is not None:
+            self._expire(EXPIRED)
+        elif response.status >= 300:
+            log.debug("upstream.message_refused", upstream=self.upstream, status=response.status)
+
+    def _on_stream_lost(self, reason: str | None) -> None:
+        if reason is None:
+            self._expire(EXPIRED)
+        else:
+            self._lost(reason)
+
+    def _expire(self, reason: str) -> None:
+        """The upstream does not know our session any more."""
+        self.session = None
+        self.has_expired = True
+        self._lost(reason)
+
+    def _lost(self, reason: str) -> None:
+        if self._ended is None:
+            self._ended = reason
+            if self._adopted:
+                self._listener.on_closed(self, reason)
+
+    # For the exchanges.
+
+    def on_notification(self, message: Message, call: Call | None) -> None:
+        method = str(message.method)
+        try:
+            params = shallow(message.params) if isinstance(message.params, Raw) else {}
+        except JsonError:
+            log.warning("upstream.garbage", upstream=self.upstream, reason=f"the params of {method} are no object")
+            return
+        try:
+            if method == "notifications/progress":
+                whose = whose_progress(self.calls, params)
+                if whose is not None:
+                    whose.on_notification(method, params)
+            elif method == "notifications/cancelled":
+                self._questions.cancel(opened(params.get("requestId")))
+            elif call is not None:
+                call.on_notification(method, params)
+            else:
+                self._listener.on_notification(self, method, params)
+        except Exception:
+            # One receiver's defect must not cost the call its answer.
+            log.exception("upstream.notification_failed", upstream=self.upstream, method=method)
+
+    def on_question(self, message: Message, exchange: Exchange) -> None:
+        answerer = partial(self._listener.on_request, self) if exchange.call is None else exchange.call.on_request
+        task = self._questions.ask(message, answerer)
+        # What nobody's stream asked outlives that stream.
+        if task is not None and exchange.request_id:
+            exchange.questions += (task,)

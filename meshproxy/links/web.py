@@ -1,0 +1,86 @@
+"""`WebEndpoint`: what the two ways over HTTP share: a URL, configured headers, and one pool of connections for all links."""
+
+import asyncio
+from abc import ABC
+from collections.abc import Mapping
+from typing import Any, Final
+
+from meshproxy.errors import UpstreamUnavailable
+from meshproxy.http.client import HttpClient
+from meshproxy.links.endpoint import Endpoint
+from meshproxy.links.link import Link
+
+MAX_MESSAGE: Final = 256 * 1024 * 1024
+
+
+class WebEndpoint(Endpoint, ABC):
+    """A URL.
+
+    Args:
+        name: the upstream's configured name.
+        url: of its MCP endpoint.
+        headers: sent with every request, and never overridden by a call's.
+        connect_timeout: seconds for one connection.
+        max_message: bytes of one message.
+
+    Attributes:
+        url: as given, or where the upstream has redirected to.
+        configured: the lower-case names of the headers.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        connect_timeout: float = 10.0,
+        max_message: int = MAX_MESSAGE,
+    ) -> None:
+        super().__init__(name)
+        self.url = url
+        self.max_message = max_message
+        self._headers = dict(headers or {})
+        self.configured = frozenset(header.lower() for header in self._headers)
+        self._connect_timeout = connect_timeout
+        self._http: HttpClient | None = None
+        self._former: list[HttpClient] = []
+        self._links: set[Link] = set()
+
+    def http(self) -> HttpClient:
+        """The pool of connections. Raises `UpstreamUnavailable` if the URL or a header cannot be used."""
+        if self._http is None:
+            try:
+                self._http = HttpClient(
+                    self.url, connect_timeout=self._connect_timeout, headers=self._headers, max_body=self.max_message
+                )
+            except ValueError as error:
+                raise UpstreamUnavailable(self.name, str(error)) from None
+        return self._http
+
+    def move(self, url: str) -> None:
+        """Reach the upstream at another URL from now on. Links that are open stay where they are."""
+        self.url = url
+        if self._http is not None:
+            self._former.append(self._http)
+            self._http = None
+
+    def keep(self, link: Link) -> None:
+        """A link that `aclose` closes, unless it is forgotten before."""
+        self._links.add(link)
+
+    def forget(self, link: Link) -> None:
+        """A link is closed."""
+        self._links.discard(link)
+
+    async def aclose(self) -> None:
+        await asyncio.gather(*(link.aclose() for link in list(self._links)))
+        former, self._former = self._former, []
+        if self._http is not None:
+            former.append(self._http)
+            self._http = None
+        await asyncio.gather(*(http.aclose() for http in former))
+
+    def statistics(self) -> dict[str, Any]:
+        connections = self._http.statistics() if self._http is not None else {"connections": 0, "idle": 0}
+        return {"links": len(self._links), **connections}

@@ -1,0 +1,164 @@
+"""What tests of links hand to them, and what must not be left over."""
+
+import asyncio
+import contextlib
+import gc
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from meshproxy.links.endpoint import Endpoint
+from meshproxy.links.link import Link
+from meshproxy.links.stdio import StdioEndpoint
+from meshproxy.wire.codec import Raw, loads
+from tests.support import ROOT, children, descriptors, eventually
+
+DEADLINE = 20.0
+CLIENT = {"name": "tests", "version": "1"}
+CAPABILITIES = {"elicitation": {"form": {}}, "roots": {}}
+SCRIPTED = Path(__file__).with_name("scripted.py")
+
+
+def plain(value: Any) -> Any:
+    """A shallow dictionary decoded whole."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return loads(value) if isinstance(value, Raw) else value
+
+
+class Listens:
+    """A listener that keeps what it is told, and answers with what the test sets."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Any]] = []
+        self.asked: list[tuple[str, Any]] = []
+        self.closed: list[str] = []
+        self.ended = asyncio.Event()
+        self.cancelled = asyncio.Event()
+        self.being_asked = asyncio.Event()
+        self.answer: Any = {"action": "decline"}
+
+    def on_notification(self, link: Link, method: str, params: dict[str, Any]) -> None:
+        self.told.append((method, plain(params)))
+
+    async def on_request(self, link: Link, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        return await self._answer(method, params)
+
+    async def _answer(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append((method, plain(params)))
+        self.being_asked.set()
+        try:
+            if isinstance(self.answer, Exception):
+                raise self.answer
+            return await self.answer if isinstance(self.answer, asyncio.Future) else self.answer
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+
+    def on_closed(self, link: Link, reason: str) -> None:
+        self.closed.append(reason)
+        self.ended.set()
+
+
+class Calls(Listens):
+    """A call, likewise."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        self.owner: object = settings.get("owner")
+        self.headers = settings.get("headers", {})
+        self.capabilities = settings.get("capabilities")
+        self.log_level = settings.get("log_level")
+        self.timeout = settings.get("timeout")
+        self.wants_progress = settings.get("wants_progress", False)
+
+    def on_notification(self, method: str, params: dict[str, Any]) -> None:  # type: ignore[override]
+        self.told.append((method, plain(params)))
+
+    async def on_request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:  # type: ignore[override]
+        return await self._answer(method, params)
+
+
+def scripted(*modes: str, **settings: Any) -> StdioEndpoint:
+    """The endpoint of `scripted.py`, whose start takes 20 ms."""
+    env = settings.pop("env", {})
+    options = {"shutdown": 5.0} | settings
+    return StdioEndpoint("scripted", sys.executable, ("-S", "-E", str(SCRIPTED), *modes), env, str(ROOT), **options)
+
+
+async def connect(endpoint: Endpoint, listener: Any = None, timeout: float | None = DEADLINE) -> Any:
+    return await endpoint.connect(
+        client=CLIENT, capabilities=CAPABILITIES, listener=listener or Listens(), timeout=timeout
+    )
+
+
+async def call(link: Link, tool: str, call: Any = None, /, **arguments: Any) -> Any:
+    """The decoded result of a tool."""
+    return loads(await link.request("tools/call", {"name": tool, "arguments": arguments}, call))
+
+
+async def seen(link: Link) -> list[dict[str, Any]]:
+    """Every message that the scripted server has received on this connection."""
+    return json.loads((await call(link, "seen"))["content"][0]["text"])
+
+
+class ShortWay:
+    """`Link.request` by `Link.begin`, wherever that can be: `begun` says how often it could."""
+
+    def __init__(self, kind: type[Link], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun = 0
+        self._long = kind.request
+        way = self
+
+        async def request(link: Link, method: str, params: dict[str, Any], call: Any = None) -> Raw:
+            return await way.request(link, method, params, call)
+
+        monkeypatch.setattr(kind, "request", request)
+
+    async def request(self, link: Link, method: str, params: dict[str, Any], call: Any) -> Raw:
+        ended: asyncio.Future[Raw] = asyncio.get_running_loop().create_future()
+
+        def done(outcome: Raw | BaseException) -> None:
+            if ended.done():
+                return
+            if isinstance(outcome, BaseException):
+                ended.set_exception(outcome)
+            else:
+                ended.set_result(outcome)
+
+        call = Calls() if call is None and method == "tools/call" else call
+        give_up = None if call is None else link.begin(method, params, call, done)
+        if give_up is None:
+            return await self._long(link, method, params, call)
+        self.begun += 1
+        try:
+            return await ended
+        except asyncio.CancelledError:
+            give_up()
+            raise
+
+
+@contextlib.asynccontextmanager
+async def nothing_left() -> AsyncIterator[None]:
+    """At the end there are no more tasks but the test runner's, processes and file descriptors than before."""
+    gc.collect()
+    tasks, before = asyncio.all_tasks(), descriptors()
+    processes = children().keys()
+    yield
+
+    def left() -> Any:
+        gc.collect()
+        return (
+            [repr(task) for task in asyncio.all_tasks() - tasks if "TestRunner" not in repr(task)],
+            [line for pid, line in children().items() if pid not in processes],
+            # uvloop opens the null device with its first process, and keeps it.
+            [what for number, what in descriptors().items() if number not in before and what != "/dev/null"],
+        )
+
+    try:
+        await eventually(lambda: not any(left()), within=5)
+    except TimeoutError:
+        raise AssertionError(f"left over (tasks, processes, descriptors): {left()}") from None

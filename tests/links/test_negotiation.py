@@ -1,0 +1,224 @@
+"""Finding the era: over a connection whose answers the test decides, and with servers of the SDK."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
+from meshproxy.links import negotiation
+from meshproxy.links.negotiation import RefusedError, negotiate
+from meshproxy.links.stdio import StdioEndpoint
+from meshproxy.links.streamable import HttpEndpoint
+from meshproxy.wire.codec import Raw, dumps
+from meshproxy.wire.protocol import Era
+from tests.links.peers import DEADLINE, Calls, call, connect, nothing_left
+from tests.support import ROOT, command
+
+pytestmark = pytest.mark.anyio
+
+MODERN = {"supportedVersions": ["2027-01-01", "2026-07-28"], "capabilities": {"tools": {}}}
+LEGACY = {"protocolVersion": "2025-06-18", "capabilities": {}}
+NO = RpcError(-32601, "Method not found")
+
+
+class Peer:
+    """Answers with what it was made with: a result, an error, or nothing, forever."""
+
+    def __init__(self, discover: Any, initialize: Any) -> None:
+        self.answers = {"discover": discover, "initialize": initialize}
+        self.asked: list[str] = []
+        self.given_up: list[str] = []
+
+    async def discover(self, version: str) -> Raw:
+        assert version == "2026-07-28"
+        return await self._answer("discover")
+
+    async def initialize(self) -> Raw:
+        return await self._answer("initialize")
+
+    async def _answer(self, method: str) -> Raw:
+        self.asked.append(method)
+        answer = self.answers[method]
+        try:
+            if isinstance(answer, asyncio.Future):
+                answer = await answer
+        except asyncio.CancelledError:
+            self.given_up.append(method)
+            raise
+        if isinstance(answer, Exception):
+            raise answer
+        return answer if isinstance(answer, Raw) else Raw(dumps(answer))
+
+
+def never() -> "asyncio.Future[Any]":
+    return asyncio.get_running_loop().create_future()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(negotiation, "HEAD_START", 0.02)
+
+
+async def test_a_good_answer_to_the_probe_needs_no_handshake():
+    peer = Peer(MODERN, LEGACY)
+    assert await negotiate("x", peer) == (Era.MODERN, "2026-07-28", MODERN)
+    assert peer.asked == ["discover"]
+
+
+@pytest.mark.parametrize(
+    "no",
+    [
+        NO,
+        RpcError(-32022, "no", {"supported": ["2025-11-25"]}),
+        AnswerLost("x", "gone"),
+        RefusedError("x", "it answered HTTP 404"),
+        {},
+        {"supportedVersions": ["2025-11-25"]},
+        {"supportedVersions": "2026-07-28"},
+        [],
+        None,
+        pytest.param(Raw(b"nonsense"), id="nonsense"),
+    ],
+    ids=repr,
+)
+async def test_anything_else_leads_to_the_handshake_at_once(no, monkeypatch):
+    monkeypatch.setattr(negotiation, "HEAD_START", 3600)
+    peer = Peer(no, LEGACY)
+    async with asyncio.timeout(DEADLINE):
+        assert await negotiate("x", peer) == (Era.LEGACY, "2025-06-18", LEGACY)
+    assert peer.asked == ["discover", "initialize"]
+
+
+async def test_a_version_that_the_refusal_names_is_asked_for():
+    class Picky(Peer):
+        async def discover(self, version):
+            try:
+                return await super().discover(version)
+            finally:
+                self.answers["discover"] = MODERN
+
+    peer = Picky(RpcError(-32022, "not so", {"supported": ["2026-07-28"]}), LEGACY)
+    assert (await negotiate("x", peer)).era is Era.MODERN
+    assert peer.asked == ["discover", "discover"]
+
+
+async def test_silence_leads_to_the_handshake_beside_the_probe():
+    async with nothing_left():
+        peer = Peer(never(), LEGACY)
+        assert (await negotiate("x", peer)).era is Era.LEGACY
+        assert peer.given_up == ["discover"]
+
+
+async def test_a_late_answer_to_the_probe_still_counts():
+    async with nothing_left():
+        peer = Peer(never(), never())
+        asking = asyncio.create_task(negotiate("x", peer))
+        async with asyncio.timeout(DEADLINE):
+            while len(peer.asked) < 2:
+                await asyncio.sleep(0.001)
+            peer.answers["discover"].set_result(MODERN)
+            assert (await asking).era is Era.MODERN
+        assert peer.given_up == ["initialize"]
+
+
+async def test_a_handshake_that_is_refused_leaves_the_probe_its_time():
+    peer = Peer(never(), RpcError(-32022, "modern only"))
+    asking = asyncio.create_task(negotiate("x", peer))
+    async with asyncio.timeout(DEADLINE):
+        while len(peer.asked) < 2:
+            await asyncio.sleep(0.001)
+        peer.answers["discover"].set_result(MODERN)
+        assert (await asking).era is Era.MODERN
+
+
+async def test_an_unreachable_upstream_is_asked_no_further():
+    peer = Peer(UpstreamUnavailable("x", "refused"), LEGACY)
+    with pytest.raises(UpstreamUnavailable, match="refused"):
+        await negotiate("x", peer)
+    assert peer.asked == ["discover"]
+
+
+@pytest.mark.parametrize(
+    ("discover", "initialize", "reason"),
+    [
+        (NO, RpcError(-5, "not today"), r"refused the handshake: not today \(-5\)"),
+        (NO, {"protocolVersion": "1999-01-01"}, "version '1999-01-01', and not 2024-11-05"),
+        (NO, [], "the result of initialize is no object"),
+        (
+            {"supportedVersions": ["2031-01-01"]},
+            RpcError(-32022, "no"),
+            "it speaks the versions 2031-01-01, and none of",
+        ),
+        (NO, AnswerLost("x", "the process exited"), "^x: the process exited$"),
+        (NO, RefusedError("x", "it answered HTTP 401"), "^x: it answered HTTP 401$"),
+    ],
+)
+async def test_a_no_on_both_ways_is_told_with_the_reason_that_says_most(discover, initialize, reason):
+    with pytest.raises(UpstreamUnavailable, match=reason):
+        await negotiate("x", Peer(discover, initialize))
+
+
+@pytest.mark.parametrize(
+    ("remembered", "peer", "asked"),
+    [
+        (Era.LEGACY, (MODERN, LEGACY), ["initialize"]),
+        (Era.MODERN, (MODERN, LEGACY), ["discover"]),
+        (Era.LEGACY, (MODERN, NO), ["initialize", "discover"]),
+        (Era.MODERN, (NO, LEGACY), ["discover", "initialize"]),
+    ],
+)
+async def test_a_remembered_era_is_asked_for_first_and_alone(remembered, peer, asked):
+    made = Peer(*peer)
+    await negotiate("x", made, remembered)
+    assert made.asked == asked
+
+
+async def test_cancelling_takes_both_attempts_along():
+    async with nothing_left():
+        peer = Peer(never(), never())
+        asking = asyncio.create_task(negotiate("x", peer))
+        async with asyncio.timeout(DEADLINE):
+            while len(peer.asked) < 2:
+                await asyncio.sleep(0.001)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert peer.given_up == ["discover", "initialize"]
+
+
+@pytest.mark.parametrize("era", ["dual", "legacy", "modern"])
+async def test_a_server_of_the_sdk_is_spoken_to_in_its_newest_era(era):
+    async with nothing_left():
+        link = await connect(StdioEndpoint("basic", *split(command("basic", "--era", era)), {}, str(ROOT)))
+        assert link.era is (Era.LEGACY if era == "legacy" else Era.MODERN)
+        wants = Calls(wants_progress=True)
+        assert text(await call(link, "progress", wants, n=3)) == "3"
+        assert [told[1]["progress"] for told in wants.told] == [1, 2, 3]
+        await link.aclose()
+
+
+async def test_a_slow_server_of_both_eras_is_modern_although_the_handshake_was_tried_meanwhile():
+    link = await connect(
+        StdioEndpoint("slow", *split(command("slow_start", "--seconds", "1.5")), {}, str(ROOT)), timeout=DEADLINE
+    )
+    assert link.era is Era.MODERN
+    assert text(await call(link, "echo", text="hello")) == "hello"
+    await link.aclose()
+
+
+@pytest.mark.parametrize("era", ["dual", "legacy", "modern"])
+async def test_a_server_of_the_sdk_over_http_likewise(era, shared_server):
+    endpoint = HttpEndpoint("basic", shared_server("basic", era=era).url)
+    async with nothing_left():
+        link = await connect(endpoint)
+        assert link.era is endpoint.era is (Era.LEGACY if era == "legacy" else Era.MODERN)
+        assert text(await call(link, "echo", text="hello")) == "hello"
+        await endpoint.aclose()
+
+
+def text(result):
+    return result["content"][0]["text"]
+
+
+def split(line: list[str]) -> tuple[str, tuple[str, ...]]:
+    return line[0], tuple(line[1:])
