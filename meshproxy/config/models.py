@@ -20,7 +20,8 @@ from meshproxy.config.upstream import (
     UpstreamDefaults,
     UpstreamSpec,
 )
-from meshproxy.config.values import Count, Deadline, Duration, Flag, Grace, Name, Port, Size, UrlPath, is_loopback
+from meshproxy.config.values import Count, Deadline, Duration, Flag, Grace, Name, Port, Size, UrlPath
+from meshproxy.http.loopback import is_loopback
 
 __all__ = [
     "ConfigSource",

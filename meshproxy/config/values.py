@@ -3,7 +3,6 @@
 None of the messages quotes a value that may be a secret.
 """
 
-import ipaddress
 import re
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -26,14 +25,6 @@ _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 def clean_namespace(name: str) -> str:
     """The namespace that a name stands for: each character outside `[A-Za-z0-9_-]` becomes an underscore."""
     return _UNCLEAN.sub("_", name)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can connect to `host`: `localhost`, 127.0.0.0/8 or ::1."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _late(value: Any) -> Any:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from meshproxy.http.loopback import is_loopback
 from meshproxy.http.transport_errors import ConnectFailed
 
 __all__ = ["Proxy", "basic_auth", "default_tls", "dial", "proxy_for", "reason_of"]
@@ -66,7 +67,7 @@ def proxy_for(scheme: str, host: str) -> Proxy | None:
         ValueError: it names one of a kind that is not supported.
     """
     # Looked at first because urllib.request takes longer to import than everything else here.
-    if not any(value and name.lower().endswith("_proxy") for name, value in os.environ.items()) or _is_loopback(host):
+    if not any(value and name.lower().endswith("_proxy") for name, value in os.environ.items()) or is_loopback(host):
         return None
     from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415 - see above
 
@@ -168,13 +169,6 @@ class _ConnectAnswer(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.status.done():
             self.status.set_exception(ConnectFailed("the proxy closed the connection before it answered CONNECT"))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")  # RFC 6761, 6.3
 
 
 async def _open_socket(host: str, port: int) -> socket.socket:

@@ -4,22 +4,13 @@ Source: basic/transports, "Security Warning". A web page can make its own name r
 a local server; its name then stands in both headers.
 """
 
-import ipaddress
 from typing import Final
 
-__all__ = ["Guard", "is_loopback"]
+from meshproxy.http.loopback import is_loopback, without_port
 
-_LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
+__all__ = ["Guard"]
 
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a port that is bound to `host`."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+_SCHEMES: Final = frozenset({"http", "https"})
 
 
 class Guard:
@@ -32,27 +23,31 @@ class Guard:
     """
 
     def __init__(self, bind: str, hosts: tuple[str, ...] = (), origins: tuple[str, ...] = ()) -> None:
-        local = is_loopback(bind)
-        names = {host.lower().removesuffix(":*") for host in hosts}
-        pages = {origin.lower().rstrip("/").removesuffix(":*") for origin in origins}
-        if local:
-            names.update(_LOOPBACK)
-            pages.update(f"{scheme}://{name}" for scheme in ("http", "https") for name in _LOOPBACK)
-        self._hosts = names
-        self._origins = pages
-        self._any_host = "*" in names or not names
-        self._any_origin = "*" in pages
+        self._is_local = is_loopback(bind)
+        self._hosts = frozenset(host.lower().removesuffix(":*") for host in hosts)
+        self._origins = frozenset(origin.lower().rstrip("/").removesuffix(":*") for origin in origins)
+        self._any_host = "*" in self._hosts or not (self._is_local or self._hosts)
+        self._any_origin = "*" in self._origins
 
     def admits_host(self, host: str | None) -> bool:
         """Whether the server goes by this name; a request without one is refused, HTTP/1.1 asks for it (RFC 9112, 3.2)."""
-        return self._any_host or (bool(host) and _listed(str(host).lower(), self._hosts))
+        if self._any_host:
+            return True
+        return bool(host) and (self._is_here(str(host)) or _listed(str(host).lower(), self._hosts))
 
     def admits_origin(self, origin: str | None) -> bool:
         """Whether a page of this origin may call; what is no page sends none."""
-        return not origin or self._any_origin or _listed(origin.lower(), self._origins)
+        if not origin or self._any_origin or _listed(origin.lower(), self._origins):
+            return True
+        scheme, _, authority = origin.lower().partition("://")
+        return scheme in _SCHEMES and self._is_here(authority)
+
+    def _is_here(self, authority: str) -> bool:
+        """Whether it is a name of this machine, on a server that this machine alone can reach."""
+        return self._is_local and is_loopback(without_port(authority))
 
 
-def _listed(value: str, allowed: set[str]) -> bool:
+def _listed(value: str, allowed: frozenset[str]) -> bool:
     if value in allowed:
         return True
     name, colon, port = value.rpartition(":")

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from meshproxy.errors import MeshError
+from meshproxy.http.loopback import resolvable
 from meshproxy.http.server import Http1Server
 from meshproxy.links.process import kill_all
 from meshproxy.relay.downstream import Handler
@@ -54,7 +55,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
     """
     sockets: list[socket.socket] = []
     try:
-        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        found = socket.getaddrinfo(resolvable(host), port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
         for family, kind, protocol, _, address in dict.fromkeys(found):
             # With its protocol named, or asyncio would leave Nagle's algorithm on: 40 ms a call.
             listener = socket.socket(family, kind, protocol)
@@ -74,8 +75,9 @@ def listen(host: str, port: int) -> list[socket.socket]:
 
 def url_of(sockets: Sequence[socket.socket], host: str, path: str) -> str:
     """Where clients on this machine find what listens there."""
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104  # compared, not bound
-    if ":" in shown and not shown.startswith("["):
+    plain = resolvable(host)
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(plain, plain)  # noqa: S104  # compared, not bound
+    if ":" in shown:
         shown = f"[{shown}]"
     return f"http://{shown}:{sockets[0].getsockname()[1]}{path}"
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from meshproxy.config.frozen import FrozenMapping
 from meshproxy.config.models import Filter, MeshConfig, ServerConfig, Timeouts, UpstreamSpec
 from meshproxy.config.upstream import CONNECTION_KEYS, VIEW_KEYS, Environment, Headers
-from meshproxy.config.values import clean_namespace, is_loopback
+from meshproxy.config.values import clean_namespace
 from pydantic import ValidationError
 
 COMMAND = {"name": "a", "command": "x"}
@@ -186,20 +186,15 @@ def test_dumps_show_what_is_no_secret():
     assert Timeouts(call="1m").model_dump()["call"] == 60.0
 
 
+@pytest.mark.parametrize("host", ["127.9.9.9", "[::1]", "LocalHost", "::ffff:127.0.0.1", "mesh.localhost."])
+def test_an_endpoint_that_only_this_machine_reaches_needs_no_permission(host):
+    assert ServerConfig(host=host, allow_unauthenticated=False).host == host
+
+
 @pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("127.0.0.1", True),
-        ("127.9.9.9", True),
-        ("::1", True),
-        ("[::1]", True),
-        ("LocalHost", True),
-        ("0.0.0.0", False),
-        ("::", False),
-        ("10.0.0.1", False),
-        ("localhost.example.com", False),
-    ],
+    "host", ["0.0.0.0", "::", "10.0.0.1", "localhost.example.com", "::ffff:10.0.0.1", "[localhost]"]
 )
-def test_only_this_machine_is_loopback(host, expected):
-    assert is_loopback(host) is expected
+def test_an_endpoint_that_others_reach_needs_permission(host):
     assert ServerConfig(host=host, allow_unauthenticated=True).host == host
+    with pytest.raises(ValidationError, match="allow_unauthenticated"):
+        ServerConfig(host=host, allow_unauthenticated=False)
