@@ -129,7 +129,7 @@ class Bridge:
         """`first` is what the upstream answered already, if it did."""
 
         async def attempt(params: dict[str, Any]) -> dict[str, Any]:
-            result = opened_result(method, await link.request(method, params, call))
+            _, result = opened_result(method, await link.request(method, params, call))
             result_type(result, call.context.downstream.capabilities)
             return result
 

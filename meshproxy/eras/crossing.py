@@ -64,7 +64,7 @@ class Publisher:
         plain = plain_result(answer) if method == "tools/call" else None
         if plain is not None:
             return self.stamp.onto(plain)
-        result = rewrite_answer(method, opened_result(method, answer), call.mount.public)
+        result = rewrite_answer(method, opened_result(method, answer)[1], call.mount.public)
         result["resultType"] = COMPLETE
         return self.stamp.into(result, cacheable=method in CACHEABLE)
 
@@ -75,7 +75,7 @@ class Publisher:
         plain = plain_result(answer) if method == "tools/call" else None
         if plain is not None:
             return self.stamp.onto(plain)
-        result = rewrite_answer(method, opened_result(method, answer), call.mount.public)
+        result = rewrite_answer(method, opened_result(method, answer)[1], call.mount.public)
         kind = result_type(result, call.context.downstream.capabilities)
         if kind == INPUT_REQUIRED and "requestState" in result:
             binding = binding or binding_of(call.context, method, params)
@@ -196,7 +196,7 @@ def _translated(method: str, answer: Raw, call: RelayCall) -> Result:
         encoded = plain_to_legacy(plain)
         if encoded is not None:
             return encoded
-    result = opened_result(method, answer)
+    result = opened_result(method, answer)[1]
     kind = result_type(result, call.context.downstream.capabilities)
     if kind == INPUT_REQUIRED and method in INPUT_METHODS:
         return {**result, "resultType": kind}
@@ -207,9 +207,9 @@ def _public(method: str, answer: Raw, call: RelayCall) -> Result:
     """A legacy upstream's answer as a legacy client's: as it came, unless there are links in it."""
     if method == "tools/call" and plain_result(answer) is not None:
         return answer
-    result = opened_result(method, answer)
+    alone, result = opened_result(method, answer)
     mapped = rewrite_answer(method, result, call.mount.public)
-    return answer if mapped is result else mapped
+    return alone if mapped is result else mapped
 
 
 def as_told(error: RpcError, call: RelayCall) -> RpcError:

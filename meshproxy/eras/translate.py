@@ -10,7 +10,7 @@ from meshproxy.eras.tool_result import ToolResult
 from meshproxy.errors import INTERNAL_ERROR, RpcError
 from meshproxy.wire.codec import JsonError, Raw, dumps, mapping, opened, shallow
 from meshproxy.wire.content import is_text
-from meshproxy.wire.messages import parse
+from meshproxy.wire.messages import result_alone
 from meshproxy.wire.protocol import (
     COMPLETE,
     EXTENSION_TASKS,
@@ -97,11 +97,13 @@ def _without_hops(meta: bytes) -> bytes:
     return dumps(result["_meta"]) if "_meta" in result else b""
 
 
-def opened_result(method: str, result: Raw) -> dict[str, Any]:
-    """An answer's result, which nobody has read yet, as a shallow dictionary; a tool's content is a list of closed blocks.
+def opened_result(method: str, result: Raw) -> tuple[Raw, dict[str, Any]]:
+    """An answer's result, which nobody has read yet: proven to be one JSON object, and as a shallow dictionary.
+
+    The first is what may be sent as it is. In the second a tool's content is a list of closed blocks.
 
     Raises:
-        RpcError: -32603, it is no JSON object.
+        RpcError: -32603, it is no JSON object, or the answer repeats a member behind it.
     """
     if method == "tools/call":
         try:
@@ -109,15 +111,16 @@ def opened_result(method: str, result: Raw) -> dict[str, Any]:
         except (*JsonError, RecursionError):
             pass
         else:
-            return {name: value for key, name in _names if (value := getattr(tool, key)) is not msgspec.UNSET}
+            return result, {name: value for key, name in _names if (value := getattr(tool, key)) is not msgspec.UNSET}
     try:
-        return shallow(result)
+        return result, shallow(result)
     except JsonError:
         # More members may have followed it in the answer.
-        try:
-            return shallow(parse(b'{"jsonrpc":"2.0","id":0,"result":%b}' % bytes(result)).result)  # type: ignore[arg-type]  # or it raises
-        except (*JsonError, RpcError, TypeError):
-            raise RpcError(INTERNAL_ERROR, "the upstream's answer cannot be read") from None
+        alone = result_alone(result)
+    try:
+        return alone, shallow(alone)
+    except JsonError:
+        raise RpcError(INTERNAL_ERROR, "the upstream's answer cannot be read: its result is no object") from None
 
 
 def to_legacy(result: dict[str, Any]) -> dict[str, Any]:

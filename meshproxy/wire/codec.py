@@ -13,7 +13,7 @@ import msgspec
 
 from meshproxy.wire.raw import Raw
 
-__all__ = ["EMPTY", "JsonError", "Raw", "dumps", "loads", "mapping", "opened", "shallow", "shallow_list"]
+__all__ = ["EMPTY", "JsonError", "Raw", "dumps", "loads", "mapping", "members", "opened", "shallow", "shallow_list"]
 
 JsonError = (msgspec.DecodeError, ValueError)
 """What `loads` and its kin raise for text that is not JSON, or not of the shape asked for."""
@@ -39,7 +39,8 @@ def loads(data: bytes | Raw) -> Any:
         return _anything.decode(data)
     except (msgspec.DecodeError, RecursionError):
         try:
-            return json.loads(bytes(data), parse_constant=_refuse_constant)
+            # Decoded here, since `json` would guess at UTF-16 and let half characters pass.
+            return json.loads(bytes(data).decode(), parse_constant=_refuse_constant)
         except RecursionError:
             raise ValueError("JSON is nested too deeply") from None
 
@@ -55,10 +56,19 @@ def shallow(data: bytes | Raw) -> dict[str, Any]:
     except msgspec.ValidationError:
         raise
     except (msgspec.DecodeError, RecursionError):
-        if not isinstance(loads(data), dict):
-            raise ValueError("expected an object") from None
-        parts = _split(bytes(data).decode())
-        return {loads(key): item for key, item in zip(parts[::2], parts[1::2], strict=True)}
+        return dict(members(data))
+
+
+def members(data: bytes | Raw) -> list[tuple[str, Raw]]:
+    """The members of the outermost object, in order, and what is repeated as often as it stands there. Slower than `shallow`.
+
+    Raises:
+        JsonError: `data` is no JSON object.
+    """
+    if not isinstance(loads(data), dict):
+        raise ValueError("expected an object")
+    parts = _split(bytes(data).decode())
+    return [(loads(key), item) for key, item in zip(parts[::2], parts[1::2], strict=True)]
 
 
 def shallow_list(data: bytes | Raw) -> list[Any]:

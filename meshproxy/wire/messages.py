@@ -6,11 +6,21 @@ from typing import Any, Final
 
 import msgspec
 
-from meshproxy.errors import INVALID_REQUEST, PARSE_ERROR, RpcError
-from meshproxy.wire.codec import JsonError, Raw, dumps, loads, shallow
+from meshproxy.errors import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, RpcError
+from meshproxy.wire.codec import JsonError, Raw, dumps, loads, members, shallow
 from meshproxy.wire.message import Envelope, Id, Message
 
-__all__ = ["Id", "Message", "encode_error", "encode_notification", "encode_request", "encode_result", "parse"]
+__all__ = [
+    "Id",
+    "Message",
+    "encode_error",
+    "encode_notification",
+    "encode_request",
+    "encode_result",
+    "parse",
+    "parse_answer",
+    "result_alone",
+]
 
 _UNSET: Final = msgspec.UNSET
 
@@ -51,7 +61,8 @@ def parse_answer(data: bytes, is_relayed: Callable[[int], bool]) -> Message:
     """As `parse`, for the side that asks. The result of a request that `is_relayed` is not read: whoever relays it does.
 
     Reading JSON only to find its end is most of what a large answer costs, and it need not be done twice. An answer that does not begin as
-    most do is read at once.
+    most do is read at once. A result that was not read is whatever stood between the answer's head and its last byte. It must not be sent to
+    anybody before a decoder has found that it is exactly one JSON value, see `result_alone`.
 
     Raises:
         RpcError: see `parse`.
@@ -60,6 +71,26 @@ def parse_answer(data: bytes, is_relayed: Callable[[int], bool]) -> Message:
     if head is None or data[-1:] != b"}" or not is_relayed(request_id := int(head[1])):
         return parse(data)
     return Message(request_id, None, _UNSET, Raw(memoryview(data)[head.end() : -1]))
+
+
+def result_alone(unread: Raw) -> Raw:
+    """The result of an answer whose end `parse_answer` took for the result's own, and which had more members behind it.
+
+    An answer that repeats a member is refused. Which of the two a client would take is the client's choice, so that an upstream could name
+    another request, and answer it.
+
+    Raises:
+        RpcError: -32603, there is no such answer.
+    """
+    data = b'{"jsonrpc":"2.0","id":0,"result":%b}' % bytes(unread)
+    try:
+        names = [name for name, _ in members(data)]
+        result = parse(data).result
+    except (*JsonError, RpcError):
+        raise RpcError(INTERNAL_ERROR, "the upstream's answer cannot be read") from None
+    if len(set(names)) < len(names) or not isinstance(result, Raw):
+        raise RpcError(INTERNAL_ERROR, "the upstream's answer cannot be read: it has a member twice, or two outcomes")
+    return result
 
 
 def _lenient(data: bytes, error: Exception) -> Envelope:

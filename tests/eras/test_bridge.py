@@ -1,9 +1,12 @@
 """One request crosses one link, whatever the eras on either side; here the link's answers are made up, one by one."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from meshproxy.catalog.catalog import Mount
 from meshproxy.eras.bridge import Bridge
 from meshproxy.eras.crossing import begin
@@ -21,6 +24,7 @@ from meshproxy.errors import (
 from meshproxy.relay.call import RelayCall
 from meshproxy.relay.handlers import Handlers
 from meshproxy.wire.codec import Raw
+from meshproxy.wire.messages import encode_error, encode_result, parse_answer
 from meshproxy.wire.protocol import EXTENSION_TASKS, META_SERVER, Era
 from tests.clients import ABLE, ELICIT, SAMPLED, Client, Context, Legacy, Modern, decoded, parsed
 from tests.links.wires import Wire
@@ -366,3 +370,64 @@ async def test_an_answer_that_cannot_be_understood_ends_its_call(client: type[Cl
     crossing = Crossing(client, Era.MODERN, answer=Raw(b'{"content":[],"resultType":%b}' % deep))
     with pytest.raises((RpcError, ValueError)):
         await crossing.carry()
+
+
+PIECES = st.lists(
+    st.sampled_from(
+        [
+            b'{"content":[]}',
+            b'{"content":[{"type":"text","text":"a"}]}',
+            b'{"content":[{"type":"resource_link","uri":"x://y","name":"y"}]}',
+            b'"id":77',
+            b'"\\u0069d":77',
+            b'"result":{"content":[]}',
+            b'"result":{"content":[],"vendor":"\\ud800"}',
+            b'"error":null',
+            b'"error":{"code":1,"message":""}',
+            b'"vendor":1E400',
+            b"{",
+            b"}",
+            b"[",
+            b"]",
+            b",",
+            b" ",
+            b"\r\n\r\n",
+            b"\n",
+            b'"',
+            b"\\",
+            b"\xff",
+            b"\xc0\xa2",
+            b"\0",
+            b"\xef\xbb\xbf",
+        ]
+    ),
+    max_size=6,
+).map(b"".join)
+
+
+def members_of(answer: bytes) -> list[tuple[str, Any]]:
+    """The members of an answer's envelope, repeated ones too, as a client's decoder comes by them."""
+    pairs: list[tuple[str, Any]] = json.loads(answer.decode(errors="replace"), object_pairs_hook=lambda pairs: pairs)
+    return pairs
+
+
+@pytest.mark.parametrize("method", ["tools/call", "resources/read", "completion/complete"])
+@pytest.mark.parametrize("client", [Legacy, Modern])
+@pytest.mark.parametrize("era", list(Era))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@given(rest=PIECES)
+def test_no_byte_of_an_answer_leaves_the_place_of_its_result(
+    rest: bytes, era: Era, client: type[Client], method: str
+) -> None:
+    answer = parse_answer(b'{"jsonrpc":"2.0","id":5,"result":{"content":[]}' + rest + b"}", lambda _: True)
+    assert isinstance(answer.result, Raw)
+    asking = client(Quiet())
+    context = Context(asking, asking.caller(), None, {})
+    call = RelayCall(context, Mount("up", "ns"), Handlers(), lambda *_: None, None)
+    publisher = Bridge(Stamp(MESH)).publisher
+    try:
+        sent = encode_result(5, publisher.answer(era, call, method, {}, answer.result))
+    except RpcError as error:
+        sent = encode_error(5, error)
+    assert members_of(sent)[:2] == [("jsonrpc", "2.0"), ("id", 5)]
+    assert len(members_of(sent)) == 3

@@ -36,7 +36,7 @@ def test_a_legacy_result_becomes_a_modern_one(
     indent: int | None,
     method: str,
 ) -> None:
-    read = opened_result(method, Raw(json.dumps(result, indent=indent).encode()))
+    _, read = opened_result(method, Raw(json.dumps(result, indent=indent).encode()))
     stamped = loads(dumps(STAMP.into({**read, "resultType": "complete"}, cacheable=cacheable)))
     assert stamped["resultType"] == "complete"
     meta = result.get("_meta") if isinstance(result.get("_meta"), dict) else {}
@@ -65,12 +65,33 @@ def test_a_legacy_result_becomes_a_modern_one(
     ],
 )
 def test_what_is_read_of_a_result_keeps_the_spelling_of_the_rest(method: str, text: bytes) -> None:
-    assert dumps(opened_result(method, Raw(text))) == text
+    alone, read = opened_result(method, Raw(text))
+    assert bytes(alone) == dumps(read) == text
 
 
 @pytest.mark.parametrize("method", ["tools/call", "prompts/get"])
 def test_members_that_follow_a_result_in_its_answer_are_not_part_of_it(method: str) -> None:
-    assert dumps(opened_result(method, Raw(b'{"content":[]},"x":{"y":1}'))) == b'{"content":[]}'
+    alone, read = opened_result(method, Raw(b'{"content":[]} ,"x":{"y":1}'))
+    assert bytes(alone).strip() == dumps(read) == b'{"content":[]}'
+
+
+@pytest.mark.parametrize("method", ["tools/call", "prompts/get"])
+@pytest.mark.parametrize(
+    "behind",
+    [
+        b',"id":77,"result":{"content":[]}',
+        b',"result":{"content":[]}',
+        b',"id":77',
+        b',"\\u0069d":77',
+        b',"jsonrpc":"2.0"',
+        b',"x":1,"x":2',
+        b',"error":{"code":1,"message":"no"}',
+    ],
+)
+def test_an_answer_that_has_a_member_twice_or_two_outcomes_is_refused(method: str, behind: bytes) -> None:
+    with pytest.raises(RpcError, match="cannot be read") as refused:
+        opened_result(method, Raw(b'{"content":[]}' + behind))
+    assert refused.value.code == INTERNAL_ERROR
 
 
 @pytest.mark.parametrize("method", ["tools/call", "prompts/get"])

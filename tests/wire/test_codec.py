@@ -4,9 +4,10 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from meshproxy.wire.codec import EMPTY, JsonError, Raw, dumps, loads, mapping, opened, shallow, shallow_list
+from meshproxy.wire.codec import EMPTY, JsonError, Raw, dumps, loads, mapping, members, opened, shallow, shallow_list
 
 DEEP = b"[" * 100_000 + b"]" * 100_000
+OTHER_CODES = ['["x"]'.encode("utf-16"), '{"a":1}'.encode("utf-16-le")]
 ODD_TEXT = st.text(st.characters(exclude_categories=()))  # lone surrogates too
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | ODD_TEXT
 JSON = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(ODD_TEXT, inner), max_leaves=10)
@@ -47,14 +48,22 @@ def test_what_is_not_looked_at_keeps_its_spelling_even_beside_a_lone_surrogate()
     assert spelled(shallow_list(b" [ " + b" , ".join(items) + b" ] ")) == items
     text = b'{"\\ud800" : ' + b' , "x" : '.join(items) + b"}"
     assert [*shallow(text)] == ["\ud800", "x"]
+    assert members(rb'{"a":"\ud800","\u0061":2}') == [("a", Raw(rb'"\ud800"')), ("a", Raw(b"2"))]
     assert spelled(shallow(b'{"a":"\\ud800","b" : 1E400}').values()) == [rb'"\ud800"', b"1E400"]
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"nul", b"NaN", b"[1,]", b'{"a":1}x', b'"\xff"', b"[-Infinity]", DEEP])
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"nul", b"NaN", b"[1,]", b'{"a":1}x', b'"\xff"', b"[-Infinity]", DEEP, *OTHER_CODES]
+)
 def test_what_is_no_json_is_refused(text):
     for decode in (loads, shallow, shallow_list):
         with pytest.raises(JsonError):
             decode(text)
+
+
+def test_half_a_character_in_utf_8_is_no_text():
+    with pytest.raises(JsonError):
+        loads(b'{"a":"\xed\xa0\x80"}')
 
 
 @pytest.mark.parametrize("text", [b"1", rb'"\ud800"', b"null"])

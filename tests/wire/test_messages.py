@@ -166,3 +166,10 @@ def test_whatever_else_arrives_is_read_at_once(data: bytes, is_relayed: bool) ->
 def test_an_answer_to_nobody_that_cannot_be_read_is_refused() -> None:
     with pytest.raises(RpcError):
         parse_answer(b'{"jsonrpc":"2.0","id":7,"result":{nonsense}}', lambda _: False)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_a_message_in_another_encoding_than_utf_8_is_refused(encoding: str) -> None:
+    with pytest.raises(RpcError) as refused:
+        parse('{"jsonrpc":"2.0","id":7,"method":"ping"}'.encode(encoding))
+    assert refused.value.code == PARSE_ERROR
