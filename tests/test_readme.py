@@ -86,7 +86,7 @@ def upstream_rows() -> list[str]:
     # The filters have the same keys, but that a template cannot be renamed: once is enough.
     nested = {"Timeouts": schema["Timeouts"]}
     first = [line for key, value in found.items() for line in keys({key: value}, definitions=nested)]
-    return first + list(keys(schema["Filter"]["properties"], "tools."))
+    return first + list(keys(schema["Renaming"]["properties"], "tools."))
 
 
 def command_rows() -> list[str]:

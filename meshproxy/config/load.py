@@ -29,6 +29,7 @@ from meshproxy.config.upstream import (
     conflicts,
 )
 from meshproxy.errors import ConfigError, Problem
+from meshproxy.naming import default_namespace
 
 _SPELLINGS: Final = {"type": "transport", "disabled": "enabled"}
 _SECTIONS: Final = ("server", "reload", "defaults", "upstreams", "mcpServers")
@@ -250,6 +251,7 @@ class _Loading:
             specs = {name: self._upstream_data(item) for name, item in upstreams.mapping.items()}
             kept = {name: spec for name, spec in specs.items() if spec is not None}
             data["upstreams"] = kept if isinstance(upstreams.value, dict) else upstreams.value
+            self._warn_of_shared_namespaces(upstreams.mapping, kept)
         if not data.get("upstreams"):
             self._problem(root.line, root.column, "upstreams", "is empty; the mesh serves nothing", warning=True)
         if defaults is not None:
@@ -281,6 +283,22 @@ class _Loading:
             else:
                 self._problem(place.line, place.column, place.key, text)
         return None
+
+    def _warn_of_shared_namespaces(self, items: Mapping[str, Item], upstreams: Mapping[str, Any]) -> None:
+        """Tell of two upstreams that their names, and not the user, put into one namespace: `my docs` and `my.docs`."""
+        taken: dict[str, tuple[str, bool]] = {}
+        for name, values in upstreams.items():
+            enabled = items[name].mapping.get("enabled")
+            if not isinstance(values, dict) or (enabled is not None and self._switch(enabled) is False):
+                continue
+            is_default = "namespace" not in values
+            namespace = default_namespace(name) if is_default else str(values["namespace"])
+            other, is_others_default = taken.setdefault(namespace, (name, is_default))
+            if other != name and namespace and (is_default or is_others_default):
+                message = (
+                    f"has the namespace {namespace!r}, as upstream {other!r} has; give one of them another namespace"
+                )
+                self._at_key(items[name], message, warning=True)
 
     def _refuse_collisions(self, config: MeshConfig, root: Item) -> None:
         """Two renamed components that end at one public name."""

@@ -13,8 +13,8 @@ from meshproxy.config.frozen import FrozenMapping
 from meshproxy.config.secrets import Scrubber
 from meshproxy.config.upstream import (
     ConfigSource,
-    Filter,
     Provenance,
+    Renaming,
     Section,
     Timeouts,
     UpstreamDefaults,
@@ -25,9 +25,9 @@ from meshproxy.http.loopback import is_loopback
 
 __all__ = [
     "ConfigSource",
-    "Filter",
     "MeshConfig",
     "ReloadConfig",
+    "Renaming",
     "ServerConfig",
     "Timeouts",
     "UpstreamDefaults",

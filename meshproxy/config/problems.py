@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from meshproxy.config.document import Item, Path
 from meshproxy.config.models import MeshConfig, ReloadConfig, ServerConfig
-from meshproxy.config.upstream import RENAMED_KEYS, Filter, Selection, Timeouts, UpstreamDefaults, UpstreamSpec
+from meshproxy.config.upstream import RENAMED_KEYS, Renaming, Selection, Timeouts, UpstreamDefaults, UpstreamSpec
 
 TOP_KEYS: Final = (*MeshConfig.model_fields, "mcpServers", "defaults")
 UPSTREAM_KEYS: Final = (*(key for key in UpstreamSpec.model_fields if key != "name"), "type", "disabled")
@@ -53,7 +53,7 @@ def known_keys(path: Path) -> tuple[str, ...]:
         case (*_, "templates"):
             return tuple(Selection.model_fields)
         case (*_, last) if last in RENAMED_KEYS:
-            return tuple(Filter.model_fields)
+            return tuple(Renaming.model_fields)
     return ()
 
 

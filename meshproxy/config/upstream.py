@@ -8,7 +8,6 @@ repr nor a display shows a secret.
 import shlex
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -31,9 +30,9 @@ from meshproxy.config.values import (
     Transport,
     Url,
     Variable,
-    clean_namespace,
 )
 from meshproxy.errors import Problem
+from meshproxy.naming import default_namespace
 
 COMMAND_KEYS: Final = ("command", "args", "env", "cwd")
 URL_KEYS: Final = ("url", "transport", "headers", "forward_headers")
@@ -124,14 +123,8 @@ class Selection(Section):
         default=(), description="Globs: what matches one of them is not served, even if it is included."
     )
 
-    def allows(self, origin: str) -> bool:
-        """Whether the component with this name or URI is served."""
-        return any(fnmatchcase(origin, pattern) for pattern in self.include) and not any(
-            fnmatchcase(origin, pattern) for pattern in self.exclude
-        )
 
-
-class Filter(Selection):
+class Renaming(Selection):
     """Which components of one kind are served, and under which names. Patterns match origins: names or URIs at the upstream."""
 
     rename: FrozenMapping[str] = Field(
@@ -149,10 +142,6 @@ class Filter(Selection):
             if (other := origins.setdefault(name, origin)) != origin:
                 raise refusal(f"{other!r} is renamed to {name!r} already", origin)
         return rename
-
-    def renamed(self, origin: str) -> str:
-        """Its name before the namespace is put in front."""
-        return self.rename.get(origin, origin)
 
 
 class UpstreamDefaults(Section):
@@ -181,8 +170,8 @@ class UpstreamDefaults(Section):
     )
     namespace: Namespace = Field(
         default="",
-        description="Put before the names of this upstream's components. Default: the upstream's name, with other characters than "
-        'letters, digits, _ and - replaced by _. "" serves them without a prefix.',
+        description="Put before the names of this upstream's components. Default: the upstream's name, with _ for what is no ASCII letter, "
+        'digit, _ or -, and with a hash behind it if the name has letters beyond ASCII. "" serves them without a prefix.',
     )
     enabled: Flag = Field(default=True, description="false: as if the upstream were not in the file.")
     required: Flag = Field(
@@ -202,13 +191,13 @@ class UpstreamDefaults(Section):
     timeouts: Timeouts = Field(
         default=Timeouts(), description="Deadlines: durations such as 30s, 5m, 250ms, 1h30m, or never."
     )
-    tools: Filter = Field(default=Filter(), description="Which tools are served, and under which names.")
-    resources: Filter = Field(default=Filter(), description="Which resources are served, by URI.")
+    tools: Renaming = Field(default=Renaming(), description="Which tools are served, and under which names.")
+    resources: Renaming = Field(default=Renaming(), description="Which resources are served, by URI.")
     # Without new names: what a client makes of a new template could not be led back to what it would be at the upstream.
     templates: Selection = Field(
         default=Selection(), description="Which resource templates are served, by URI template."
     )
-    prompts: Filter = Field(default=Filter(), description="Which prompts are served, and under which names.")
+    prompts: Renaming = Field(default=Renaming(), description="Which prompts are served, and under which names.")
 
 
 class UpstreamSpec(UpstreamDefaults):
@@ -233,7 +222,7 @@ class UpstreamSpec(UpstreamDefaults):
         if isinstance(data, dict):
             data = dict(data)
             if isinstance(name := data.get("name"), str):
-                data.setdefault("namespace", clean_namespace(name)[:64])
+                data.setdefault("namespace", default_namespace(name))
             if data.get("command") is not None:
                 data.setdefault("transport", "stdio")
         return data

@@ -12,19 +12,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from meshproxy.config.document import resolve
 from meshproxy.config.env import Interpolated
 from meshproxy.config.units import parse_duration, parse_size
+from meshproxy.naming import NAMESPACE_PATTERN, default_namespace
 
 REFERENCE_SCHEMA: Final = {"type": "string", "pattern": r"\$\{.+\}"}
 """A text with a reference, which may stand wherever a number or a boolean is wanted."""
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
-_NAMESPACE: Final = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
-_UNCLEAN: Final = re.compile(r"[^A-Za-z0-9_-]")
+_NAMESPACE: Final = re.compile(NAMESPACE_PATTERN)
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-
-
-def clean_namespace(name: str) -> str:
-    """The namespace that a name stands for: each character outside `[A-Za-z0-9_-]` becomes an underscore."""
-    return _UNCLEAN.sub("_", name)
 
 
 def _late(value: Any) -> Any:
@@ -46,8 +41,8 @@ def _limited(value: Any) -> float:
 
 
 def _namespace(value: str) -> str:
-    if not _NAMESPACE.fullmatch(value):
-        raise ValueError(f"may have letters, digits, _ and - only; write {clean_namespace(value)}")
+    if value and not _NAMESPACE.fullmatch(value):
+        raise ValueError(f"may have ASCII letters, digits, _ and - only; write {default_namespace(value)}")
     return value
 
 

@@ -3,7 +3,7 @@
 Pure and total: any text goes in, nothing raises. Names go one way and come back by look-up; URIs come back by themselves.
 """
 
-from meshproxy.naming.names import MAX_NAME, NAMESPACE_PATTERN, public_name, sanitize_namespace
+from meshproxy.naming.names import MAX_NAME, NAMESPACE_PATTERN, default_namespace, public_name
 from meshproxy.naming.templates import TemplateMatcher
 from meshproxy.naming.uris import origin_uri, public_uri, split_uri
 
@@ -11,9 +11,9 @@ __all__ = [
     "MAX_NAME",
     "NAMESPACE_PATTERN",
     "TemplateMatcher",
+    "default_namespace",
     "origin_uri",
     "public_name",
     "public_uri",
-    "sanitize_namespace",
     "split_uri",
 ]

@@ -14,10 +14,10 @@ function calling of several model vendors stop at 64."""
 NAMESPACE_PATTERN: Final = r"[A-Za-z0-9_-]{1,64}"
 """What a namespace is made of; besides, it may be "", for an upstream without a prefix."""
 
-_NAMESPACE: Final = re.compile(NAMESPACE_PATTERN)
 _NAME: Final = re.compile(rf"[A-Za-z0-9_.-]{{1,{MAX_NAME}}}")
 _NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_.-]")
 _NOT_IN_NAMESPACE: Final = re.compile(r"[^A-Za-z0-9_-]")
+_RUN_NOT_IN_NAMESPACE: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 def public_name(namespace: str, separator: str, origin: str) -> str:
@@ -36,15 +36,17 @@ def public_name(namespace: str, separator: str, origin: str) -> str:
     return _NOT_IN_NAME.sub("_", plain[: MAX_NAME - len(suffix)]) + suffix
 
 
-def sanitize_namespace(name: str) -> str:
-    """Make the default namespace of an upstream called `name`: each character outside `[A-Za-z0-9_-]` becomes `_`, and 64 are kept.
+def default_namespace(name: str) -> str:
+    """Name the namespace of an upstream called `name` that says nothing else. The answer depends on `name` alone, and matches `NAMESPACE_PATTERN`.
 
-    A name of which no letter or digit is left ("日本") gets a hash, since all such names would look alike.
+    In ASCII, each character that a namespace cannot have becomes `_`. A name with other characters, empty or too long keeps what can
+    be read of it and gets a hash, since names that differ in such characters alone would look alike ("日本" and "中文").
     """
-    if _NAMESPACE.fullmatch(name):
-        return name
-    cleaned = _NOT_IN_NAMESPACE.sub("_", name[:64])
-    return cleaned if cleaned.strip("_-") else f"ns_{_digest(name)}"
+    if name.isascii() and 0 < len(name) <= MAX_NAME:
+        return _NOT_IN_NAMESPACE.sub("_", name)
+    digest = _digest(name)
+    readable = _RUN_NOT_IN_NAMESPACE.sub("_", name).strip("_-")[: MAX_NAME - len(digest) - 1]
+    return f"{readable or 'ns'}_{digest}"
 
 
 def _digest(*parts: str) -> str:

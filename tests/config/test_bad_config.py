@@ -148,7 +148,7 @@ def test_a_mistake_at_the_top_is_said_with_its_place(refused, text, message):
         ("{url: 'http://x', headers: {A: 日本}}", "2:37: upstreams.u.headers.A: a header's value must be one line of Latin-1 text"),
         ("{url: 'http://x', headers: {A-b: c, a-B: d}}", "2:33: upstreams.u.headers: A-b and a-B are one header; keep one of them"),
         ("{url: 'http://x', forward_headers: ['a b']}", "2:42: upstreams.u.forward_headers[0]: 'a b' is no header name"),
-        ("{command: x, namespace: my docs}", "2:30: upstreams.u.namespace: may have letters, digits, _ and - only; write my_docs"),
+        ("{command: x, namespace: my docs}", "2:30: upstreams.u.namespace: may have ASCII letters, digits, _ and - only; write my_docs"),
         (f"{{command: x, namespace: {'n' * 65}}}", "2:30: upstreams.u.namespace: is longer than 64 characters"),
         ("{command: x, session: isolate}", "2:28: upstreams.u.session: must be 'auto', 'isolated' or 'shared'; did you mean 'isolated'?"),
         ("{command: x, timeouts: 5s}", "2:29: upstreams.u.timeouts: must be a mapping of keys to values, not text"),

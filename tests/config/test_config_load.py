@@ -199,6 +199,28 @@ def test_a_disabled_upstream_need_not_have_its_variables(loaded):
     assert "NOWHERE is not set" in str(warning)
 
 
+def test_upstreams_whose_names_come_to_one_namespace_are_told_of(loaded):
+    config = loaded("upstreams:\n  my docs: {command: x}\n  my.docs: {command: y}\n")
+    (warning,) = config.source.warnings
+    assert (warning.line, warning.column, warning.key) == (3, 3, 'upstreams."my.docs"')
+    assert warning.message == "has the namespace 'my_docs', as upstream 'my docs' has"
+    assert warning.hint == "give one of them another namespace"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{日本: {command: x}, 中文: {command: y}}",
+        "{a: {command: x, namespace: c}, b: {command: y, namespace: c}}",
+        "{my docs: {command: x}, my.docs: {command: y, namespace: other}}",
+        "{my docs: {command: x}, my.docs: {command: y, disabled: true}}",
+        "{a: {command: x, namespace: ''}, b: {command: y, namespace: ''}}",
+    ],
+)
+def test_upstreams_that_share_no_namespace_or_do_so_on_purpose_are_not(loaded, text):
+    assert loaded(f"upstreams: {text}").source.warnings == ()
+
+
 def test_merged_anchors_work_and_errors_in_them_are_said_once(loaded, refused):
     text = "upstreams:\n  a: &a {command: x, start: lazy}\n  b: {<<: *a, args: [y]}\n"
     config = loaded(text)

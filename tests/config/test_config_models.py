@@ -1,26 +1,29 @@
 import pickle
-import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from meshproxy.config.frozen import FrozenMapping
-from meshproxy.config.models import Filter, MeshConfig, ServerConfig, Timeouts, UpstreamSpec
-from meshproxy.config.upstream import CONNECTION_KEYS, VIEW_KEYS, Environment, Headers
-from meshproxy.config.values import clean_namespace
+from meshproxy.config.models import MeshConfig, ServerConfig, Timeouts, UpstreamSpec
+from meshproxy.config.upstream import CONNECTION_KEYS, VIEW_KEYS, Environment, Headers, Renaming
+from meshproxy.naming import default_namespace
 from pydantic import ValidationError
 
 COMMAND = {"name": "a", "command": "x"}
 URL = {"name": "a", "url": "http://a/"}
 
 
-@given(st.text(max_size=64))
-def test_a_cleaned_namespace_is_clean_as_long_and_stays_what_it_is(name):
-    clean = clean_namespace(name)
-    assert re.fullmatch(r"[A-Za-z0-9_-]*", clean, re.ASCII)
-    assert len(clean) == len(name)
-    assert clean_namespace(clean) == clean
-    assert all(new in (old, "_") for old, new in zip(name, clean, strict=True))
+@given(st.text(min_size=1, max_size=64))
+def test_an_upstream_has_the_namespace_that_its_name_alone_decides(name):
+    spec = UpstreamSpec(name=name, url="http://a/")
+    assert spec.namespace == default_namespace(name)
+    assert UpstreamSpec(name=name, url="http://a/", namespace=spec.namespace) == spec
+
+
+def test_a_namespace_that_cannot_be_is_refused_with_one_that_can():
+    with pytest.raises(ValidationError, match=f"write {default_namespace('日本')}"):
+        UpstreamSpec(name="a", url="http://a/", namespace="日本")
+    assert UpstreamSpec(name="日本", url="http://a/", namespace="").namespace == ""
 
 
 def test_an_upstream_made_in_python_has_the_same_defaults_as_one_in_a_file(loaded, tmp_path):
@@ -161,15 +164,6 @@ def test_nothing_of_a_config_can_be_changed(loaded):
             change()
 
 
-def test_a_filter_takes_what_is_included_and_not_excluded_and_renames_it():
-    chosen = Filter(include=["get_*", "list?"], exclude=["*_secret"], rename={"get_a": "a"})
-    names = ["get_a", "get_secret", "lists", "list", "Get_a", "other"]
-    assert [name for name in names if chosen.allows(name)] == ["get_a", "lists"]
-    assert (chosen.renamed("get_a"), chosen.renamed("get_b")) == ("a", "get_b")
-    assert all(Filter().allows(origin) for origin in ("", "a", "file:///x?y#z", "a\nb"))
-    assert not Filter(include=[]).allows("a")
-
-
 def test_mappings_are_equal_and_hash_alike_in_any_order():
     one, other = FrozenMapping({"a": "1", "b": "2"}), FrozenMapping({"b": "2", "a": "1"})
     assert one == other == {"a": "1", "b": "2"}
@@ -182,7 +176,7 @@ def test_mappings_are_equal_and_hash_alike_in_any_order():
 
 
 def test_dumps_show_what_is_no_secret():
-    assert Filter(rename={"a": "b"}).model_dump()["rename"] == {"a": "b"}
+    assert Renaming(rename={"a": "b"}).model_dump()["rename"] == {"a": "b"}
     assert Timeouts(call="1m").model_dump()["call"] == 60.0
 
 

@@ -119,5 +119,5 @@ def test_the_reference_example_shows_every_key():
     assert set(shown["reload"]) == set(definitions["ReloadConfig"]["properties"])
     assert set(merged["timeouts"]) == set(definitions["Timeouts"]["properties"])
     for kind in ("tools", "resources", "prompts"):
-        assert set(merged[kind]) == set(definitions["Filter"]["properties"])
+        assert set(merged[kind]) == set(definitions["Renaming"]["properties"])
     assert set(merged["templates"]) == set(definitions["Selection"]["properties"])

@@ -5,7 +5,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from meshproxy.naming import MAX_NAME, NAMESPACE_PATTERN, public_name, sanitize_namespace
+from meshproxy.naming import MAX_NAME, NAMESPACE_PATTERN, default_namespace, public_name
 
 TEXT = st.text(st.characters(exclude_categories=()))  # lone surrogates too
 NAMESPACES = st.from_regex(NAMESPACE_PATTERN, fullmatch=True)
@@ -64,19 +64,55 @@ def test_ten_thousand_characters_are_shortened_like_any_other_name():
 
 @pytest.mark.parametrize(
     ("name", "namespace"),
-    [("docs", "docs"), ("my docs!", "my_docs_"), ("a.b", "a_b"), ("_", "_"), ("x" * 65, "x" * 64), ("naïve", "na_ve")],
+    [("docs", "docs"), ("my docs!", "my_docs_"), ("a.b", "a_b"), ("_", "_"), ("...", "___"), ("x" * 64, "x" * 64)],
 )
-def test_a_default_namespace_is_the_name_cleaned(name, namespace):
-    assert sanitize_namespace(name) == namespace
+def test_the_default_namespace_of_an_ascii_name_is_the_name_cleaned(name, namespace):
+    assert default_namespace(name) == namespace
+
+
+@pytest.mark.parametrize(
+    ("name", "namespace"),
+    [
+        ("日本", "ns_7ec6661c"),
+        ("中文", "ns_"),
+        ("", "ns_"),
+        ("naïve", "na_ve_"),
+        ("Müller & Söhne", "M_ller_S_hne_"),
+        ("日本 docs", "docs_"),
+        ("x" * 65, "x" * 55 + "_"),
+        ("\ud800", "ns_"),
+    ],
+)
+def test_the_default_namespace_of_another_name_is_what_can_be_read_of_it_and_a_hash(name, namespace):
+    assert re.fullmatch(rf"{namespace}(?:[0-9a-f]{{8}})?", default_namespace(name))
 
 
 @given(TEXT)
 def test_any_name_gives_a_namespace_and_a_namespace_gives_itself(name):
-    namespace = sanitize_namespace(name)
+    namespace = default_namespace(name)
     assert re.fullmatch(NAMESPACE_PATTERN, namespace)
-    assert sanitize_namespace(namespace) == namespace
+    assert default_namespace(name) == namespace
+    assert default_namespace(namespace) == namespace
 
 
-def test_names_of_which_nothing_is_left_are_told_apart():
-    assert sanitize_namespace("日本") != sanitize_namespace("中文")
-    assert re.fullmatch(r"ns_[0-9a-f]{8}", sanitize_namespace(""))
+@given(st.text(st.characters(max_codepoint=127), min_size=1, max_size=64))
+def test_an_ascii_name_keeps_every_character_that_a_namespace_can_have(name):
+    namespace = default_namespace(name)
+    assert len(namespace) == len(name)
+    assert all(new in (old, "_") for old, new in zip(name, namespace, strict=True))
+
+
+@given(st.lists(TEXT.filter(lambda name: not name.isascii()), unique=True))
+def test_names_that_are_not_ascii_have_a_namespace_each(names):
+    assert len({default_namespace(name) for name in names}) == len(names)
+
+
+@given(st.lists(NAMESPACES, unique=True), st.lists(TEXT.filter(lambda name: not name.isascii()), unique=True))
+def test_a_name_that_is_a_namespace_has_none_of_another_script(plain, others):
+    assert not {default_namespace(name) for name in plain} & {default_namespace(name) for name in others}
+
+
+def test_a_default_namespace_is_the_same_in_another_process():
+    code = r"from meshproxy.naming import default_namespace; print(default_namespace('\u65e5\u672c'))"
+    answer = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert answer.stdout.strip() == default_namespace("日本")
