@@ -74,7 +74,10 @@ class RpcError(MeshError):
 
 
 class UpstreamError(MeshError):
-    """An upstream could not be used. `upstream` is its configured name, `reason` one line without secrets."""
+    """An upstream could not be used. `upstream` is its configured name, `reason` one line without secrets.
+
+    Every subclass is made from these two alone, so that whoever handles an error can say it in other words.
+    """
 
     retryable = True
 

@@ -39,6 +39,7 @@ __all__ = [
     "TransportTimeout",
     "default_tls",
     "encode_headers",
+    "target_of",
 ]
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -118,9 +119,7 @@ class HttpClient:
         self._peer = f"{host}:{self._port}"
         # Plain HTTP asks a proxy by absolute URL (RFC 9112, 3.2.2); TLS goes through it by CONNECT.
         self._base = f"http://{authority}" if self._proxy is not None and not secure else ""
-        self._target = (quote(parts.path, safe="/%:@!$&'()*+,;=~") or "/") + (
-            f"?{quote(parts.query, safe='/%:@!$&()*+,;=~?')}" if parts.query else ""
-        )
+        self._target = target_of(url)
         self._lines = self._constant_lines(authority, headers or {}, basic_auth(parts.username, parts.password))
         self._heads: dict[str, bytes] = {}
 
@@ -198,6 +197,12 @@ class HttpClient:
         future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         return Response(connection, future, on_head, False, self._max_body), future
 
+    def move(self, url: str) -> None:
+        """Have another URL of the same origin for the default target."""
+        self._target = target_of(url)
+        self._heads.clear()
+        self.pool.head = self._head("POST", None)
+
     async def aclose(self) -> None:
         """Close every connection and wait until they are gone. Requests under way fail; later ones are refused."""
         pool = self.pool
@@ -251,6 +256,13 @@ class HttpClient:
             raise ConnectFailed(f"the connection to {self._peer} was closed as soon as it was open")
         self.pool.connections.add(connection)
         return connection
+
+
+def target_of(url: str) -> str:
+    """The path and query of a URL, as a request line has them."""
+    parts = urlsplit(url)
+    query = f"?{quote(parts.query, safe='/%:@!$&()*+,;=~?')}" if parts.query else ""
+    return (quote(parts.path, safe="/%:@!$&'()*+,;=~") or "/") + query
 
 
 def _ascii_host(host: str) -> str:

@@ -26,7 +26,7 @@ class Pool:
         peer: who is at the other end, for messages: ``host:port``.
         max_idle: idle connections to keep.
         idle_timeout: seconds to keep one, at most.
-        head: the first line and the constant headers of a POST.
+        head: the first line and the constant headers of a POST; it may be changed.
     """
 
     def __init__(self, peer: str, max_idle: int, idle_timeout: float, head: bytes) -> None:
@@ -34,7 +34,7 @@ class Pool:
         self.idle: list[Connection] = []
         self.is_closed = False
         self._peer = peer
-        self._head = head
+        self.head = head
         self._max_idle = max_idle
         self._idle_timeout = idle_timeout
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -65,9 +65,9 @@ class Pool:
         self.expect(connection, math.inf if timeout is None else now + timeout)
         size = len(body)
         if size <= SMALL:
-            connection.run(errand, b"%b%bcontent-length: %d\r\n\r\n%b" % (self._head, headers, size, body), b"")
+            connection.run(errand, b"%b%bcontent-length: %d\r\n\r\n%b" % (self.head, headers, size, body), b"")
         else:
-            connection.run(errand, b"%b%bcontent-length: %d\r\n\r\n" % (self._head, headers, size), body)
+            connection.run(errand, b"%b%bcontent-length: %d\r\n\r\n" % (self.head, headers, size), body)
         return connection
 
     def expect(self, connection: Connection, deadline: float) -> None:

@@ -103,7 +103,7 @@ class Errands:
         request_id = self._last_id + 1
         body = encode_request(request_id, method, self.stamp.onto(params, call, request_id))
         has_session = self.link.session is not None
-        errand = HttpErrand(self, request_id, call, method, self.due(call), has_session=has_session)
+        errand = HttpErrand(self, request_id, call, method, params, head, self.due(call), has_session=has_session)
         errand.done = done
         errand.connection = self._pool.run(head, body, call.timeout, errand)
         if errand.connection is None:
@@ -170,11 +170,13 @@ class HttpErrand(Exchange):
         request_id: int,
         call: Call,
         method: str,
+        params: dict[str, Any],
+        head: bytes,
         deadline: float | None,
         *,
         has_session: bool,
     ) -> None:
-        super().__init__(errands.link, request_id, call, method, deadline, has_session=has_session)
+        super().__init__(errands.link, request_id, call, method, params, head, deadline, has_session=has_session)
         self._link = errands.link
         self._errands = errands
         self._task: asyncio.Task[Raw] | None = None

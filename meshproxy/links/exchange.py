@@ -5,7 +5,7 @@ What arrives on the stream of a request belongs to that request (2025-11-25 basi
 """
 
 import asyncio
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -41,6 +41,8 @@ class Exchange:
         request_id: of the request; 0 for a stream without one.
         call: whose it is.
         method: what was asked.
+        params: with what, without what the link adds.
+        head: the header lines that it was sent with.
         deadline: when it is given up, in the loop's time; None for never.
         has_session: whether it was sent within a session.
         answer: the answer, once it has come.
@@ -57,7 +59,9 @@ class Exchange:
         "call",
         "deadline",
         "has_session",
+        "head",
         "method",
+        "params",
         "questions",
         "request_id",
         "response",
@@ -69,6 +73,8 @@ class Exchange:
         request_id: int,
         call: Call | None,
         method: str = "",
+        params: dict[str, Any] | None = None,
+        head: bytes = b"",
         deadline: float | None = None,
         *,
         has_session: bool = False,
@@ -78,6 +84,8 @@ class Exchange:
         self.request_id = request_id
         self.call = call
         self.method = method
+        self.params: dict[str, Any] = {} if params is None else params
+        self.head = head
         self.deadline = deadline
         self.has_session = has_session
         self.answer: Message | None = None

@@ -6,12 +6,12 @@ carried out.
 
 from collections.abc import Callable, Mapping
 from typing import Final
-from urllib.parse import urlsplit
 
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.http.response import Response
 from meshproxy.links.duplex import excerpt
 from meshproxy.links.negotiation import RefusedError
+from meshproxy.links.redirects import is_redirect, shown
 from meshproxy.wire.messages import Message, parse_answer
 
 EXPIRED: Final = "the session has expired"
@@ -34,14 +34,6 @@ class SessionExpiredError(UpstreamUnavailable):
     """The upstream did not know the session, so it did not carry the request out."""
 
 
-class RedirectedError(UpstreamUnavailable):
-    """The request is to be sent to `location`, a reference relative to where it was sent."""
-
-    def __init__(self, upstream: str, reason: str, location: str) -> None:
-        super().__init__(upstream, reason)
-        self.location = location
-
-
 def judge(
     upstream: str,
     response: Response,
@@ -54,7 +46,6 @@ def judge(
 
     Raises:
         SessionExpiredError: the session is gone.
-        RedirectedError: 307 or 308.
         RefusedError: the request was not carried out.
         AnswerLost: it may have been.
     """
@@ -76,12 +67,12 @@ def judge(
             # The specification wants 404; many servers of the TypeScript SDK's examples say it so.
             raise SessionExpiredError(upstream, EXPIRED)
         return message
-    location = response.header("location")
-    if status < 400 and location is not None:
-        reason = f"it redirects to {_shown(location)} (HTTP {status}): set that as the url if it is the one meant"
-        if status in (307, 308):
-            raise RedirectedError(upstream, reason, location)
-        raise RefusedError(upstream, reason)
+    if is_redirect(status):
+        location = response.header("location")
+        if location is None:
+            raise RefusedError(upstream, f"it answered HTTP {status}, a redirect that leads nowhere: check the url")
+        where = f"it redirects to {shown(location)} (HTTP {status})"
+        raise RefusedError(upstream, f"{where}: set that as the url if it is the one meant")
     said = _ADVICE.get(status) or _said(response)
     reason = f"it answered HTTP {status}: {said}" if said else f"it answered HTTP {status}"
     if status < 500 or status in _NOT_CARRIED_OUT:
@@ -109,13 +100,3 @@ def _said(response: Response) -> str:
     """The beginning of what the body says, unless that is a page."""
     body = response.body
     return "" if b"<" in body[:100] else excerpt(body)
-
-
-def _shown(location: str) -> str:
-    """A redirect's target without what may be secret in it."""
-    parts = urlsplit(location)
-    return excerpt(
-        f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".encode()
-        if parts.netloc
-        else parts.path.encode()
-    )

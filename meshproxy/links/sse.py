@@ -6,15 +6,16 @@ Everything comes on the one stream, so what belongs to which call is as unknown 
 import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import urljoin, urlsplit
 
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
-from meshproxy.http.client import HttpClient, Response, TransportError, encode_headers
+from meshproxy.http.client import HttpClient, Response, TransportError, encode_headers, target_of
 from meshproxy.http.sse import SseEvent, SseParser
 from meshproxy.links.duplex import CLOSED, DuplexLink
 from meshproxy.links.exchange import is_stream
 from meshproxy.links.headers import carried
 from meshproxy.links.link import Link, Listener
+from meshproxy.links.negotiation import RefusedError
+from meshproxy.links.redirects import Trail, follow, origin_of, resolved, shown
 from meshproxy.links.refusals import judge
 from meshproxy.links.web import WebEndpoint
 from meshproxy.wire.protocol import Era
@@ -72,6 +73,8 @@ class SseLink(DuplexLink):
         self._endpoint = endpoint
         self._http = http
         self._parser = SseParser(endpoint.max_message)
+        self._trail = Trail(endpoint.name, endpoint.url, "GET")
+        self._url = ""
         self._target: asyncio.Future[str] = self._loop.create_future()
         self._stream: asyncio.Task[None] | None = None
         self._posts: set[asyncio.Task[None]] = set()
@@ -103,10 +106,12 @@ class SseLink(DuplexLink):
 
     async def _read(self) -> None:
         """Hold the stream until it ends."""
+        trail = self._trail
         try:
             response = await self._http.request("GET", None, self._get, on_head=self._on_head)
-        except TransportError as error:
-            self._lost(str(error))
+            response = await follow(self._http, trail, response, "GET", self._get, on_head=self._on_head)
+        except (TransportError, RefusedError) as error:
+            self._lost(error.reason if isinstance(error, RefusedError) else str(error))
             return
         self._lost("the event stream ended" if is_stream(response) else self._refusal(response))
 
@@ -123,13 +128,14 @@ class SseLink(DuplexLink):
 
     def _on_endpoint(self, event: SseEvent) -> None:
         """Where to send: at the same origin, since our headers are for that one alone."""
-        url = urljoin(self._endpoint.url, event.data.decode("utf-8", "replace").strip())
-        base, parts = urlsplit(self._endpoint.url), urlsplit(url)
-        if (parts.scheme, parts.hostname, parts.port) != (base.scheme, base.hostname, base.port):
-            reason = f"it wants messages to be sent to another origin: {parts.scheme}://{parts.hostname}"
+        base, named = self._trail.url, event.data.decode("utf-8", "replace").strip()
+        url = resolved(base, named)
+        if url is None or origin_of(url) != origin_of(base):
+            reason = f"it wants messages to be sent to another origin: {shown(named)}"
             self._lost(reason)
             raise ValueError(reason)  # which closes the stream
-        self._target.set_result((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+        self._url = url
+        self._target.set_result(target_of(url))
 
     def _refusal(self, response: Response) -> str:
         if response.status in (400, 404, 405, 406):
@@ -161,7 +167,12 @@ class SseLink(DuplexLink):
             if call is not None and call.headers:
                 head += encode_headers(carried(call.headers, self._endpoint.configured))
             target = self._target.result()
+            trail = Trail(self.upstream, self._url)
+            deadline = self._loop.time() + SENDING
             response = await self._http.request("POST", target, head, message, timeout=SENDING)
+            response = await follow(self._http, trail, response, "POST", head, message, deadline=deadline)
+        except RefusedError as error:
+            self._fail(request_id, error)
         except TransportError as error:
             kind = AnswerLost if error.sent else UpstreamUnavailable
             self._fail(request_id, kind(self.upstream, str(error)))

@@ -4,12 +4,14 @@ Source: 2025-11-25 basic/transports, "Listening for Messages from the Server" an
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
-from meshproxy.http.client import HttpClient, Response, TransportError, encode_headers
+from meshproxy.http.client import Response, TransportError, encode_headers
+from meshproxy.http.response import OnHead
 from meshproxy.links.exchange import Exchange, is_stream
 from meshproxy.links.headers import RESUME_HEADER
+from meshproxy.links.negotiation import RefusedError
 
 OPENING: Final = 1.0
 """Seconds that `open` waits for the stream; an upstream may withhold the head until it has something to say."""
@@ -24,14 +26,20 @@ class StandingStream:
     """One stream at a time, by a task of its own.
 
     Args:
-        http: the connections.
+        get: asks for an event stream, see `HttpClient.request`; a `RefusedError` says that there is none.
         head: the header lines of the session's requests for an event stream.
         stream: takes the messages apart.
         on_lost: told the reason if nobody is there any more, and None if the session is not known any more.
     """
 
-    def __init__(self, http: HttpClient, head: bytes, stream: Exchange, on_lost: Callable[[str | None], None]) -> None:
-        self._http = http
+    def __init__(
+        self,
+        get: Callable[[bytes, OnHead], Awaitable[Response]],
+        head: bytes,
+        stream: Exchange,
+        on_lost: Callable[[str | None], None],
+    ) -> None:
+        self._get = get
         self._head = head
         self._stream = stream
         self._on_lost = on_lost
@@ -58,7 +66,9 @@ class StandingStream:
             last, begun = self._stream.last_event_id, loop.time()
             head = self._head if last is None else self._head + encode_headers({RESUME_HEADER: last})
             try:
-                response = await self._http.request("GET", None, head, on_head=self._on_head)
+                response = await self._get(head, self._on_head)
+            except RefusedError:
+                return
             except TransportError as error:
                 unreachable = 0 if error.sent else unreachable + 1
                 if unreachable == MAX_UNREACHABLE:

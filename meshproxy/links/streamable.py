@@ -6,15 +6,14 @@ Both send each request as a POST over the connections of their endpoint. No task
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, cast
-from urllib.parse import urljoin, urlsplit
 
 import structlog
 
-from meshproxy.errors import AnswerLost, UpstreamUnavailable
+from meshproxy.errors import AnswerLost, UpstreamError, UpstreamUnavailable
 from meshproxy.http.client import (
     BadResponse,
     BodyTooLarge,
@@ -30,9 +29,10 @@ from meshproxy.links.errand import Errands, routing
 from meshproxy.links.exchange import Exchange, is_stream
 from meshproxy.links.headers import RESUME_HEADER, SESSION_HEADER
 from meshproxy.links.link import Call, Done, Link, Listener
-from meshproxy.links.negotiation import negotiate
+from meshproxy.links.negotiation import RefusedError, negotiate
 from meshproxy.links.questions import Questions
-from meshproxy.links.refusals import EXPIRED, RedirectedError, SessionExpiredError, judge
+from meshproxy.links.redirects import Trail, follow, is_redirect, shown
+from meshproxy.links.refusals import EXPIRED, SessionExpiredError, judge
 from meshproxy.links.standing import StandingStream, pause
 from meshproxy.links.web import WebEndpoint
 from meshproxy.relay.downstream import GiveUp
@@ -45,8 +45,6 @@ __all__ = ["HttpEndpoint", "StreamableLink"]
 
 log = structlog.get_logger(__name__)
 
-MAX_HOPS: Final = 3
-"""Redirects that are followed while connecting."""
 BACKGROUND: Final = 10.0
 """Seconds for what nobody waits for: notifications and answers to questions."""
 FAREWELL: Final = 2.0
@@ -60,6 +58,9 @@ RUNG: Final = 0.005
 class HttpEndpoint(WebEndpoint):
     """A URL; see `WebEndpoint`."""
 
+    _is_roundabout = False
+    """Whether it has been said that it redirects for the time being."""
+
     async def connect(
         self,
         *,
@@ -68,46 +69,34 @@ class HttpEndpoint(WebEndpoint):
         listener: Listener,
         timeout: float | None,
     ) -> Link:
+        link = StreamableLink(self, self.http(), listener, client, capabilities)
+        self.keep(link)
         try:
             async with asyncio.timeout(timeout):
-                link = await self._connect(client, capabilities, listener)
-        except TimeoutError:
-            self.era = None
-            raise UpstreamUnavailable(self.name, f"it did not answer initialize within {timeout:g} s") from None
-        except UpstreamUnavailable:
-            self.era = None
+                await link.open(self.era)
+        except BaseException as error:
+            await link.aclose()
+            if isinstance(error, TimeoutError | UpstreamUnavailable):
+                self.era = None
+                self.move_back()
+            if isinstance(error, TimeoutError):
+                raise UpstreamUnavailable(self.name, f"it did not answer initialize within {timeout:g} s") from None
             raise
         self.era = link.era
         return link
 
-    async def _connect(
-        self, client: dict[str, Any], capabilities: dict[str, Any], listener: Listener
-    ) -> "StreamableLink":
-        for _ in range(MAX_HOPS):
-            link = StreamableLink(self, self.http(), listener, client, capabilities)
-            self.keep(link)
-            try:
-                await link.open(self.era)
-            except BaseException as error:
-                await link.aclose()
-                if not isinstance(error, RedirectedError):
-                    raise
-                self._follow(error)
-            else:
-                return link
-        raise UpstreamUnavailable(self.name, f"it redirects more than {MAX_HOPS} times")
-
-    def _follow(self, redirected: RedirectedError) -> None:
-        """Go where the upstream says it is, if that is at the same origin: another has no business with our headers."""
-        url = urljoin(self.url, redirected.location)
-        before, after = urlsplit(self.url), urlsplit(url)
-        if (before.scheme, before.netloc) != (after.scheme, after.netloc):
-            shown = f"{after.scheme}://{after.netloc.rpartition('@')[2]}{after.path}"
-            raise UpstreamUnavailable(
-                self.name,
-                f"it redirects to {shown}, which is another origin: set that as the url if it is the one meant",
+    def arrived(self, trail: Trail, *, is_new: bool) -> None:
+        """A request was answered where a redirect led: all go there at once if that is for good, or if the link is new and so knows no other."""
+        if not trail.is_redirected or trail.url == self.url:
+            return
+        if trail.is_permanent or is_new:
+            self.move(trail.url)
+        elif not self._is_roundabout:
+            self._is_roundabout = True
+            reason = "each request is sent twice"
+            log.warning(
+                "upstream.redirects", upstream=self.name, to=shown(trail.url), reason=reason, hint="set that as the url"
             )
-        self.move(url)
 
 
 class StreamableLink(Link):
@@ -211,7 +200,7 @@ class StreamableLink(Link):
             return
         if self._standing is None:
             head = self._lines(version=self.version, accept="text/event-stream")
-            self._standing = StandingStream(self.http, head, Exchange(self, 0, None), self._on_stream_lost)
+            self._standing = StandingStream(self._get, head, Exchange(self, 0, None), self._on_stream_lost)
         await self._standing.open()
 
     async def aclose(self) -> None:
@@ -254,7 +243,8 @@ class StreamableLink(Link):
         request_id = errands.next_id()
         body = encode_request(request_id, method, errands.stamp.onto(params, call, request_id))
         # `has_session` as it leaves: by the time of the answer another one may have told of the session's end.
-        exchange = Exchange(self, request_id, call, method, errands.due(call), has_session=self.session is not None)
+        has_session = self.session is not None
+        exchange = Exchange(self, request_id, call, method, params, head, errands.due(call), has_session=has_session)
         self.waiting[request_id] = cast("asyncio.Task[Any]", asyncio.current_task())
         self.calls[request_id] = call
         timeout = None if call is None else call.timeout
@@ -273,9 +263,13 @@ class StreamableLink(Link):
         """Wait for a response, and for what it does not have of the answer. Raises as `Link.request`."""
         task = cast("asyncio.Task[Any]", asyncio.current_task())
         cancelling = task.cancelling()
+        trail = None
         try:
             try:
                 response = await responding
+                if is_redirect(response.status):
+                    trail = Trail(self.upstream, self._endpoint.url)
+                    response = await self._follow(exchange, trail, response)
             except TransportError as error:
                 answer = exchange.answer or await self._resume(exchange, error)
             else:
@@ -295,9 +289,17 @@ class StreamableLink(Link):
                 raise AnswerLost(self.upstream, str(self._ended)) from None
             self.give_up(exchange, "the caller gave it up")
             raise
-        except SessionExpiredError as error:
-            self._expire(error.reason)
-            raise
+        except UpstreamError as error:
+            if isinstance(error, SessionExpiredError):
+                self._expire(error.reason)
+            if trail is None:
+                raise
+            if not self._adopted:
+                # What is not negotiated is mostly refused first, and asked otherwise then.
+                self._endpoint.arrived(trail, is_new=True)
+            raise trail.told(error) from None
+        if trail is not None:
+            self._endpoint.arrived(trail, is_new=not self._adopted)
         if isinstance(answer.result, Raw):
             return answer.result
         raise answer.rpc_error
@@ -305,6 +307,21 @@ class StreamableLink(Link):
     def answer_to(self, connection: Connection, on_head: OnHead) -> "tuple[Response, asyncio.Future[Response]]":
         """See `HttpClient.answer_to`."""
         return self.http.answer_to(connection, on_head)
+
+    def _follow(self, exchange: Exchange, trail: Trail, response: Response) -> Coroutine[Any, Any, Response]:
+        """Send a request on to where the upstream redirects it to. Raises as `follow`."""
+        params = self._errands.stamp.onto(exchange.params, exchange.call, exchange.request_id)
+        body = encode_request(exchange.request_id, exchange.method, params)
+        return follow(
+            self.http,
+            trail,
+            response,
+            "POST",
+            exchange.head,
+            body,
+            deadline=exchange.deadline,
+            on_head=exchange.on_head,
+        )
 
     async def _resume(self, exchange: Exchange, error: TransportError | None) -> Message:
         """Get the answer after the stream of a request has ended without: by asking for the rest of the stream, where that can be.
@@ -331,9 +348,12 @@ class StreamableLink(Link):
             head = self._lines(version=self.version, accept="text/event-stream") + encode_headers({RESUME_HEADER: last})
             remaining = None if deadline is None else max(deadline - self._loop.time(), RUNG)
             try:
-                response = await self.http.request("GET", None, head, timeout=remaining, on_head=exchange.on_head)
+                response = await self._get(head, exchange.on_head, timeout=remaining)
             except TransportError as raised:
                 error = raised
+            except RefusedError as refused:
+                reason = f"the event stream of the answer broke off, and when it was to be resumed, {refused.reason}"
+                raise AnswerLost(self.upstream, reason) from None
             else:
                 error = None
             if exchange.answer is not None:
@@ -344,6 +364,14 @@ class StreamableLink(Link):
                 reason = f"the event stream of the answer broke off, and HTTP {response.status} came when it was to be resumed"
                 raise AnswerLost(self.upstream, reason)
             failures = failures + 1 if exchange.last_event_id == last else 0
+
+    async def _get(self, head: bytes, on_head: OnHead, *, timeout: float | None = None) -> Response:
+        """Ask for an event stream, wherever the upstream redirects to. Raises as `follow`."""
+        trail, deadline = Trail(self.upstream, self._endpoint.url, "GET"), None
+        if timeout is not None:
+            deadline = self._loop.time() + timeout
+        response = await self.http.request("GET", None, head, timeout=timeout, on_head=on_head)
+        return await follow(self.http, trail, response, "GET", head, deadline=deadline, on_head=on_head)
 
     def _check_time(self, exchange: Exchange) -> None:
         deadline = exchange.deadline
@@ -367,9 +395,12 @@ class StreamableLink(Link):
 
     async def _post(self, body: bytes) -> None:
         """Send a message that has no answer. That it fails is a matter for the log: nobody could do anything about it."""
+        deadline = self._loop.time() + BACKGROUND
+        trail, head = Trail(self.upstream, self._endpoint.url), self._errands.head
         try:
-            response = await self.http.request("POST", None, self._errands.head, body, timeout=BACKGROUND)
-        except TransportError as error:
+            response = await self.http.request("POST", None, head, body, timeout=BACKGROUND)
+            response = await follow(self.http, trail, response, "POST", head, body, deadline=deadline)
+        except (TransportError, RefusedError) as error:
             log.debug("upstream.message_lost", upstream=self.upstream, reason=str(error))
             return
         response.release()

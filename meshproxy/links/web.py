@@ -43,8 +43,8 @@ class WebEndpoint(Endpoint, ABC):
         self._headers = dict(headers or {})
         self.configured = frozenset(header.lower() for header in self._headers)
         self._connect_timeout = connect_timeout
+        self._given = url
         self._http: HttpClient | None = None
-        self._former: list[HttpClient] = []
         self._links: set[Link] = set()
 
     def http(self) -> HttpClient:
@@ -59,11 +59,15 @@ class WebEndpoint(Endpoint, ABC):
         return self._http
 
     def move(self, url: str) -> None:
-        """Reach the upstream at another URL from now on. Links that are open stay where they are."""
+        """Reach the upstream at another URL of the same origin from now on, over links that are open too."""
         self.url = url
         if self._http is not None:
-            self._former.append(self._http)
-            self._http = None
+            self._http.move(url)
+
+    def move_back(self) -> None:
+        """What it has redirected to leads to nothing any more: begin where the user said."""
+        if self.url != self._given:
+            self.move(self._given)
 
     def keep(self, link: Link) -> None:
         """A link that `aclose` closes, unless it is forgotten before."""
@@ -75,11 +79,9 @@ class WebEndpoint(Endpoint, ABC):
 
     async def aclose(self) -> None:
         await asyncio.gather(*(link.aclose() for link in list(self._links)))
-        former, self._former = self._former, []
-        if self._http is not None:
-            former.append(self._http)
-            self._http = None
-        await asyncio.gather(*(http.aclose() for http in former))
+        http, self._http = self._http, None
+        if http is not None:
+            await http.aclose()
 
     def statistics(self) -> dict[str, Any]:
         connections = self._http.statistics() if self._http is not None else {"connections": 0, "idle": 0}

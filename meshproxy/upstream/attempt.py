@@ -126,16 +126,25 @@ class Attempt:
     def ended(self, outcome: Outcome) -> None:
         """What was sent has ended: the request has too, unless it never left and can be sent over another lane."""
         self.give_up = None
+        result: Outcome | None
+        try:
+            result = self._judged(outcome)
+        except Exception as defect:  # noqa: BLE001  # the caller has an answer even then, and the lease comes back
+            result = defect
+        if result is None:
+            self._try_again()
+        else:
+            self._finish(result)
+
+    def _judged(self, outcome: Outcome) -> Outcome | None:
+        """What the request ends with; None if it was not sent and can be."""
         if not isinstance(outcome, BaseException):
             self._lane.give()
             self._lanes.use_ended(self._use)
-            self._finish(outcome)
-        elif self._owner.went_wrong(self._lane, self._call.context.downstream, outcome):
-            self._try_again()
-        elif isinstance(outcome, (RpcError, UpstreamError)):
-            self._finish(self._owner.scrubbed(outcome))
-        else:
-            self._finish(outcome)
+            return outcome
+        if self._owner.went_wrong(self._lane, self._call.context.downstream, outcome):
+            return None
+        return self._owner.scrubbed(outcome) if isinstance(outcome, (RpcError, UpstreamError)) else outcome
 
     def _try_again(self) -> None:
         call = self._call

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from meshproxy.catalog.catalog import Mount
-from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
+from meshproxy.errors import AnswerLost, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import Kind
 from meshproxy.relay.downstream import Downstream
 from meshproxy.relay.handlers import Handlers
@@ -569,3 +569,35 @@ async def test_a_call_that_is_given_up_while_it_is_sent_again_ends() -> None:
         await asyncio.wait([calling])
         await eventually(lambda: provider.status()["calls"] == 0)
         assert not second.calls
+
+
+def all_kinds(error: type[UpstreamError]) -> set[type[UpstreamError]]:
+    return {error}.union(*(all_kinds(kind) for kind in error.__subclasses__()))
+
+
+@pytest.mark.parametrize("kind", sorted(all_kinds(UpstreamError), key=lambda kind: kind.__name__))
+async def test_whatever_an_upstream_fails_with_ends_the_call_without_the_secrets_of_the_config(
+    kind: type[UpstreamError],
+) -> None:
+    def fail(_params: Any, _call: Any) -> Any:
+        raise kind("up", "it wants s3cret")
+
+    failing = ProxyClient(WireEndpoint(wire(), wire(tools__call=fail)))
+    async with providing(failing, scrub=lambda text: text.replace("s3cret", "***")) as (server, provider):
+        with pytest.raises(RpcError, match=r"it wants \*\*\*"):
+            await Legacy(server).call("t")
+        assert provider.status()["calls"] == 0
+
+
+async def test_a_defect_at_the_end_of_a_call_ends_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_params: Any, _call: Any) -> Any:
+        raise UpstreamUnavailable("up", "no")
+
+    def defect(_error: Any) -> Any:
+        raise TypeError("a defect")
+
+    async with providing(ProxyClient(WireEndpoint(wire(), wire(tools__call=fail)))) as (server, provider):
+        monkeypatch.setattr(provider, "scrubbed", defect)
+        with pytest.raises(TypeError, match="a defect"):
+            await Legacy(server).call("t")
+        assert provider.status()["calls"] == 0
