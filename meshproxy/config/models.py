@@ -53,7 +53,9 @@ class ServerConfig(Section):
         description="More Host header values to accept. The names of this machine are accepted when it listens on loopback.",
     )
     allowed_origins: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        default=(), description="More Origin header values to accept, such as https://app.example.com."
+        default=(),
+        description="Origins of web pages that may call it from a browser (CORS), such as https://app.example.com; with any port unless "
+        "one is named. Those of this machine may when it listens on loopback.",
     )
     max_body: Size = Field(default=4 * 1024**2, description="Largest request body: a size such as 4MiB.")
     max_sessions: Count = Field(default=10_000, description="Most client sessions open at once.")

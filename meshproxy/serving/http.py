@@ -13,6 +13,7 @@ import structlog
 from meshproxy.http.server_request import Head, Request
 from meshproxy.http.stream import Receive, Scope, Send
 from meshproxy.relay.downstream import Handler
+from meshproxy.serving.cors import is_preflight, preflight, readable
 from meshproxy.serving.exchange import AsgiReply
 from meshproxy.serving.legacy import LegacyHttp
 from meshproxy.serving.modern import ModernHttp
@@ -112,7 +113,8 @@ class HttpApp:
         headers = dict(raw)
         if scope["method"] != "POST" or scope["path"] not in self._paths or len(headers) != len(raw):
             return None
-        if _passport(headers, "POST") not in self._passed:
+        # What is answered at once has no room for what a browser wants to be told.
+        if b"origin" in headers or _passport(headers, "POST") not in self._passed:
             return None
         head.seen = seen = _Seen(headers, raw, _is_legacy(headers))
         return seen
@@ -120,6 +122,7 @@ class HttpApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         if kind == "http":
+            send = self._readable(scope, send)
             if scope["path"] in self._paths:
                 await self._serve(scope, receive, send)
             else:
@@ -128,6 +131,13 @@ class HttpApp:
             await self._live(receive, send)
         elif kind == "websocket":
             await send({"type": "websocket.close", "code": 1000})
+
+    def _readable(self, scope: Scope, send: Send) -> Send:
+        """A `send` that lets the page which asks, if one does and may, read the answer: a refusal too, or it could not tell why."""
+        origins = [value for name, value in scope["headers"] if name == b"origin"]
+        if len(origins) != 1 or not origins[0] or not self._guard.admits_origin(origins[0].decode("latin-1")):
+            return send
+        return readable(send, origins[0])
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         raw: list[tuple[bytes, bytes]] = scope["headers"]
@@ -153,6 +163,8 @@ class HttpApp:
             await self._legacy.get(headers, receive, send)
         elif legacy and method == "DELETE":
             await self._legacy.delete(headers, send)
+        elif is_preflight(method, headers):
+            await respond(send, 204, extra=tuple(preflight(headers)))
         else:
             allowed = b"GET, POST, DELETE" if legacy else b"POST"
             await refuse(send, 405, f"Method not allowed: {method}", extra=((b"allow", allowed),))
@@ -210,7 +222,11 @@ class HttpApp:
 
     async def _elsewhere(self, scope: Scope, send: Send) -> None:
         health = self._health.get(scope["path"])
-        if health is None:
+        headers = dict(scope["headers"])
+        if is_preflight(scope["method"], headers):
+            # Clients look for metadata of the authorization here, with headers of their own, and may see that there is none.
+            await respond(send, 204, extra=tuple(preflight(headers)))
+        elif health is None:
             text = f"Not found. The MCP endpoint is {self.settings.path}\n"
             await respond(send, 404, text.encode(), TEXT)
         elif scope["method"] in ("GET", "HEAD"):
