@@ -8,8 +8,9 @@ from functools import cache
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
-from tests.journal import Journal
-from tests.support import SHARED, Running, children, listening
+from tests.kit.journal import Journal
+from tests.kit.processes import SHARED, children
+from tests.kit.running import Running, listening
 
 # How fast a machine is says nothing about a property.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])

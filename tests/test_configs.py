@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from meshproxy.config.load import load
-from tests.support import ROOT
+from tests.kit.places import ROOT
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 

@@ -15,7 +15,8 @@ import yaml
 from meshproxy.cli.app import app
 from meshproxy.config.load import load
 from meshproxy.config.schema import json_schema
-from tests.support import DEADLINE, ROOT
+from tests.kit.places import ROOT
+from tests.kit.waiting import DEADLINE
 from typer.main import get_command
 
 README = (ROOT / "README.md").read_text()

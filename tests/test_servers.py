@@ -9,8 +9,10 @@ import anyio
 import pytest
 from mcp.shared.exceptions import MCPError
 from mcp_types import CreateMessageResult, ElicitResult, ListRootsResult, Root, TextContent
+from tests.kit.running import Running, command
+from tests.kit.sdk import connected
+from tests.kit.waiting import eventually
 from tests.servers import basic
-from tests.support import Running, command, connected, eventually
 
 pytestmark = pytest.mark.anyio
 

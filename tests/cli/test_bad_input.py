@@ -3,8 +3,8 @@
 import socket
 
 import pytest
-from tests.cli.conftest import light, upstream
-from tests.support import connected
+from tests.kit.program import light, upstream
+from tests.kit.sdk import connected
 
 pytestmark = pytest.mark.anyio
 

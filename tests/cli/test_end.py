@@ -9,8 +9,10 @@ from urllib.parse import urlsplit
 
 import anyio
 import pytest
-from tests.cli.conftest import ENVIRONMENT, PROGRAM, is_alive, light, pids, upstream, wait_for
-from tests.support import DEADLINE, connected, eventually
+from tests.kit.processes import is_alive
+from tests.kit.program import ENVIRONMENT, PROGRAM, light, pids, upstream
+from tests.kit.sdk import connected
+from tests.kit.waiting import DEADLINE, eventually, wait_for
 
 pytestmark = pytest.mark.anyio
 

@@ -4,7 +4,7 @@ import json
 import subprocess
 
 import pytest
-from tests.cli.conftest import ENVIRONMENT, PROGRAM, light, serve, upstream
+from tests.kit.program import ENVIRONMENT, PROGRAM, light, serve, upstream
 
 
 @pytest.fixture(scope="module")

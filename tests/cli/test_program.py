@@ -5,8 +5,9 @@ import subprocess
 import sys
 
 import pytest
-from tests.cli.conftest import ENVIRONMENT
-from tests.support import DEADLINE, ROOT
+from tests.kit.places import ROOT
+from tests.kit.program import ENVIRONMENT
+from tests.kit.waiting import DEADLINE
 
 COMMANDS = ["serve", "check", "list", "call", "schema"]
 

@@ -7,8 +7,9 @@ import socket
 import subprocess
 
 import pytest
-from tests.cli.conftest import ENVIRONMENT, PROGRAM, light, upstream, wait_for
-from tests.support import DEADLINE, connected
+from tests.kit.program import ENVIRONMENT, PROGRAM, light, upstream
+from tests.kit.sdk import connected
+from tests.kit.waiting import DEADLINE, wait_for
 
 pytestmark = pytest.mark.anyio
 

@@ -9,10 +9,9 @@ import pytest
 from meshproxy.config import watch as watching
 from meshproxy.config.content import content_digest
 from meshproxy.config.watch import directories_of, watch
+from tests.kit.waiting import DEADLINE
 
 pytestmark = pytest.mark.anyio
-
-DEADLINE = 20
 
 
 class Watched:

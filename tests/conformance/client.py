@@ -12,7 +12,7 @@ from typing import Any
 
 from meshproxy import FastMCP, ProxyClient, ProxyProvider
 from meshproxy.errors import RpcError
-from tests.clients import Client, Json, Legacy, Modern
+from tests.kit.clients import Client, Json, Legacy, Modern
 
 EXAMPLES: Json = {
     "string": "text",

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support import client_conformance, needs_node
+from tests.kit.node import client_conformance, needs_node
 
 pytestmark = needs_node
 

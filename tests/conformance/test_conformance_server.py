@@ -15,8 +15,10 @@ from typing import Any
 import httpx2
 import pytest
 import yaml
-from tests.cli.conftest import serve, upstream
-from tests.support import DEADLINE, Running, conformance, needs_node
+from tests.kit.node import conformance, needs_node
+from tests.kit.program import serve, upstream
+from tests.kit.running import Running
+from tests.kit.waiting import DEADLINE
 
 pytestmark = needs_node
 

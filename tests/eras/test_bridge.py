@@ -26,10 +26,10 @@ from meshproxy.relay.handlers import Handlers
 from meshproxy.wire.codec import Raw
 from meshproxy.wire.messages import encode_error, encode_result, parse_answer
 from meshproxy.wire.protocol import EXTENSION_TASKS, META_SERVER, Era
-from tests.clients import ABLE, ELICIT, SAMPLED, Client, Context, Legacy, Modern, decoded, parsed
-from tests.links.wires import Wire
-from tests.relay.test_downstream import Quiet
-from tests.support import DEADLINE
+from tests.kit.clients import ABLE, ELICIT, SAMPLED, Client, Context, Legacy, Modern, decoded, parsed
+from tests.kit.handlers import Quiet
+from tests.kit.waiting import DEADLINE
+from tests.kit.wires import Wire
 
 pytestmark = pytest.mark.anyio
 

@@ -11,9 +11,9 @@ from meshproxy.errors import INTERNAL_ERROR, METHOD_NOT_FOUND, RpcError
 from meshproxy.relay.call import RelayCall
 from meshproxy.relay.handlers import Handlers
 from meshproxy.wire.codec import Raw, dumps, shallow
-from tests.clients import ELICIT, ROOTS, SAMPLE, SAMPLED, Context, Legacy, decoded
-from tests.relay.test_downstream import Quiet
-from tests.support import DEADLINE
+from tests.kit.clients import ELICIT, ROOTS, SAMPLE, SAMPLED, Context, Legacy, decoded
+from tests.kit.handlers import Quiet
+from tests.kit.waiting import DEADLINE
 
 pytestmark = pytest.mark.anyio
 

@@ -11,9 +11,9 @@ from meshproxy.eras.seal import Sealer
 from meshproxy.errors import INVALID_PARAMS, AnswerLost, RpcError
 from meshproxy.relay.downstream import RequestContext
 from meshproxy.wire.codec import Raw, dumps
-from tests.clients import Context, Modern, decoded
-from tests.eras.test_seal import Nobody
-from tests.support import DEADLINE
+from tests.kit.clients import Context, Modern, decoded
+from tests.kit.handlers import Nobody
+from tests.kit.waiting import DEADLINE
 
 pytestmark = pytest.mark.anyio
 

@@ -10,23 +10,8 @@ from meshproxy.eras import seal as sealing
 from meshproxy.eras.seal import Sealer, binding_of
 from meshproxy.errors import INVALID_PARAMS, RpcError
 from meshproxy.wire.codec import Raw
-from tests.clients import Context, Modern
-
-
-class Nobody:
-    """A handler of which nothing is asked."""
-
-    async def on_request(self, *_: Any) -> Any:
-        raise AssertionError
-
-    def begin(self, *_: Any) -> None:
-        raise AssertionError
-
-    def on_notification(self, *_: Any) -> None:
-        raise AssertionError
-
-    def annotated_schema(self, tool: str) -> None:
-        raise AssertionError
+from tests.kit.clients import Context, Modern
+from tests.kit.handlers import Nobody
 
 
 def refused(sealer: Sealer, sealed: Any, binding: bytes) -> None:

@@ -6,8 +6,7 @@ A cell is a way from a client to a server. The same client's direct way to a ser
 import asyncio
 import contextlib
 import os
-import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,7 +21,10 @@ from meshproxy.upstream.client import Command, ProxyClient
 from meshproxy.upstream.provider import ProxyProvider
 from tests.fidelity.peers import ABLE, Json, Peer, Place, Wire, joined
 from tests.fidelity.wires import HttpWire, LineWire
-from tests.support import DEADLINE, ROOT, command, listening
+from tests.kit.places import ROOT
+from tests.kit.running import command, listening
+from tests.kit.sockets import QuietServer, listener
+from tests.kit.waiting import DEADLINE
 
 Era = Literal["legacy", "modern"]
 Transport = Literal["stdio", "http", "sse"]
@@ -81,7 +83,7 @@ class Bench:
         listening_on = listener()
         self._port = listening_on.getsockname()[1]
         config = uvicorn.Config(self._route, interface="asgi3", log_level="critical", http="httptools", lifespan="off")
-        server = Quiet(config)
+        server = QuietServer(config)
         serving = asyncio.ensure_future(server.serve(sockets=[listening_on]))
 
         async def stop() -> None:
@@ -147,15 +149,6 @@ class Bench:
         await self._apps[scope["path"]](scope, receive, send)
 
 
-def listener() -> socket.socket:
-    """A socket that listens on a free port of the loopback interface."""
-    # Without the protocol named, asyncio does not switch Nagle's algorithm off: 40 ms a call.
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    sock.bind(("127.0.0.1", 0))
-    sock.listen(1024)
-    return sock
-
-
 @contextlib.asynccontextmanager
 async def bench() -> AsyncIterator[Bench]:
     """The upstreams started, the meshes as they are asked for; everything is gone afterwards."""
@@ -190,9 +183,3 @@ async def _lines(server: FastMCP) -> AsyncIterator[LineWire]:
         transport.close()
         await serving
         incoming.close()
-
-
-class Quiet(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # signals are pytest's here
-        yield

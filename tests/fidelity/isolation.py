@@ -26,10 +26,12 @@ from meshproxy.upstream import inbound
 from meshproxy.upstream.client import Command, ProxyClient
 from meshproxy.upstream.lanes import SessionMode
 from meshproxy.upstream.provider import ProxyProvider
-from tests.fidelity.bench import Quiet, listener
 from tests.fidelity.peers import ABLE, Json, Peer, Place, joined
 from tests.fidelity.wires import HttpWire
-from tests.support import DEADLINE, ROOT, listening
+from tests.kit.places import ROOT
+from tests.kit.running import listening
+from tests.kit.sockets import QuietServer, listener
+from tests.kit.waiting import DEADLINE
 
 Transport = Literal["stdio", "http", "http aside", "sse"]
 """`http aside` is streamable HTTP, with questions on the session's own stream instead of the call's, as many servers ask."""
@@ -180,7 +182,7 @@ async def gathered(setting: Setting, url: str, clients: int, tally: Tally) -> As
     server.add_provider(provider, namespace="up")
     sock = listener()
     http = uvicorn.Config(server.http_app(), interface="asgi3", log_level="critical", http="httptools")
-    serving = Quiet(http)
+    serving = QuietServer(http)
     task = asyncio.ensure_future(serving.serve(sockets=[sock]))
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
     async with contextlib.AsyncExitStack() as stack:

@@ -5,7 +5,7 @@ from typing import Any
 from tests.fidelity.bench import TOOLS
 from tests.fidelity.peers import META, PAGES, ModernPeer, Peer
 from tests.fidelity.table import Impossible, rows
-from tests.support import eventually
+from tests.kit.waiting import eventually
 
 row = rows("Listings and what a server says of itself")
 

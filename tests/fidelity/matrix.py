@@ -10,7 +10,7 @@ from typing import Any, Final
 from tests.fidelity import extensions, listings, notices, payloads, questions
 from tests.fidelity.bench import CELLS, ERAS, WAYS, Bench, Cell
 from tests.fidelity.table import ROWS, Interaction
-from tests.support import ROOT
+from tests.kit.places import ROOT
 
 PAGE: Final = Path(ROOT, "docs", "fidelity.md")
 INTERACTIONS: Final = [

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.fidelity.peers import META, ModernPeer, Peer
 from tests.fidelity.table import Impossible, rows
-from tests.support import eventually
+from tests.kit.waiting import eventually
 
 row = rows("Notifications and control")
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from meshproxy.naming import origin_uri, public_uri
 from meshproxy.wire.headers import encode_header_value
-from tests.support import DEADLINE
+from tests.kit.waiting import DEADLINE
 
 Json = dict[str, Any]
 Answer = Callable[[Json], Any]

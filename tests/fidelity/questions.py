@@ -8,8 +8,8 @@ from typing import Any
 
 from tests.fidelity.peers import SAMPLED, Json, LegacyPeer, Peer, Refused
 from tests.fidelity.table import Impossible, answering, rows
+from tests.kit.waiting import eventually
 from tests.servers.basic import PIXEL
-from tests.support import eventually
 
 row = rows("Questions of a server")
 

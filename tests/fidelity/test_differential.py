@@ -21,10 +21,12 @@ from meshproxy.serving.channel import Channel
 from meshproxy.serving.fastmcp import FastMCP
 from meshproxy.upstream.client import Command, ProxyClient
 from meshproxy.upstream.provider import ProxyProvider
-from tests.fidelity.bench import Quiet, listener
 from tests.fidelity.peers import ABLE, CLIENT, LEGACY, META, MODERN
 from tests.fidelity.scripted import App
-from tests.support import DEADLINE, ROOT, children
+from tests.kit.places import ROOT
+from tests.kit.processes import children
+from tests.kit.sockets import QuietServer, listener
+from tests.kit.waiting import DEADLINE
 
 Json = Any
 
@@ -332,7 +334,7 @@ async def _ways() -> AsyncIterator[Ways]:
 
         async def served(app: Any) -> str:
             sock = listener()
-            server = Quiet(
+            server = QuietServer(
                 uvicorn.Config(app, interface="asgi3", log_level="critical", http="httptools", lifespan="off")
             )
             task = asyncio.ensure_future(server.serve(sockets=[sock]))

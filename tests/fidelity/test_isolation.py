@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from meshproxy.upstream import inbound
 from tests.fidelity.isolation import SETTINGS, Setting, endure
-from tests.support import Running
+from tests.kit.running import Running
 
 pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("isolation")]
 

@@ -6,7 +6,7 @@ import pytest
 from tests.fidelity.bench import Bench, bench
 from tests.fidelity.matrix import INTERACTIONS, PAGE, failures, line, observe, page
 from tests.fidelity.table import Interaction
-from tests.support import children
+from tests.kit.processes import children
 
 # Rows on one worker share one bench; none needs to know what another found.
 pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("fidelity")]

@@ -19,9 +19,9 @@ from meshproxy.http.client import (
     TransportTimeout,
     encode_headers,
 )
+from tests.kit.waiting import DEADLINE
 
 pytestmark = pytest.mark.anyio
-DEADLINE = 10.0
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 

@@ -18,12 +18,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from meshproxy.http import dial as dial_module
 from meshproxy.http.client import ConnectFailed, ConnectionLost, HttpClient, TransportTimeout, default_tls
+from tests.kit.waiting import DEADLINE
 
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts open files in /proc and fills backlogs"),
 ]
-DEADLINE = 10.0
 
 
 @pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])

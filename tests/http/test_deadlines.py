@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from meshproxy.http.deadlines import Deadlines
-from tests.links.peers import DEADLINE
+from tests.kit.waiting import DEADLINE
 
 pytestmark = pytest.mark.anyio
 

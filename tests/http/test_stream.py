@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from meshproxy.http.stream import EventStream
-from tests.serving.kit import within
+from tests.kit.waiting import within
 
 pytestmark = pytest.mark.anyio
 

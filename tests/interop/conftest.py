@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.cli.conftest import serve
-from tests.support import Running
+from tests.kit.program import serve
+from tests.kit.running import Running
 
 SAW: dict[str, Any] = {
     "tools": ["web_echo", "web_add"],

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support import DEADLINE, needs_node, node_command
+from tests.kit.node import needs_node, node_command
+from tests.kit.waiting import DEADLINE
 
 pytestmark = needs_node
 

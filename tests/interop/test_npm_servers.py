@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.conftest import ENVIRONMENT, PROGRAM, serve
-from tests.support import DEADLINE, connected, needs_node, node_command
+from tests.kit.node import needs_node, node_command
+from tests.kit.program import ENVIRONMENT, PROGRAM, serve
+from tests.kit.sdk import connected
+from tests.kit.waiting import DEADLINE
 
 pytestmark = [pytest.mark.anyio, needs_node]
 

@@ -9,7 +9,8 @@ import pytest
 from mcp.shared.exceptions import MCPError
 from mcp_types import CreateMessageResult, ElicitResult, ListRootsResult, Root, TextContent
 from tests.interop.conftest import SAW
-from tests.support import connected, eventually
+from tests.kit.sdk import connected
+from tests.kit.waiting import eventually
 
 # What the legacy era alone has, the SDK warns of.
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from tests.interop.conftest import SAW
-from tests.support import DEADLINE, NODE, ROOT, needs_node
+from tests.kit.node import NODE, needs_node
+from tests.kit.places import ROOT
+from tests.kit.waiting import DEADLINE
 
 pytestmark = needs_node
 

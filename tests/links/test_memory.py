@@ -11,9 +11,10 @@ from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.links.memory import MemoryEndpoint
 from meshproxy.wire.codec import loads
 from meshproxy.wire.protocol import Era
-from tests.links.peers import DEADLINE, Calls, Listens, call, connect, nothing_left
+from tests.kit.links import Calls, Listens, call, connect
+from tests.kit.processes import nothing_left
+from tests.kit.waiting import DEADLINE, eventually
 from tests.servers import basic
-from tests.support import eventually
 
 pytestmark = pytest.mark.anyio
 

@@ -11,8 +11,11 @@ from meshproxy.links.stdio import StdioEndpoint
 from meshproxy.links.streamable import HttpEndpoint
 from meshproxy.wire.codec import Raw, dumps
 from meshproxy.wire.protocol import Era
-from tests.links.peers import DEADLINE, Calls, call, connect, nothing_left
-from tests.support import ROOT, command
+from tests.kit.links import Calls, call, connect
+from tests.kit.places import ROOT
+from tests.kit.processes import nothing_left
+from tests.kit.running import command
+from tests.kit.waiting import DEADLINE
 
 pytestmark = pytest.mark.anyio
 

@@ -7,9 +7,9 @@ import pytest
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.links.sse import SseEndpoint
 from meshproxy.wire.protocol import Era
-from tests.links.peers import DEADLINE, Calls, Listens, call, connect
-from tests.links.web import INITIALIZED, Request, Web, accept, chunk, encode, error, event, never, refuse, stream
-from tests.support import eventually
+from tests.kit.links import Calls, Listens, call, connect
+from tests.kit.waiting import DEADLINE, eventually
+from tests.kit.web import INITIALIZED, Request, Web, accept, chunk, encode, error, event, never, refuse, stream
 
 pytestmark = pytest.mark.anyio
 

@@ -12,20 +12,11 @@ from meshproxy.links.process import Lines, LineTooLong
 from meshproxy.links.stdio import StdioEndpoint, StdioLink, kill_all
 from meshproxy.wire.codec import Raw, loads, opened
 from meshproxy.wire.protocol import Era
-from tests.links.peers import (
-    CAPABILITIES,
-    CLIENT,
-    DEADLINE,
-    Calls,
-    Listens,
-    ShortWay,
-    call,
-    connect,
-    nothing_left,
-    scripted,
-    seen,
-)
-from tests.support import ROOT, children, command, eventually
+from tests.kit.links import CAPABILITIES, CLIENT, Calls, Listens, ShortWay, call, connect, scripted, seen
+from tests.kit.places import ROOT
+from tests.kit.processes import children, nothing_left
+from tests.kit.running import command
+from tests.kit.waiting import DEADLINE, eventually
 
 pytestmark = pytest.mark.anyio
 

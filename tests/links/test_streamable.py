@@ -10,8 +10,9 @@ from meshproxy.links import standing, streamable
 from meshproxy.links.streamable import HttpEndpoint, StreamableLink
 from meshproxy.wire.codec import loads, opened
 from meshproxy.wire.protocol import Era
-from tests.links.peers import CAPABILITIES, CLIENT, DEADLINE, Calls, Listens, ShortWay, call, connect
-from tests.links.web import (
+from tests.kit.links import CAPABILITIES, CLIENT, Calls, Listens, ShortWay, call, connect
+from tests.kit.waiting import DEADLINE, eventually
+from tests.kit.web import (
     DISCOVERED,
     EVENTS,
     SESSION,
@@ -26,7 +27,6 @@ from tests.links.web import (
     refuse,
     stream,
 )
-from tests.support import eventually
 
 pytestmark = pytest.mark.anyio
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,10 @@ import pytest
 from meshproxy.config.load import load
 from meshproxy.mesh.mesh import Mesh
 from meshproxy.serving.fastmcp import FastMCP
-from tests.clients import Legacy
-from tests.journal import Journal
-from tests.support import DEADLINE, descriptors, eventually
+from tests.kit.clients import Legacy
+from tests.kit.journal import Journal
+from tests.kit.processes import descriptors
+from tests.kit.waiting import DEADLINE, eventually
 
 Json = dict[str, Any]
 
@@ -93,9 +94,3 @@ async def nothing_is_left(tasks: set[Any], open_files: dict[int, str]) -> None:
         await asyncio.wait(left, timeout=1)
     assert not asyncio.all_tasks() - tasks
     await eventually(lambda: not descriptors().keys() - open_files.keys())
-
-
-async def soon(work: Awaitable[Any]) -> Any:
-    """What must come, and not take long."""
-    async with asyncio.timeout(DEADLINE):
-        return await work

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from meshproxy.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND, RpcError
 from meshproxy.upstream import supervisor
-from tests.clients import Client, Legacy, Modern
+from tests.kit.clients import Client, Legacy, Modern
+from tests.kit.light import document, light, received
+from tests.kit.waiting import eventually
 from tests.mesh.conftest import RunMesh, Running
-from tests.support import eventually
-from tests.upstreams import document, light, received
 
 pytestmark = pytest.mark.anyio
 

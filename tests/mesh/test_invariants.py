@@ -13,11 +13,14 @@ from meshproxy.errors import RpcError
 from meshproxy.observe import logs
 from meshproxy.upstream import inbound
 from meshproxy.wire.codec import Raw, dumps, loads
-from tests.clients import ELICIT, SAMPLE, Client, Context, Legacy, Modern, decoded, parsed
-from tests.journal import Journal
-from tests.mesh.conftest import RunMesh, soon
-from tests.support import ROOT, children, command, eventually
-from tests.upstreams import document, light, received, release
+from tests.kit.clients import ELICIT, SAMPLE, Client, Context, Legacy, Modern, decoded, parsed
+from tests.kit.journal import Journal
+from tests.kit.light import document, light, received, release
+from tests.kit.places import ROOT
+from tests.kit.processes import children
+from tests.kit.running import command
+from tests.kit.waiting import eventually, within
+from tests.mesh.conftest import RunMesh
 
 pytestmark = pytest.mark.anyio
 
@@ -135,7 +138,7 @@ async def test_invariant_3_no_request_sees_two_snapshots(run_mesh: RunMesh) -> N
             await mesh.edit(document({"a": light("--label", str(number)), "b": light()}))
             assert mesh.server.composite.snapshot is not listed
         done.set()
-        assert all(count > 10 for count in await soon(asyncio.gather(*users)))
+        assert all(count > 10 for count in await within(asyncio.gather(*users)))
 
 
 async def test_invariant_3_listing_and_look_up_agree_in_every_snapshot(run_mesh: RunMesh) -> None:
@@ -188,7 +191,7 @@ async def test_invariant_4_no_message_reaches_a_downstream_that_it_does_not_belo
                 assert all(answer == {"action": "accept", "content": {"answer": mine}} for answer in answers)
                 assert len(answers) == 3 or not must_answer
 
-        await soon(asyncio.gather(*(talk(name, client) for name, client in clients.items())))
+        await within(asyncio.gather(*(talk(name, client) for name, client in clients.items())))
         for name, client in clients.items():
             questions = [asked["message"] for asked in client.asked.of("elicitation/create")]
             assert len(questions) == 12 or not must_answer
@@ -393,7 +396,7 @@ async def test_invariant_7_after_the_exit_nothing_is_alive(run_mesh: RunMesh) ->
         await asking
     for call in calls:
         with pytest.raises(RpcError):
-            await soon(call)
+            await within(call)
     assert children() == {}
 
 

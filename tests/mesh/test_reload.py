@@ -10,10 +10,11 @@ import pytest
 from meshproxy.config.content import content_digest
 from meshproxy.errors import RpcError
 from meshproxy.upstream import supervisor
-from tests.clients import Legacy, Modern
-from tests.mesh.conftest import RunMesh, Running, soon
-from tests.support import descriptors, eventually
-from tests.upstreams import document, is_alive, light, received, release
+from tests.kit.clients import Legacy, Modern
+from tests.kit.light import document, light, received, release
+from tests.kit.processes import descriptors, is_alive
+from tests.kit.waiting import eventually, within
+from tests.mesh.conftest import RunMesh, Running
 
 pytestmark = pytest.mark.anyio
 
@@ -498,7 +499,7 @@ async def test_step_7_clients_are_told_once_of_each_kind_that_differs_and_of_no_
             assert sorted(client.heard.methods()) == sorted(expected)
         assert deaf.heard.all == []
         mesh.server.end_streams()
-        await soon(asyncio.gather(*streams))
+        await within(asyncio.gather(*streams))
 
 
 async def test_step_7_who_lists_when_told_sees_what_is_new(run_mesh: RunMesh) -> None:
@@ -512,7 +513,7 @@ async def test_step_7_who_lists_when_told_sees_what_is_new(run_mesh: RunMesh) ->
 
         client.session.notify = list_at_once  # type: ignore[method-assign]
         await mesh.edit(document({"b": light()}))
-        await soon(listed.wait())
+        await within(listed.wait())
         assert [await names for names in seen] == [["b_echo"]]
 
 
@@ -604,7 +605,7 @@ async def test_step_9_the_end_of_the_mesh_in_the_middle_of_draining_leaves_nothi
         await client.heard.until("notifications/progress")
         await mesh.edit(document({"b": light()}))
     with pytest.raises(RpcError, match="'a'"):
-        await soon(call)
+        await within(call)
     assert not is_alive(pid)
 
 

@@ -5,15 +5,10 @@ import asyncio
 import pytest
 from meshproxy.relay.capabilities import BRIDGED, bridged, may_be_asked
 from meshproxy.wire.protocol import EXTENSION_TASKS, EXTENSION_UI
-from tests.clients import Client, Legacy, Modern
-from tests.eras.test_seal import Nobody
+from tests.kit.clients import Client, Legacy, Modern
+from tests.kit.handlers import Quiet
 
 pytestmark = pytest.mark.anyio
-
-
-class Quiet(Nobody):
-    def on_notification(self, *_: object) -> None:
-        pass
 
 
 async def test_who_waits_for_the_end_of_a_client_is_told_once() -> None:

@@ -16,8 +16,8 @@ from meshproxy.relay.handlers import (
     require,
 )
 from meshproxy.wire.codec import Raw
-from tests.clients import SAMPLED, Client, Context, Legacy, Modern, decoded
-from tests.relay.test_downstream import Quiet
+from tests.kit.clients import SAMPLED, Client, Context, Legacy, Modern, decoded
+from tests.kit.handlers import Quiet
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from mcp.shared.exceptions import MCPError
-from tests.support import DEADLINE, connected
+from tests.kit.sdk import connected
+from tests.kit.waiting import DEADLINE
 
 pytestmark = pytest.mark.anyio
 

@@ -4,7 +4,7 @@ import asyncio
 import sys
 
 from meshproxy.serving.stdio import serve_stdio
-from tests.serving.kit import EchoHandler
+from tests.kit.echo import EchoHandler
 
 
 class Chatty(EchoHandler):

@@ -21,9 +21,9 @@ from meshproxy.wire.protocol import (
     META_SUBSCRIPTION,
     Era,
 )
-from tests.clients import Client, Legacy, Modern
-from tests.links.wires import ALL, Wire, WireEndpoint
-from tests.support import DEADLINE
+from tests.kit.clients import Client, Legacy, Modern
+from tests.kit.waiting import DEADLINE
+from tests.kit.wires import ALL, Wire, WireEndpoint
 
 pytestmark = pytest.mark.anyio
 

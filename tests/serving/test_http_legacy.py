@@ -11,20 +11,9 @@ import pytest
 from meshproxy.serving.session import Session
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.wire.protocol import LEGACY_VERSIONS
-from tests.serving.kit import (
-    CLIENT,
-    TLS,
-    EchoHandler,
-    call,
-    frames,
-    heads,
-    messages_in,
-    request,
-    served,
-    text_of,
-    until,
-    within,
-)
+from tests.kit.echo import TLS, EchoHandler, served
+from tests.kit.messages import CLIENT, call, frames, heads, messages_in, request, text_of
+from tests.kit.waiting import eventually, within
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_server")]
 
@@ -354,7 +343,7 @@ async def test_a_hundred_calls_go_over_one_kept_connection_and_a_dropped_one_is_
         assert not server.handler.cancelled.is_set()
         server.handler.gate.set()
         await within(server.handler.finished.wait())
-        await until(lambda: server.app.statistics()["legacy_requests"] == 0)
+        await eventually(lambda: server.app.statistics()["legacy_requests"] == 0)
 
 
 def test_an_idle_session_takes_less_than_five_kilobytes() -> None:

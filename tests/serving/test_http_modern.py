@@ -9,22 +9,9 @@ import pytest
 from meshproxy.errors import RpcError
 from meshproxy.relay.downstream import RequestContext
 from meshproxy.wire.protocol import LATEST_MODERN, META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, META_VERSION, Era
-from tests.serving.kit import (
-    CLIENT,
-    TLS,
-    EchoHandler,
-    call,
-    frames,
-    heads,
-    messages_in,
-    modern,
-    raw_post,
-    request,
-    served,
-    text_of,
-    until,
-    within,
-)
+from tests.kit.echo import TLS, EchoHandler, raw_post, served
+from tests.kit.messages import CLIENT, call, frames, heads, messages_in, modern, request, text_of
+from tests.kit.waiting import eventually, within
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_server")]
 
@@ -293,7 +280,7 @@ async def test_closing_a_listen_stream_cancels_it() -> None:
         ):
             await anext(frames(stream))
         await within(server.handler.cancelled.wait())
-        await until(lambda: server.app.statistics()["modern_requests"] == 0)
+        await eventually(lambda: server.app.statistics()["modern_requests"] == 0)
 
 
 async def test_a_client_that_leaves_cancels_its_silent_request() -> None:
@@ -305,7 +292,7 @@ async def test_a_client_that_leaves_cancels_its_silent_request() -> None:
             slow.cancel()
             await asyncio.wait({slow})
         await within(server.handler.cancelled.wait())
-        await until(lambda: server.app.statistics()["modern_requests"] == 0)
+        await eventually(lambda: server.app.statistics()["modern_requests"] == 0)
 
 
 async def test_a_silent_request_gets_a_stream_that_says_that_it_lives() -> None:
@@ -344,7 +331,7 @@ async def test_a_client_that_does_not_read_is_cancelled() -> None:
         writer.write(b"\r\n".join(lines) + b"\r\n\r\n" + content)
         await within(server.handler.started.wait())
         await within(server.handler.cancelled.wait())
-        await until(lambda: server.app.statistics()["modern_requests"] == 0)
+        await eventually(lambda: server.app.statistics()["modern_requests"] == 0)
         writer.close()
 
 
@@ -364,7 +351,7 @@ async def test_draining_takes_no_new_request_and_lets_the_others_end() -> None:
         slow = asyncio.ensure_future(server.post(body, **headers))
         await within(server.handler.started.wait())
         draining = asyncio.ensure_future(server.app.drain(60))
-        await until(lambda: server.app._modern.entry.is_shut)
+        await eventually(lambda: server.app._modern.entry.is_shut)
         assert (await server.post(body, **headers)).status_code == 503
         server.handler.gate.set()
         assert text_of((await within(slow)).json()) == "slow"

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from meshproxy.serving.http import HttpApp, HttpSettings
 from meshproxy.wire.protocol import LATEST_MODERN
-from tests.serving.kit import EchoHandler, call, heads, modern, raw_post, request, served, text_of, within
+from tests.kit.echo import EchoHandler, raw_post, served
+from tests.kit.messages import call, heads, modern, request, text_of
+from tests.kit.waiting import within
 
 pytestmark = pytest.mark.anyio
 

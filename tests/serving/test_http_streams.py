@@ -10,20 +10,9 @@ import httpx2
 import pytest
 from meshproxy.errors import RpcError
 from meshproxy.http.sse import SseParser
-from tests.serving.kit import (
-    TLS,
-    EchoHandler,
-    Served,
-    call,
-    frames,
-    heads,
-    messages_in,
-    request,
-    served,
-    text_of,
-    until,
-    within,
-)
+from tests.kit.echo import TLS, EchoHandler, Served, served
+from tests.kit.messages import call, frames, heads, messages_in, request, text_of
+from tests.kit.waiting import eventually, within
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_server")]
 
@@ -117,7 +106,7 @@ async def test_a_session_has_one_standalone_stream() -> None:
         headers = await server.open()
         async with got(server, headers), got(server, headers) as second:
             assert second.status_code == 409
-        await until(lambda: server.handler.downstreams[0].standalone is None)  # type: ignore[attr-defined]
+        await eventually(lambda: server.handler.downstreams[0].standalone is None)  # type: ignore[attr-defined]
         async with got(server, headers) as third:
             assert third.status_code == 200
 
@@ -163,7 +152,7 @@ async def test_a_standalone_stream_that_broke_goes_on_where_it_was_left() -> Non
             for number in range(3):
                 downstream.notify("notifications/message", {"data": number})
             first, _ = await anext(said)
-        await until(lambda: downstream.standalone is None)  # type: ignore[attr-defined]
+        await eventually(lambda: downstream.standalone is None)  # type: ignore[attr-defined]
         downstream.notify("notifications/message", {"data": 3})
         async with got(server, headers, last_event_id=first) as stream:
             said = events(stream)
@@ -184,7 +173,7 @@ async def test_resuming_replaces_a_connection_that_only_looks_alive() -> None:
                 assert json.loads((await anext(events(second)))[1])["params"] == {"data": 1}
                 assert [event async for event in old] == []
                 downstream.notify("notifications/message", {"data": 2})
-        await until(lambda: downstream.standalone is None)  # type: ignore[attr-defined]
+        await eventually(lambda: downstream.standalone is None)  # type: ignore[attr-defined]
 
 
 async def test_a_requests_stream_that_broke_goes_on_over_a_get_and_ends_with_the_answer() -> None:
@@ -241,7 +230,7 @@ async def test_a_polled_answer_waits_for_its_client() -> None:
         await within(server.post(call("poll"), **headers))
         server.handler.gate.set()
         await within(server.handler.finished.wait())
-        await until(lambda: server.app.statistics()["legacy_requests"] == 0)
+        await eventually(lambda: server.app.statistics()["legacy_requests"] == 0)
         async with got(server, headers, last_event_id="1-1") as stream:
             said = [frame async for frame in frames(stream)]
         assert text_of(said[-1]) == "polled"
@@ -293,7 +282,7 @@ async def test_a_client_that_does_not_read_is_cut_off_and_can_come_back_for_what
         assert context.stream.ended  # type: ignore[attr-defined]
         assert not server.handler.cancelled.is_set()
         server.handler.gate.set()
-        await until(lambda: server.app.statistics()["legacy_requests"] == 0)
+        await eventually(lambda: server.app.statistics()["legacy_requests"] == 0)
         async with got(server, headers, last_event_id="1-1") as stream:
             said = [frame async for frame in frames(stream)]
         assert text_of(said[-1]) == "slow"
@@ -311,7 +300,7 @@ async def test_a_standalone_stream_that_is_not_read_is_cut_off() -> None:
         lines = [b"GET /mcp HTTP/1.1", b"Host: localhost"]
         lines += [f"{name}: {value}".encode() for name, value in heads(**headers).items()]
         writer.write(b"\r\n".join(lines) + b"\r\n\r\n")
-        await until(lambda: downstream.standalone is not None)  # type: ignore[attr-defined]
+        await eventually(lambda: downstream.standalone is not None)  # type: ignore[attr-defined]
         stream = downstream.standalone  # type: ignore[attr-defined]
         for _ in range(1000):
             downstream.notify("notifications/message", {"padding": "x" * 50_000})
@@ -332,7 +321,7 @@ async def test_what_nobody_came_back_for_is_forgotten_after_a_while(monkeypatch:
         headers = await server.open()
         await server.post(call("progress", steps=5, meta={"progressToken": 1}), **headers)
         session: Any = server.handler.downstreams[0]
-        await until(lambda: len(session.events) == 0)
+        await eventually(lambda: len(session.events) == 0)
         response = await server.http.get(server.url, headers=heads(**headers, last_event_id="1-1"))
         assert response.status_code == 400
         assert "Nothing is left" in response.text
@@ -366,7 +355,7 @@ async def test_draining_takes_no_new_request_and_lets_the_others_end() -> None:
             said = frames(stream)
             question = await anext(said)
             draining = asyncio.ensure_future(server.app.drain(60))
-            await until(lambda: server.app._legacy.entry.is_shut)
+            await eventually(lambda: server.app._legacy.entry.is_shut)
             assert (await server.post(call("echo"), **headers)).status_code == 503
             assert (
                 await server.post({"jsonrpc": "2.0", "id": question["id"], "result": {}}, **headers)

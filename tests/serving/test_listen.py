@@ -9,7 +9,8 @@ import pytest
 from meshproxy.http.server import Http1Server
 from meshproxy.serving.http import HttpApp, HttpSettings
 from meshproxy.serving.server import listen, url_of
-from tests.serving.kit import DEADLINE, EchoHandler, within
+from tests.kit.echo import EchoHandler
+from tests.kit.waiting import DEADLINE, within
 
 pytestmark = pytest.mark.anyio
 

@@ -14,8 +14,10 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from mcp_types import ListRootsResult, Root
 from meshproxy.serving.memory import connect_memory
-from tests.serving.kit import EchoHandler, served, text_of, within
-from tests.support import ROOT
+from tests.kit.echo import EchoHandler, served
+from tests.kit.messages import text_of
+from tests.kit.places import ROOT
+from tests.kit.waiting import within
 
 pytestmark = pytest.mark.anyio
 

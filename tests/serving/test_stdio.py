@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from meshproxy.serving.channel import Channel
 from meshproxy.wire.codec import Raw
-from tests.serving.kit import CLIENT, EchoHandler, call, modern, request, text_of, within
-from tests.support import ROOT
+from tests.kit.echo import EchoHandler
+from tests.kit.messages import CLIENT, call, modern, request, text_of
+from tests.kit.places import ROOT
+from tests.kit.waiting import within
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from meshproxy.naming import public_uri
-from tests.support import ROOT
+from tests.kit.places import ROOT
 
 LIGHT = str(ROOT / "tests" / "servers" / "light.py")
 KINDS = ("tools", "prompts", "resources", "templates")

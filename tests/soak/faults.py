@@ -23,10 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from tests.kit.places import ROOT
+from tests.kit.processes import is_alive
+from tests.kit.running import command
+from tests.kit.waiting import eventually
 from tests.soak.clients import Client, Refused, http_client
 from tests.soak.documents import LIGHT
-from tests.soak.program import Program, is_alive, serving
-from tests.support import ROOT, command, eventually
+from tests.soak.program import Program, serving
 
 Json = dict[str, Any]
 ERAS = ("legacy", "modern")

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from tests.support import ROOT, eventually
+from tests.kit.places import ROOT
+from tests.kit.processes import children
+from tests.kit.waiting import eventually
 
 Json = dict[str, Any]
 ENVIRONMENT = {**os.environ, "PYTHONWARNINGS": "error"}
@@ -133,23 +135,6 @@ class Program:
         while self.process.poll() is None and time.monotonic() < begun + within:
             await asyncio.sleep(0.01)
         return self.process.returncode, time.monotonic() - begun
-
-
-def children(parent: int) -> list[int]:
-    """The processes that one started and that it has not buried."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
-                found.append(int(stat.parent.name))
-    return sorted(found)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @contextlib.asynccontextmanager

@@ -25,14 +25,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from tests.kit.places import ROOT
+from tests.kit.processes import is_alive
+from tests.kit.running import listening
 from tests.soak.clients import Client, Refused, SdkClient, http_client
 from tests.soak.documents import KINDS, Components, Document, InForce, Upstream
 from tests.soak.edits import Editor
 from tests.soak.figures import Figures, counts
 from tests.soak.load import Load
-from tests.soak.program import Program, is_alive, serving
+from tests.soak.program import Program, serving
 from tests.soak.steps import PATIENCE, Soak
-from tests.support import ROOT, listening
 
 EXPECTED_ERRORS = {"config.rejected"}
 BENCH = ROOT / "bench" / "upstream.py"

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from tests.kit.places import ROOT
 from tests.soak.clients import Client, http_client
 from tests.soak.documents import LIGHT
 from tests.soak.program import Program, serving
-from tests.support import ROOT
 
 SOON = 1.0
 GRACE = 3.0

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from tests.kit.processes import children, is_alive
 from tests.soak.clients import CHANGED, Client, Refused, SdkClient
 from tests.soak.documents import KINDS, Document, InForce
 from tests.soak.edits import NAMES, Broken, Editor
 from tests.soak.figures import Figures
 from tests.soak.load import Load, unless
-from tests.soak.program import Program, children, is_alive
+from tests.soak.program import Program
 from tests.soak.saving import WAYS
 
 IN_FORCE = 2.0

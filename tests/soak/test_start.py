@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.kit.waiting import DEADLINE
 from tests.soak.clients import Client, http_client
 from tests.soak.documents import LIGHT
 from tests.soak.program import Program, serving
-from tests.support import DEADLINE
 
 pytestmark = pytest.mark.anyio
 

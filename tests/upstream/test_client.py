@@ -11,11 +11,12 @@ from meshproxy.links.stdio import StdioEndpoint
 from meshproxy.links.streamable import HttpEndpoint
 from meshproxy.relay.handlers import Handlers
 from meshproxy.upstream.client import CLIENT, Command, ProxyClient, StatefulProxyClient
-from tests.clients import Legacy
-from tests.links.wires import Wire, WireEndpoint
-from tests.relay.test_downstream import Quiet
-from tests.support import children, eventually
-from tests.upstreams import LIGHT, received
+from tests.kit.clients import Legacy
+from tests.kit.handlers import Quiet
+from tests.kit.light import LIGHT, received
+from tests.kit.processes import children
+from tests.kit.waiting import eventually
+from tests.kit.wires import Wire, WireEndpoint
 
 pytestmark = pytest.mark.anyio
 

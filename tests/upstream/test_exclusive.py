@@ -8,8 +8,8 @@ import pytest
 from meshproxy.errors import UpstreamUnavailable
 from meshproxy.upstream import exclusive
 from meshproxy.upstream.exclusive import Exclusive
-from tests.links.wires import Wire
-from tests.support import DEADLINE, eventually
+from tests.kit.waiting import DEADLINE, eventually
+from tests.kit.wires import Wire
 
 pytestmark = pytest.mark.anyio
 

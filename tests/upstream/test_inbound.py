@@ -12,11 +12,11 @@ from meshproxy.relay.downstream import Downstream
 from meshproxy.relay.handlers import Handlers
 from meshproxy.upstream import inbound
 from meshproxy.upstream.inbound import Inbound, sole
-from tests.clients import ELICIT, Context, Legacy
-from tests.journal import Journal
-from tests.links.wires import Wire
-from tests.relay.test_downstream import Quiet
-from tests.support import DEADLINE
+from tests.kit.clients import ELICIT, Context, Legacy
+from tests.kit.handlers import Quiet
+from tests.kit.journal import Journal
+from tests.kit.waiting import DEADLINE
+from tests.kit.wires import Wire
 
 pytestmark = pytest.mark.anyio
 

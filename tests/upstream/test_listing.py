@@ -10,8 +10,8 @@ from meshproxy.kinds import Kind
 from meshproxy.upstream import listing
 from meshproxy.upstream.listing import list_catalog, list_kind
 from meshproxy.wire.codec import Raw
-from tests.links.wires import Gate, Wire
-from tests.support import DEADLINE
+from tests.kit.waiting import DEADLINE
+from tests.kit.wires import Gate, Wire
 
 pytestmark = pytest.mark.anyio
 

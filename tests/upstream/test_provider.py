@@ -20,10 +20,11 @@ from meshproxy.upstream import supervisor
 from meshproxy.upstream.client import Command, ProxyClient, StatefulProxyClient
 from meshproxy.upstream.provider import ProxyProvider
 from meshproxy.upstream.supervisor import State
-from tests.clients import ELICIT, Client, Legacy, Modern
-from tests.links.wires import Wire, WireEndpoint
-from tests.support import DEADLINE, children, eventually
-from tests.upstreams import LIGHT, is_alive, received, release
+from tests.kit.clients import ELICIT, Client, Legacy, Modern
+from tests.kit.light import LIGHT, received, release
+from tests.kit.processes import children, is_alive
+from tests.kit.waiting import DEADLINE, eventually
+from tests.kit.wires import Wire, WireEndpoint
 
 pytestmark = pytest.mark.anyio
 
@@ -482,7 +483,7 @@ async def test_a_component_that_is_run_for_a_client_asks_that_client() -> None:
     async with providing(light()) as (server, provider):
         client = Legacy(server)
         (tool,) = await provider.components(Kind.TOOL)
-        from tests.clients import Context
+        from tests.kit.clients import Context
 
         context = Context(client, client.caller(), None, {})
         result = await tool.run({"ask": [[ELICIT]]}, context)  # type: ignore[attr-defined]

@@ -7,10 +7,10 @@ import pytest
 from meshproxy.errors import UpstreamUnavailable
 from meshproxy.relay.downstream import Downstream
 from meshproxy.upstream.sessions import Sessions
-from tests.clients import Legacy
-from tests.links.wires import Wire
-from tests.relay.test_downstream import Quiet
-from tests.support import DEADLINE
+from tests.kit.clients import Legacy
+from tests.kit.handlers import Quiet
+from tests.kit.waiting import DEADLINE
+from tests.kit.wires import Wire
 
 pytestmark = pytest.mark.anyio
 

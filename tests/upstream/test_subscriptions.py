@@ -9,8 +9,8 @@ from meshproxy.upstream import listening
 from meshproxy.upstream.listening import ACKNOWLEDGED, Listening
 from meshproxy.upstream.subscriptions import Subscriptions
 from meshproxy.wire.protocol import Era
-from tests.links.wires import Gate, Wire
-from tests.support import DEADLINE, eventually
+from tests.kit.waiting import DEADLINE, eventually
+from tests.kit.wires import Gate, Wire
 
 pytestmark = pytest.mark.anyio
 

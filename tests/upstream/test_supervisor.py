@@ -11,9 +11,9 @@ from meshproxy.kinds import Kind
 from meshproxy.links.link import Link
 from meshproxy.upstream import supervisor as supervising
 from meshproxy.upstream.supervisor import State, Supervisor
-from tests.journal import Journal
-from tests.links.wires import ALL, Gate, Wire
-from tests.support import DEADLINE
+from tests.kit.journal import Journal
+from tests.kit.waiting import DEADLINE
+from tests.kit.wires import ALL, Gate, Wire
 
 pytestmark = pytest.mark.anyio
 

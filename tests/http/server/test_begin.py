@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 from meshproxy.http.server_request import Head, Request
-from tests.http.server.kit import Client, Receive, Scope, Send, chunked, get, post, respond, served
-from tests.serving.kit import until, within
+from tests.kit.raw_client import Client, Receive, Scope, Send, chunked, get, post, respond, served
+from tests.kit.waiting import eventually, within
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +35,7 @@ class Quick:
         self.gone += 1
 
     async def answer(self, number: int = 1, answer: bytes = b"{}", status: int = 200) -> Request:
-        await until(lambda: len(self.begun) >= number)
+        await eventually(lambda: len(self.begun) >= number)
         body, request = self.begun[number - 1]
         request.answer(answer or body, status)
         return request
@@ -150,9 +150,9 @@ async def test_a_client_that_leaves_is_noticed_at_once_and_its_answer_goes_nowhe
     async with served(quick) as service:
         client = await service.dial()
         await client.send(short(b"1"))
-        await until(lambda: bool(quick.begun))
+        await eventually(lambda: bool(quick.begun))
         client.reset()
-        await until(lambda: quick.gone == 1)
+        await eventually(lambda: quick.gone == 1)
         await quick.answer()
         await service.idle()
         assert quick.gone == 1
@@ -176,7 +176,7 @@ async def test_a_server_that_closes_answers_what_was_begun() -> None:
     async with served(quick) as service:
         client = await service.dial()
         await client.send(short(b"1"))
-        await until(lambda: bool(quick.begun))
+        await eventually(lambda: bool(quick.begun))
         service.server.stop_accepting()
         await quick.answer(1, b"last")
         response = await client.response()
@@ -190,7 +190,7 @@ async def test_a_large_answer_arrives_whole_and_its_reader_is_waited_for() -> No
         client = await service.dial(4096)
         await client.send(short(b"1"))
         await quick.answer(1, b"x" * 3_000_000)
-        await until(lambda: service.connection.room is not None)
+        await eventually(lambda: service.connection.room is not None)
         # What comes while it does not read waits until it has read.
         await client.send(short(b"2"))
         assert (await client.response()).body == b"x" * 3_000_000

@@ -6,19 +6,8 @@ from typing import Any
 
 import pytest
 from meshproxy.http.server_connection import HIGH_WATER, MAX_FIELDS, MAX_HEAD
-from tests.http.server.kit import (
-    Receive,
-    Scope,
-    Send,
-    chunked,
-    echo,
-    get,
-    post,
-    respond,
-    served,
-    turns,
-)
-from tests.serving.kit import DEADLINE, until, within
+from tests.kit.raw_client import Receive, Scope, Send, chunked, echo, get, post, respond, served, turns
+from tests.kit.waiting import DEADLINE, eventually, within
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_traceback")]
 
@@ -157,7 +146,7 @@ async def test_requests_before_garbage_are_answered_first() -> None:
     async with served(app) as service:
         client = await service.dial()
         await client.send(get("/1") + get("/2") + b"\0 garbage\r\n\r\n")
-        await until(lambda: bool(service.server.connections) and bool(service.connection._refusal))
+        await eventually(lambda: bool(service.server.connections) and bool(service.connection._refusal))
         gate.set()
         assert [(await client.response()).body for _ in range(2)] == [b"/1", b"/2"]
         assert (await client.response()).status == 400
@@ -225,7 +214,7 @@ async def test_what_is_no_body_and_never_ends_is_refused(start: bytes, piece: by
     async with served(app) as service:
         client = await service.dial()
         await client.send(start)
-        await until(lambda: bool(service.server.connections))
+        await eventually(lambda: bool(service.server.connections))
         connection = service.connection
         sent = 0
         while not connection._refusal:
@@ -305,5 +294,5 @@ async def test_a_client_that_takes_nothing_of_its_answer_is_left() -> None:
     async with served(app, keep_alive=0.05) as service:
         client = await service.dial(receive_buffer=10_000)
         await client.send(get("/", "Connection: close"))
-        await until(lambda: bool(service.server.connections))
+        await eventually(lambda: bool(service.server.connections))
         await service.idle()

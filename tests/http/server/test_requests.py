@@ -4,18 +4,8 @@ import asyncio
 
 import pytest
 from meshproxy.http.server_connection import MAX_AHEAD, Connection
-from tests.http.server.kit import (
-    Receive,
-    Scope,
-    Send,
-    chunked,
-    echo,
-    get,
-    post,
-    respond,
-    served,
-)
-from tests.serving.kit import until, within
+from tests.kit.raw_client import Receive, Scope, Send, chunked, echo, get, post, respond, served
+from tests.kit.waiting import eventually, within
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_traceback")]
 
@@ -107,7 +97,7 @@ async def test_a_client_that_sends_too_many_requests_ahead_is_made_to_wait() -> 
         padding = f"X-Padding: {'x' * 8000}"
         count = 2000
         sending = asyncio.ensure_future(client.send(b"".join(get(f"/{number}", padding) for number in range(count))))
-        await until(lambda: bool(service.server.connections) and service.connection._is_held)
+        await eventually(lambda: bool(service.server.connections) and service.connection._is_held)
         assert len(service.connection._ahead) < count / 4
         gate.set()
         for number in range(count):
@@ -150,7 +140,7 @@ async def test_a_request_may_be_split_anywhere(data: bytes, read_sizes: list[int
         for place in range(1, len(data)):
             read_sizes.clear()
             await client.send(data[:place])
-            await until(lambda: sum(read_sizes) == place)  # noqa: B023  # within the turn
+            await eventually(lambda: sum(read_sizes) == place)  # noqa: B023  # within the turn
             told = (await client.ask(data[place:])).json
             assert told["body"] == "some body"
             assert ["x-name", "value"] in told["headers"]
@@ -201,7 +191,7 @@ async def test_nobody_is_told_to_send_what_is_there_or_who_did_not_ask_or_who_is
         ):
             read_sizes.clear()
             await client.send(data[:-4])
-            await until(lambda: sum(read_sizes) > 0)
+            await eventually(lambda: sum(read_sizes) > 0)
             await client.send(data[-4:])
             assert (await client.response()).status == 200
 

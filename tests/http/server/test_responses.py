@@ -5,18 +5,8 @@ from typing import Any
 
 import pytest
 from meshproxy.http.stream import EventStream
-from tests.http.server.kit import (
-    App,
-    Receive,
-    Scope,
-    Send,
-    body_of,
-    get,
-    respond,
-    served,
-    small,
-)
-from tests.serving.kit import DEADLINE, until
+from tests.kit.raw_client import App, Receive, Scope, Send, body_of, get, respond, served, small
+from tests.kit.waiting import DEADLINE, eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_traceback")]
 
@@ -28,7 +18,7 @@ async def test_every_response_says_when_it_was_made(monkeypatch: pytest.MonkeyPa
         for data in (get(), get(), b"\0"):
             assert (await client.ask(data)).headers["date"] == "Sun, 06 Nov 1994 08:49:37 GMT"
         monkeypatch.setattr("time.time", lambda: 784111778.0)
-        await until(lambda: not service.server.date_line)
+        await eventually(lambda: not service.server.date_line)
         client = await service.dial()
         assert (await client.ask(get())).headers["date"] == "Sun, 06 Nov 1994 08:49:38 GMT"
 
@@ -134,7 +124,7 @@ async def test_each_event_of_a_stream_is_sent_at_once() -> None:
         streams[0].finish(b"data: 3\n\n")
         assert await client.until(b"\r\n0\r\n\r\n") == b"9\r\ndata: 3\n\n"
         await client.send(get("/", "Connection: close"))
-        await until(lambda: len(streams) == 2)
+        await eventually(lambda: len(streams) == 2)
         streams[1].finish()
         assert (await client.rest()).endswith(b"\r\n\r\n0\r\n\r\n")
 
@@ -236,6 +226,6 @@ async def test_what_an_application_does_after_its_answer_holds_nobody_up_and_end
             assert (await client.ask(get(f"/{number}"))).status == 200
         assert len(service.server.tasks) == 3
         client.socket.close()
-        await until(lambda: not service.server.connections)
+        await eventually(lambda: not service.server.connections)
         assert len(service.server.tasks) == 3
     assert sorted(ended) == ["/0", "/1", "/2"]

@@ -11,7 +11,7 @@ from meshproxy.relay.downstream import Downstream, Handler, RequestContext, no_b
 from meshproxy.wire.codec import Raw, dumps, loads
 from meshproxy.wire.params import READ
 from meshproxy.wire.protocol import LATEST_LEGACY, LATEST_MODERN, Era
-from tests.support import DEADLINE
+from tests.kit.waiting import DEADLINE
 
 Json = dict[str, Any]
 Answer = Callable[[Json], Json | Awaitable[Json]]

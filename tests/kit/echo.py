@@ -5,33 +5,27 @@ import contextlib
 import json
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx2
 import uvicorn
 from meshproxy.errors import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError, UpstreamUnavailable
 from meshproxy.http.server import Http1Server
-from meshproxy.http.sse import SseParser
 from meshproxy.relay.downstream import Done, Downstream, GiveUp, Outcome, RequestContext, Result
 from meshproxy.serving.http import HttpApp, HttpSettings
 from meshproxy.wire.codec import Raw, dumps, opened
 from meshproxy.wire.protocol import (
     LATEST_LEGACY,
     LATEST_MODERN,
-    META_CAPABILITIES,
-    META_CLIENT,
     META_SUBSCRIPTION,
-    META_VERSION,
     Era,
     negotiated,
 )
+from tests.kit.messages import CLIENT, heads, request
+from tests.kit.waiting import DEADLINE, within
 
-T = TypeVar("T")
-
-DEADLINE = 20.0
 TLS = ssl.create_default_context()  # each client makes its own otherwise, for 30 ms
-CLIENT = {"name": "test", "version": "1"}
 SCHEMA = {"type": "object", "properties": {"region": {"type": "string", "x-mcp-header": "Region"}}}
 TOOLS = [
     {"name": name, "inputSchema": {"type": "object"}}
@@ -201,37 +195,8 @@ class Served:
         return headers
 
 
-def heads(**headers: str | None) -> dict[str, str]:
-    usual: dict[str, str | None] = {"accept": "application/json, text/event-stream", "content_type": "application/json"}
-    return {name.replace("_", "-"): value for name, value in {**usual, **headers}.items() if value is not None}
-
-
-def request(method: str, params: Any = None, id: Any = 1) -> dict[str, Any]:  # noqa: A002  # the wire's word
-    message = {"jsonrpc": "2.0", "id": id, "method": method}
-    return message if params is None else {**message, "params": params}
-
-
-def call(tool: str, id: Any = 1, meta: Any = None, **arguments: Any) -> dict[str, Any]:  # noqa: A002  # the wire's word
-    params = {"name": tool, "arguments": arguments}
-    return request("tools/call", params if meta is None else {**params, "_meta": meta}, id)
-
-
-def modern(message: dict[str, Any], **meta: Any) -> tuple[dict[str, Any], dict[str, str]]:
-    """A message with the envelope of the modern era, and the headers that belong to it."""
-    envelope = {META_VERSION: LATEST_MODERN, META_CAPABILITIES: {}, META_CLIENT: CLIENT, **meta}
-    params = message.get("params", {})
-    headers = {"mcp_protocol_version": LATEST_MODERN, "mcp_method": message["method"]}
-    if "name" in params:
-        headers["mcp_name"] = params["name"]
-    return {**message, "params": {**params, "_meta": {**params.get("_meta", {}), **envelope}}}, headers
-
-
 def outcome(task: "asyncio.Future[Result]") -> Outcome:
     return task.exception() or task.result()
-
-
-def text_of(message: dict[str, Any]) -> str:
-    return str(message["result"]["content"][0]["text"])
 
 
 @contextlib.asynccontextmanager
@@ -280,24 +245,6 @@ async def served(handler: EchoHandler | None = None, **settings: Any) -> AsyncIt
         await http.aclose()
 
 
-async def frames(response: httpx2.Response) -> AsyncIterator[Any]:
-    """The messages of an event stream, as they come."""
-    parser = SseParser()
-    async for chunk in response.aiter_bytes():
-        for event in parser.feed(chunk):
-            yield json.loads(event.data)
-
-
-async def messages_of(response: httpx2.Response) -> list[Any]:
-    """All messages of an event stream that has ended."""
-    return [frame async for frame in frames(response)]
-
-
-def messages_in(text: str) -> list[Any]:
-    """The same for one that was read whole."""
-    return [json.loads(event.data) for event in SseParser().feed(text.encode())]
-
-
 async def raw_post(server: Served, body: Any, **headers: str | None) -> tuple[int, Any]:
     """The same as `Served.post` without a client in between that tidies headers up: the status and the JSON."""
     content = json.dumps(body).encode()
@@ -308,15 +255,3 @@ async def raw_post(server: Served, body: Any, **headers: str | None) -> tuple[in
     head, _, answer = (await within(reader.read())).decode().partition("\r\n\r\n")
     writer.close()
     return int(head.split()[1]), json.loads(answer)
-
-
-async def within(awaitable: Awaitable[T]) -> T:
-    """Wait for something that must happen."""
-    return await asyncio.wait_for(awaitable, DEADLINE)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that has no event: let the loop turn until it is so."""
-    async with asyncio.timeout(DEADLINE):
-        while not condition():
-            await asyncio.sleep(0.001)

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import structlog
-from tests.support import DEADLINE
+from tests.kit.waiting import DEADLINE
 
 Json = dict[str, Any]
 

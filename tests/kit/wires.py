@@ -10,8 +10,8 @@ from meshproxy.links.link import Call, Done, Link, Listener
 from meshproxy.relay.downstream import GiveUp
 from meshproxy.wire.codec import Raw, dumps
 from meshproxy.wire.protocol import LATEST_LEGACY, LATEST_MODERN, Era
-from tests.clients import decoded
-from tests.support import DEADLINE
+from tests.kit.clients import decoded
+from tests.kit.waiting import DEADLINE
 
 Answer = Callable[[dict[str, Any], Call | None], Any]
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import os
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,7 +11,7 @@ from typing import Any
 
 from meshproxy.http.server import Http1Server
 from meshproxy.http.server_connection import Connection
-from tests.serving.kit import until, within
+from tests.kit.waiting import eventually, within
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -123,7 +122,7 @@ class Served:
 
     async def idle(self) -> None:
         """Wait until nobody is connected and nothing runs."""
-        await until(lambda: not self.server.connections and not self.server.tasks)
+        await eventually(lambda: not self.server.connections and not self.server.tasks)
 
 
 @contextlib.asynccontextmanager
@@ -199,8 +198,4 @@ async def turns(service: Served, count: int) -> None:
     """Wait for so many sweeps."""
     for _ in range(count):
         last = service.server.now
-        await until(lambda: service.server.now > last)  # noqa: B023  # within the turn
-
-
-def descriptors() -> set[str]:
-    return set(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else set()  # noqa: PTH110, PTH208  # names
+        await eventually(lambda: service.server.now > last)  # noqa: B023  # within the turn

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.http.conftest import DEADLINE, Peer, RawServer
+from tests.kit.raw_server import Peer, RawServer
+from tests.kit.waiting import DEADLINE
 
 SESSION = "s-1"
 INITIALIZED = {

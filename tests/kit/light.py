@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.support import ROOT
+from tests.kit.places import ROOT
 
 Json = dict[str, Any]
 LIGHT = str(ROOT / "tests" / "servers" / "light.py")
@@ -26,14 +26,6 @@ def document(upstreams: Json, **keys: Any) -> str:
 def release(pid: int) -> None:
     """Let a light server answer the calls that wait."""
     os.kill(pid, signal.SIGUSR1)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def received(journal: Path) -> list[Json]:

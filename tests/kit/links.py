@@ -1,11 +1,8 @@
 """What tests of links hand to them, and what must not be left over."""
 
 import asyncio
-import contextlib
-import gc
 import json
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +11,9 @@ from meshproxy.links.endpoint import Endpoint
 from meshproxy.links.link import Link
 from meshproxy.links.stdio import StdioEndpoint
 from meshproxy.wire.codec import Raw, loads
-from tests.support import ROOT, children, descriptors, eventually
+from tests.kit.places import ROOT
+from tests.kit.waiting import DEADLINE
 
-DEADLINE = 20.0
 CLIENT = {"name": "tests", "version": "1"}
 CAPABILITIES = {"elicitation": {"form": {}}, "roots": {}}
 SCRIPTED = Path(__file__).with_name("scripted.py")
@@ -139,26 +136,3 @@ class ShortWay:
         except asyncio.CancelledError:
             give_up()
             raise
-
-
-@contextlib.asynccontextmanager
-async def nothing_left() -> AsyncIterator[None]:
-    """At the end there are no more tasks but the test runner's, processes and file descriptors than before."""
-    gc.collect()
-    tasks, before = asyncio.all_tasks(), descriptors()
-    processes = children().keys()
-    yield
-
-    def left() -> Any:
-        gc.collect()
-        return (
-            [repr(task) for task in asyncio.all_tasks() - tasks if "TestRunner" not in repr(task)],
-            [line for pid, line in children().items() if pid not in processes],
-            # uvloop opens the null device with its first process, and keeps it.
-            [what for number, what in descriptors().items() if number not in before and what != "/dev/null"],
-        )
-
-    try:
-        await eventually(lambda: not any(left()), within=5)
-    except TimeoutError:
-        raise AssertionError(f"left over (tasks, processes, descriptors): {left()}") from None

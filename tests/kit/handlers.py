@@ -1,0 +1,26 @@
+"""Handlers that do nothing, for tests of what stands in front of one."""
+
+from typing import Any
+
+
+class Nobody:
+    """A handler of which nothing is asked."""
+
+    async def on_request(self, *_: Any) -> Any:
+        raise AssertionError
+
+    def begin(self, *_: Any) -> None:
+        raise AssertionError
+
+    def on_notification(self, *_: Any) -> None:
+        raise AssertionError
+
+    def annotated_schema(self, tool: str) -> None:
+        raise AssertionError
+
+
+class Quiet(Nobody):
+    """A handler that hears notifications, and of which nothing else is asked."""
+
+    def on_notification(self, *_: object) -> None:
+        pass
