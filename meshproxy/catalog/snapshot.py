@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from meshproxy.catalog.catalog import Catalog, Mount
 from meshproxy.catalog.component import COMPONENTS, ProxyComponent, Source
+from meshproxy.catalog.definitions import with_object_schemas
 from meshproxy.catalog.rewrite import rewrite_definition
 from meshproxy.kinds import KINDS, Kind
 from meshproxy.naming import TemplateMatcher, split_uri
@@ -214,10 +215,15 @@ def _needs_task(definition: Mapping[str, Any]) -> bool:
 
 
 def _shown(route: Route, era: Era) -> dict[str, Any]:
-    """A definition as an era allows it: `execution` is of 2025-11-25 tasks, which stay stripped; a legacy schema is an object's."""
+    """A definition as an era allows it: `execution` is of 2025-11-25 tasks, which stay stripped; legacy schemas are of objects, in objects."""
     definition = route.component.listed() if route.component else {}
     definition.pop("execution", None)
-    schema = definition.get("outputSchema")
-    if era is Era.LEGACY and isinstance(schema, Mapping) and schema.get("type") != "object":
-        del definition["outputSchema"]
+    if era is Era.LEGACY:
+        for key in ("inputSchema", "outputSchema"):
+            schema = definition.get(key)
+            if isinstance(schema, Mapping):
+                definition[key] = with_object_schemas(schema)
+        schema = definition.get("outputSchema")
+        if isinstance(schema, Mapping) and schema.get("type") != "object":
+            del definition["outputSchema"]
     return definition

@@ -15,6 +15,7 @@ import structlog
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.http.deadlines import Deadlines
 from meshproxy.links.envelope import UNCANCELLABLE, Stamp, greeting, probe, whose_progress
+from meshproxy.links.faults import Faults
 from meshproxy.links.link import Call, Done, Link, Listener
 from meshproxy.links.negotiation import negotiate
 from meshproxy.links.questions import Questions
@@ -33,8 +34,11 @@ LINGER: Final = 1.0
 class DuplexLink(Link):
     """See the module. `open` negotiates; until then there is no era, and a lost connection is told to `open` alone."""
 
-    def __init__(self, upstream: str, listener: Listener, client: dict[str, Any], capabilities: dict[str, Any]) -> None:
-        self.upstream = upstream
+    def __init__(
+        self, faults: Faults, listener: Listener, client: dict[str, Any], capabilities: dict[str, Any]
+    ) -> None:
+        self.upstream = upstream = faults.upstream
+        self.faults = faults
         self.calls = {}
         self.given_up = {}
         self._listener = listener

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
+from meshproxy.links.faults import Faults
 from meshproxy.links.link import Link, Listener
 from meshproxy.wire.protocol import Era
 
@@ -12,6 +13,7 @@ class Endpoint(ABC):
 
     Attributes:
         name: the configured name, for errors.
+        faults: says what the upstream is forgiven, once for all links.
         era: what the last negotiation ended at, so that the next connection need not probe; None if that is not known.
         is_process: whether each connection is a process of its own, and so dear.
     """
@@ -20,6 +22,7 @@ class Endpoint(ABC):
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.faults = Faults(name)
         self.era: Era | None = None
 
     def __repr__(self) -> str:

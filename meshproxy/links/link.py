@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeAlias
 
+from meshproxy.links.faults import Faults
 from meshproxy.relay.downstream import GiveUp
 from meshproxy.wire.codec import Raw
 from meshproxy.wire.protocol import Era
@@ -74,6 +75,7 @@ class Link(ABC):
         upstream: the configured name, for errors.
         era: which era was negotiated.
         version: the negotiated revision.
+        faults: says what the upstream is forgiven.
         server: the result of `initialize` or `server/discover`: `capabilities`, `serverInfo`, `instructions` and the rest.
         calls: the calls under way, in order of their start.
         given_up: calls that nobody waits for any more, as long as the upstream may not know it yet: what it says may still be of them.
@@ -81,6 +83,7 @@ class Link(ABC):
     """
 
     upstream: str
+    faults: Faults
     era: Era
     version: str
     server: dict[str, Any]

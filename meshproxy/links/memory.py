@@ -15,6 +15,7 @@ import structlog
 from meshproxy.errors import UpstreamUnavailable
 from meshproxy.links.duplex import CLOSED, DuplexLink
 from meshproxy.links.endpoint import Endpoint
+from meshproxy.links.faults import Faults
 from meshproxy.links.link import Link, Listener
 from meshproxy.wire.codec import dumps, loads
 
@@ -48,7 +49,7 @@ class MemoryEndpoint(Endpoint):
         listener: Listener,
         timeout: float | None,
     ) -> Link:
-        link = MemoryLink(self.name, self._server, listener, client, capabilities, self._links.discard)
+        link = MemoryLink(self.faults, self._server, listener, client, capabilities, self._links.discard)
         self._links.add(link)
         try:
             async with asyncio.timeout(timeout):
@@ -74,14 +75,14 @@ class MemoryLink(DuplexLink):
 
     def __init__(
         self,
-        upstream: str,
+        faults: Faults,
         server: "Server[Any]",
         listener: Listener,
         client: dict[str, Any],
         capabilities: dict[str, Any],
         on_gone: "Callable[[MemoryLink], None]",
     ) -> None:
-        super().__init__(upstream, listener, client, capabilities)
+        super().__init__(faults, listener, client, capabilities)
         from mcp.shared.message import SessionMessage  # noqa: PLC0415 - a mesh without in-process servers never needs the SDK
         from mcp_types import jsonrpc_message_adapter  # noqa: PLC0415
 

@@ -69,7 +69,7 @@ class SseLink(DuplexLink):
         client: dict[str, Any],
         capabilities: dict[str, Any],
     ) -> None:
-        super().__init__(endpoint.name, listener, client, capabilities)
+        super().__init__(endpoint.faults, listener, client, capabilities)
         self._endpoint = endpoint
         self._http = http
         self._parser = SseParser(endpoint.max_message)

@@ -17,6 +17,7 @@ import structlog
 from meshproxy.errors import RpcError, UpstreamUnavailable
 from meshproxy.links.duplex import CLOSED, DuplexLink, excerpt
 from meshproxy.links.endpoint import Endpoint
+from meshproxy.links.faults import Faults
 from meshproxy.links.link import Link, Listener
 from meshproxy.links.process import Process, kill_all
 from meshproxy.wire.protocol import Era
@@ -83,7 +84,7 @@ class StdioEndpoint(Endpoint):
 
         async def attempt(remembered: Era | None) -> StdioLink:
             link = StdioLink(
-                self.name,
+                self.faults,
                 listener,
                 client,
                 capabilities,
@@ -135,7 +136,7 @@ class StdioLink(DuplexLink):
 
     def __init__(
         self,
-        upstream: str,
+        faults: Faults,
         listener: Listener,
         client: dict[str, Any],
         capabilities: dict[str, Any],
@@ -145,7 +146,7 @@ class StdioLink(DuplexLink):
         max_message: int,
         on_gone: "Callable[[StdioLink], None]",
     ) -> None:
-        super().__init__(upstream, listener, client, capabilities)
+        super().__init__(faults, listener, client, capabilities)
         self._noise = 0
         self._first_noise = ""
         self.has_died = False

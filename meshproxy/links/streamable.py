@@ -111,6 +111,7 @@ class StreamableLink(Link):
         capabilities: dict[str, Any],
     ) -> None:
         self.upstream = endpoint.name
+        self.faults = endpoint.faults
         self.max_event = endpoint.max_message
         self.given_up = {}
         self.version = ""

@@ -4,25 +4,28 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-import structlog
-
 from meshproxy.catalog.catalog import EMPTY, Catalog
+from meshproxy.catalog.definitions import check_definition
 from meshproxy.errors import METHOD_NOT_FOUND, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import KINDS, Kind, KindSpec
+from meshproxy.links.duplex import excerpt
 from meshproxy.links.link import Link
 from meshproxy.wire.codec import JsonError, loads
 from meshproxy.wire.headers import find_invalid_annotation
 
-log = structlog.get_logger(__name__)
-
 MAX_PAGES: Final = 10_000
-"""Pages after which a listing is given up, whatever its cursors say."""
+"""Pages of a listing that are read, whatever its cursors say."""
+NAMED: Final = 5
+"""Components that the log names for one fault of theirs."""
+LEFT_OUT: Final = "left out, since clients would refuse the whole listing for it"
+MENDED: Final = "that part is mended or left out, since clients would refuse the whole listing for it"
+CUT_OFF: Final = "what has been listed until then is kept"
 
 
 class Listing(NamedTuple):
     """One kind as an upstream lists it: `ttl` is for how many milliseconds that may be kept, `private` whether by its caller alone."""
 
-    definitions: tuple[dict[str, Any], ...]
+    definitions: tuple[Mapping[str, Any], ...]
     ttl: int
     private: bool
 
@@ -69,10 +72,9 @@ async def list_kind(link: Link, kind: Kind, timeout: float | None) -> Listing:
         return _NOTHING
     try:
         async with asyncio.timeout(timeout):
-            listing = await _pages(link, spec)
+            return await _pages(link, spec)
     except TimeoutError:
         raise UpstreamUnavailable(link.upstream, f"did not list its {spec.plural} within {timeout:g} s") from None
-    return listing._replace(definitions=_usable(link, listing.definitions)) if kind is Kind.TOOL else listing
 
 
 async def _attempt(link: Link, kind: Kind, timeout: float | None) -> Listing | UpstreamError | RpcError:
@@ -86,40 +88,26 @@ def _is_promised(link: Link, spec: KindSpec) -> bool:
     return isinstance(link.capabilities.get(spec.capability), Mapping)
 
 
-def _usable(link: Link, tools: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
-    """The tools without those that must be left out, for annotations that no header can be made from (2026-07-28 server/tools, SEP-2243)."""
-    if not link.repeats_parameters:
-        return tools
-    kept = []
-    for tool in tools:
-        reason = find_invalid_annotation(tool.get("inputSchema"))
-        if reason is None:
-            kept.append(tool)
-        else:
-            log.warning("tool.left_out", upstream=link.upstream, tool=tool.get("name"), reason=reason)
-    return tuple(kept)
-
-
 async def _pages(link: Link, spec: KindSpec) -> Listing:
-    definitions: list[dict[str, Any]] = []
+    """All pages as one listing. One that would never end is cut off, and what has been listed until then is kept."""
+    found = _Found(link, spec)
     ttls: list[int] = []
     private = False
-    params: dict[str, Any] = {}
+    cursor: str | None = None
     seen: set[str] = set()
     for _ in range(MAX_PAGES):
         try:
-            page = loads(await link.request(spec.list_method, params))
+            page = await _page(link, spec, {} if cursor is None else {"cursor": cursor})
         except RpcError as error:
             # Resource templates have no capability of their own, and many servers with resources do without.
             if error.code == METHOD_NOT_FOUND:
                 break
+            # Some servers say with an empty cursor that there is none.
+            if cursor == "":
+                found.cut_off("its last page names the empty cursor, and that is refused")
+                break
             raise
-        except JsonError:
-            page = None
-        items = page.get(spec.items) if isinstance(page, dict) else None
-        if not isinstance(items, list):
-            raise UpstreamUnavailable(link.upstream, f"its answer to {spec.list_method} holds no list of {spec.items}")
-        definitions += [item for item in items if isinstance(item, dict)]
+        is_news = found.add(page[spec.items])
         ttl = page.get("ttlMs")
         ttls.append(max(ttl, 0) if type(ttl) is int else 0)
         private = private or page.get("cacheScope") != "public"
@@ -127,11 +115,73 @@ async def _pages(link: Link, spec: KindSpec) -> Listing:
         if not isinstance(cursor, str):
             break
         if cursor in seen:
-            raise UpstreamUnavailable(
-                link.upstream, f"its listing of {spec.items} never ends: a page repeats the cursor {cursor!r}"
-            )
+            found.cut_off(f"a page repeats the cursor {excerpt(cursor.encode('utf-8', 'replace'), 60)!r}")
+            break
+        if not is_news and page[spec.items]:
+            found.cut_off("a page has nothing that was not listed before, and yet names another")
+            break
         seen.add(cursor)
-        params = {"cursor": cursor}
     else:
-        raise UpstreamUnavailable(link.upstream, f"its listing of {spec.items} has more than {MAX_PAGES} pages")
-    return Listing(tuple(definitions), min(ttls, default=0), private)
+        found.cut_off(f"it has more than {MAX_PAGES} pages")
+    found.say_faults()
+    return Listing(tuple(found.definitions.values()), min(ttls, default=0), private)
+
+
+async def _page(link: Link, spec: KindSpec, params: dict[str, Any]) -> dict[str, Any]:
+    try:
+        page = loads(await link.request(spec.list_method, params))
+    except JsonError:
+        page = None
+    if isinstance(page, dict):
+        # A list that was never made is null in Go.
+        if spec.items in page and page[spec.items] is None:
+            page[spec.items] = []
+        if isinstance(page.get(spec.items), list):
+            return page
+    raise UpstreamUnavailable(link.upstream, f"its answer to {spec.list_method} holds no list of {spec.items}")
+
+
+class _Found:
+    """What has been listed of one kind, as clients can take it, by name or URI; and what was wrong with it."""
+
+    def __init__(self, link: Link, spec: KindSpec) -> None:
+        self.definitions: dict[str, Mapping[str, Any]] = {}
+        self._link = link
+        self._spec = spec
+        self._faults: dict[tuple[str, str, str], list[str]] = {}
+
+    def add(self, items: list[Any]) -> bool:
+        """Take the items of a page; says whether any of them is new."""
+        known = len(self.definitions)
+        for item in items:
+            definition, faults = check_definition(self._spec.kind, item)
+            if definition is None:
+                self._fault("left_out", LEFT_OUT, faults[-1], item)
+                continue
+            if self._spec.kind is Kind.TOOL and self._link.repeats_parameters:
+                # No header can be made from its annotations (2026-07-28 server/tools, SEP-2243).
+                reason = find_invalid_annotation(definition.get("inputSchema"))
+                if reason is not None:
+                    self._fault("left_out", LEFT_OUT, reason, item)
+                    continue
+            for fault in faults:
+                self._fault("mended", MENDED, fault, item)
+            # What comes twice, as it does when a page comes again, counts as it came first.
+            self.definitions.setdefault(definition[self._spec.key], definition)
+        return len(self.definitions) > known
+
+    def cut_off(self, reason: str) -> None:
+        """The listing goes on, and there is no use in reading more of it."""
+        self._link.faults.say("upstream.listing_cut_off", CUT_OFF, kind=self._spec.plural, reason=reason)
+
+    def say_faults(self) -> None:
+        """Say what was wrong, each thing once, and of which components."""
+        for (event, consequence, reason), names in self._faults.items():
+            self._link.faults.say(
+                f"{self._spec.kind}.{event}", consequence, names=names[:NAMED], count=len(names), reason=reason
+            )
+
+    def _fault(self, event: str, consequence: str, reason: str, item: Any) -> None:
+        named = item.get(self._spec.key) if isinstance(item, Mapping) else None
+        name = excerpt(named.encode("utf-8", "replace"), 60) if isinstance(named, str) else "?"
+        self._faults.setdefault((event, consequence, reason), []).append(name)

@@ -6,6 +6,7 @@ from typing import Any
 
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.links.endpoint import Endpoint
+from meshproxy.links.faults import Faults
 from meshproxy.links.link import Call, Done, Link, Listener
 from meshproxy.relay.downstream import GiveUp
 from meshproxy.wire.codec import Raw, dumps
@@ -30,6 +31,7 @@ class Wire(Link):
 
     def __init__(self, era: Era = Era.LEGACY, capabilities: dict[str, Any] | None = None, **answers: Any) -> None:
         self.upstream = "up"
+        self.faults = Faults("up")
         self.era = era
         self.version = LATEST_LEGACY if era is Era.LEGACY else LATEST_MODERN
         self.server = {"capabilities": ALL if capabilities is None else capabilities}

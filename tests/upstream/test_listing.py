@@ -1,19 +1,43 @@
 """Listing asks an upstream for every kind that it promises, page by page, and knows when to stop."""
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
 from meshproxy.catalog.catalog import EMPTY, Catalog
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
-from meshproxy.kinds import Kind
+from meshproxy.kinds import KINDS, Kind
 from meshproxy.upstream import listing
 from meshproxy.upstream.listing import list_catalog, list_kind
 from meshproxy.wire.codec import Raw
+from meshproxy.wire.protocol import Era
 from tests.kit.waiting import DEADLINE
 from tests.kit.wires import Gate, Wire
 
 pytestmark = pytest.mark.anyio
+
+
+OBJECT = {"type": "object"}
+
+
+def tool(name: str, **members: Any) -> dict[str, Any]:
+    return {"name": name, "inputSchema": OBJECT, **members}
+
+
+def said(output: str) -> str:
+    """What was logged, without its colours and padding."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", output)
+
+
+class Heading(Wire):
+    """A wire that repeats arguments in headers, or not."""
+
+    repeats = True
+
+    @property
+    def repeats_parameters(self) -> bool:
+        return self.repeats
 
 
 class Pages:
@@ -37,7 +61,7 @@ async def tools(wire: Wire, timeout: float | None = DEADLINE) -> Any:
 
 
 async def test_every_kind_that_is_promised_is_listed_at_once() -> None:
-    gates = [Gate({items: [{"x": 1}]}) for items in ("tools", "resources", "resourceTemplates", "prompts")]
+    gates = [Gate({spec.items: [{spec.key: "k"}]}) for spec in KINDS.values()]
     names = ["tools__list", "resources__list", "resources__templates__list", "prompts__list"]
     wire = Wire(**dict(zip(names, gates, strict=True)))
     wire.server |= {"instructions": "Do as you like."}
@@ -54,8 +78,8 @@ async def test_every_kind_that_is_promised_is_listed_at_once() -> None:
 
 
 async def test_one_kind_is_listed_alone() -> None:
-    wire = Wire(tools__list={"tools": [{"name": "a"}], "ttlMs": 5, "cacheScope": "public"})
-    assert await tools(wire) == (({"name": "a"},), 5, False)
+    wire = Wire(tools__list={"tools": [tool("a")], "ttlMs": 5, "cacheScope": "public"})
+    assert await tools(wire) == ((tool("a"),), 5, False)
     assert [method for method, _ in wire.sent] == ["tools/list"]
     assert await tools(Wire(capabilities={})) == ((), 0, True)
 
@@ -88,25 +112,100 @@ async def test_an_empty_cursor_is_a_cursor() -> None:
     assert wire.of("tools/list") == [{}, {"cursor": ""}]
 
 
-async def test_a_listing_whose_cursor_comes_again_never_ends_and_is_given_up() -> None:
-    wire = Wire(
-        capabilities={"tools": {}},
-        tools__list=Pages({"tools": [], "nextCursor": "1"}, {"tools": [], "nextCursor": "1"}),
-    )
-    with pytest.raises(UpstreamUnavailable, match="never ends: a page repeats the cursor '1'"):
-        await tools(wire)
-    assert len(wire.sent) == 2
+@pytest.mark.parametrize(
+    ("pages", "reason"),
+    [
+        # The cursor is not looked at, or the empty one is none.
+        ([{"tools": [tool("a"), tool("b")], "nextCursor": "1"}] * 2, "a page repeats the cursor '1'"),
+        ([{"tools": [tool("a"), tool("b")], "nextCursor": ""}] * 2, "a page repeats the cursor ''"),
+        ([{"tools": [tool("a")], "nextCursor": "1"}, {"tools": [tool("b")], "nextCursor": ""}] * 2, "repeats the cursor '1'"),
+        ([{"tools": [], "nextCursor": "1"}, {"tools": [tool("a"), tool("b")], "nextCursor": "1"}], "repeats the cursor '1'"),
+        (({"tools": [tool("a"), tool("b")], "nextCursor": str(number)} for number in range(9)), "nothing that was not listed before"),
+        (({"tools": [tool("ab"[number % 2])], "nextCursor": str(number)} for number in range(9)), "nothing that was not listed before"),
+    ],
+)  # fmt: skip
+async def test_a_listing_that_never_ends_is_cut_off_and_what_was_listed_is_kept(
+    pages: Any, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = iter(pages)
+    wire = Wire(capabilities={"tools": {}}, tools__list=lambda *_: next(answers))
+    catalog = await listed(wire)
+    assert [item["name"] for item in catalog[Kind.TOOL]] == ["a", "b"]
+    assert catalog.failed == {}
+    assert len(wire.sent) <= 3
+    (line,) = said(capsys.readouterr().out).splitlines()
+    assert "upstream.listing_cut_off" in line
+    assert "kind=tools" in line
+    assert reason in line
 
 
-async def test_a_listing_of_too_many_pages_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_listing_of_too_many_pages_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(listing, "MAX_PAGES", 3)
     count = iter(range(100))
-    wire = Wire(capabilities={"tools": {}}, tools__list=lambda *_: {"tools": [], "nextCursor": str(next(count))})
-    with pytest.raises(UpstreamUnavailable, match="more than 3 pages"):
-        await tools(wire)
+    wire = Wire(
+        capabilities={"tools": {}},
+        tools__list=lambda *_: {"tools": [tool(f"t{(number := next(count))}")], "nextCursor": str(number)},
+    )
+    assert len((await listed(wire))[Kind.TOOL]) == 3
+    assert "it has more than 3 pages" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("page", [{}, {"tools": None}, {"tools": {}}, [], 3, Raw(b"{")])
+async def test_an_empty_cursor_that_is_refused_was_none() -> None:
+    answers = iter([{"tools": [tool("a")], "nextCursor": ""}, RpcError(-32602, "Invalid cursor")])
+    catalog = await listed(Wire(capabilities={"tools": {}}, tools__list=lambda *_: next(answers)))
+    assert catalog[Kind.TOOL] == (tool("a"),)
+    assert catalog.failed == {}
+
+
+async def test_a_list_that_is_null_is_empty_and_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    answers = {spec.list_method.replace("/", "__"): {spec.items: None} for spec in KINDS.values()}
+    catalog = await listed(Wire(**answers))
+    assert catalog.counts() == dict.fromkeys(Kind, 0)
+    assert catalog.failed == {}
+    assert capsys.readouterr().out == ""
+
+
+async def test_a_definition_that_clients_would_refuse_the_listing_for_is_mended_or_left_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    items = [
+        tool("a"),
+        {"name": "b"},
+        tool("c", inputSchema="odd"),
+        7,
+        *({"name": f"d{number}"} for number in range(9)),
+    ]
+    wire = Wire(capabilities={"tools": {}}, tools__list={"tools": items})
+    for _ in range(3):
+        catalog = await listed(wire)
+    assert [item["name"] for item in catalog[Kind.TOOL]] == ["a", "b", *(f"d{number}" for number in range(9))]
+    assert catalog[Kind.TOOL][1] == tool("b")
+    # Each fault is said once, however many components have it, and however often they are listed.
+    mended, left_out, odd = sorted(said(capsys.readouterr().out).splitlines(), key=lambda line: "left_out" in line)
+    assert "tool.mended" in mended
+    assert "count=10 names=['b', 'd0', 'd1', 'd2', 'd3'] reason='inputSchema is missing' upstream=up" in mended
+    assert "count=1 names=['c'] reason='inputSchema is a string and not an object'" in left_out
+    assert "count=1 names=['?'] reason='it is a number and no object'" in odd
+
+
+async def test_what_is_listed_twice_counts_once_as_it_came_first() -> None:
+    wire = Wire(
+        capabilities={"tools": {}}, tools__list={"tools": [tool("a", title="1"), tool("b"), tool("a", title="2")]}
+    )
+    assert (await listed(wire))[Kind.TOOL] == (tool("a", title="1"), tool("b"))
+
+
+@pytest.mark.parametrize("era", Era)
+async def test_a_tool_whose_annotations_make_no_header_is_left_out_where_headers_are_sent(era: Era) -> None:
+    annotated = {"type": "object", "properties": {"a": {"type": "object", "x-mcp-header": "A"}}}
+    wire = Heading(capabilities={"tools": {}}, tools__list={"tools": [tool("a", inputSchema=annotated), tool("b")]})
+    wire.repeats = era is Era.MODERN
+    assert [item["name"] for item in (await listed(wire))[Kind.TOOL]] == (["b"] if wire.repeats else ["a", "b"])
+
+
+@pytest.mark.parametrize("page", [{}, {"tools": {}}, {"tools": "none"}, None, [], 3, Raw(b"{")])
 async def test_an_answer_that_is_no_listing_is_said_to_be_none(page: Any) -> None:
     wire = Wire(capabilities={"tools": {}}, tools__list=page)
     with pytest.raises(UpstreamUnavailable, match="tools/list holds no list of tools"):
@@ -129,22 +228,21 @@ async def test_resources_without_templates_are_no_fault() -> None:
     [
         (RpcError(-32603, "it broke"), "it broke"),
         ({"prompts": "none"}, "its answer to prompts/list holds no list of prompts"),
-        (lambda *_: {"prompts": [], "nextCursor": "1"}, "its listing of prompts never ends"),
         (Gate(), "did not list its prompts within 0.05 s"),
     ],
 )
 async def test_a_kind_that_cannot_be_listed_costs_the_others_nothing(answer: Any, reason: str) -> None:
     capabilities = {"tools": {}, "prompts": {}}
-    wire = Wire(capabilities=capabilities, tools__list={"tools": [{"name": "t"}], "ttlMs": 5}, prompts__list=answer)
+    wire = Wire(capabilities=capabilities, tools__list={"tools": [tool("t")], "ttlMs": 5}, prompts__list=answer)
     catalog = await listed(wire, 0.05)
-    assert catalog[Kind.TOOL] == ({"name": "t"},)
+    assert catalog[Kind.TOOL] == (tool("t"),)
     assert catalog[Kind.PROMPT] == ()
     assert list(catalog.failed) == [Kind.PROMPT]
     assert catalog.failed[Kind.PROMPT].startswith(reason)
     # What was known before stays, and is not for others to keep.
     before = Catalog({kind: ({"name": "old"},) for kind in Kind})
     again = await listed(wire, 0.05, before)
-    assert again.definitions == {Kind.TOOL: ({"name": "t"},), Kind.PROMPT: ({"name": "old"},)}
+    assert again.definitions == {Kind.TOOL: (tool("t"),), Kind.PROMPT: ({"name": "old"},)}
     assert again.ttl == {Kind.TOOL: 5}
     assert Kind.PROMPT in again.private
 
