@@ -1,5 +1,6 @@
 """The servers that other tests lean on do what they say, reached directly by a client of the SDK."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -125,3 +126,95 @@ async def test_a_change_is_told_to_clients_of_both_eras(own_server: Callable[...
         assert type(await anext(aiter(events))).__name__ == "ToolsListChanged"
         await heard.wait()
         assert said(await legacy.call_tool("new", {})) == "I am new"
+
+
+async def responded(_context: Any, params: Any) -> ElicitResult:
+    return ElicitResult(action="accept", content={"response": params.message} if params.mode == "form" else None)
+
+
+of_both_eras = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
+"""The SDK warns of what its modern era has not, and a client of the legacy era uses."""
+REAL = ["everything", "everything_fastmcp"]
+"""The servers that are written as real ones are."""
+
+
+@pytest.fixture(params=["stdio", "http"])
+def real(request: pytest.FixtureRequest, shared_server: Callable[..., Running]) -> Callable[[str], Any]:
+    return lambda name: command(name) if request.param == "stdio" else shared_server(name).url
+
+
+@of_both_eras
+@pytest.mark.parametrize("name", REAL)
+async def test_a_legacy_client_gets_everything_from_a_server_of_both_eras(
+    real: Callable[[str], Any], name: str
+) -> None:
+    lines: list[Any] = []
+    told: list[str] = []
+
+    async def logged(params: Any) -> None:
+        # FastMCP wraps what is logged.
+        lines.append(params.data["msg"] if isinstance(params.data, dict) else params.data)
+
+    async def heard(message: Any) -> None:
+        told.append(type(message).__name__)
+
+    able = ABLE | {"elicitation_callback": responded}
+    async with connected(real(name), mode="legacy", logging_callback=logged, message_handler=heard, **able) as client:
+
+        async def call(tool: str, **arguments: Any) -> str:
+            return str(said(await client.call_tool(tool, arguments)))
+
+        async def roots_changed() -> bool:
+            return await call("roots_changes") == "1"
+
+        assert await call("era") == "2025-11-25"
+        assert [await call("count") for _ in range(3)] == ["1", "2", "3"]
+        assert await call("interview") == 'form: action=accept, content={"response":"Who are you?"}; hi'
+        assert await call("put_and_ask", key="colour") == "What is colour?"
+        assert await call("put_and_say", key="colour", value="red") == await call("take", key="colour") == "red"
+        assert await call("narrate", lines=4) == "4 lines"
+        await eventually(lambda: len(lines) == 8)
+        assert lines == [
+            *("before the form", "before the model", "done", "colour is red"),
+            *(f"line {number}" for number in range(4)),
+        ]
+        assert await call("sample_aside", prompt="Hello") == "LLM response: hi"
+        assert await call("list_roots") == "file:///here"
+        await client.send_roots_list_changed()
+        await eventually(roots_changed)
+        assert await call("sign_in", url="https://example.com/", id="1") == "accept"
+        assert await call("sign_in_aside", url="https://example.com/", id="2") == "accept"
+        await client.subscribe_resource("test://watched-resource")
+        await call("touch", uri="test://watched-resource")
+        await eventually(
+            lambda: told.count("ElicitCompleteNotification") == 2 and "ResourceUpdatedNotification" in told
+        )
+        await client.set_logging_level("warning")
+        assert await call("level") in ("warning", "None")  # FastMCP keeps it to itself
+
+
+@pytest.mark.parametrize("name", REAL)
+async def test_a_modern_client_gets_what_its_era_has_from_a_server_of_both_eras(
+    real: Callable[[str], Any], name: str
+) -> None:
+    lines: list[Any] = []
+
+    async def logged(params: Any) -> None:
+        lines.append(params.data["msg"] if isinstance(params.data, dict) else params.data)
+
+    able = ABLE | {"elicitation_callback": responded, "logging_callback": logged, "log_level": "debug"}
+    async with connected(real(name), mode="auto", **able) as client:
+
+        async def call(tool: str, **arguments: Any) -> str:
+            return str(said(await client.call_tool(tool, arguments)))
+
+        assert await call("era") == "2026-07-28"
+        assert await call("put_and_say", key="colour", value="red") == await call("take", key="colour") == "red"
+        assert await call("narrate", lines=4) == "4 lines"
+        assert lines == ["colour is red", *(f"line {number}" for number in range(4))]
+        assert await call("test_input_required_result_multiple_inputs") == "All inputs were received"
+        if name == "everything":
+            assert await call("ask", message="Who?") == "Who?"
+        with pytest.raises(MCPError) if name == "everything" else contextlib.nullcontext():
+            refused = await client.call_tool("test_elicitation", {"message": "Who?"})
+            assert refused.is_error, "there is no asking in the middle of a call"

@@ -1,5 +1,6 @@
 """Servers that tests put behind the mesh, each in a process of its own: `python -m tests.servers.NAME --help`.
 
-`basic` does everything that a server can; `conformance` is what the official suite expects; the others misbehave.
+`basic` does everything that a server can; `everything` is written as real servers are, on the SDK's `MCPServer`, and `everything_fastmcp` on
+FastMCP; `conformance` is what the official suite expects, for either era alone, too; the others misbehave.
 `tests.kit.running` starts them.
 """
