@@ -8,9 +8,10 @@ from meshproxy.errors import AnswerLost, UpstreamUnavailable
 from meshproxy.links import standing
 from meshproxy.links.redirects import origin_of, resolved, shown
 from meshproxy.links.streamable import HttpEndpoint, StreamableLink
-from tests.links.peers import DEADLINE, Calls, Listens, ShortWay, call, connect
+from tests.kit.links import Calls, Listens, ShortWay, call, connect
+from tests.kit.waiting import DEADLINE
+from tests.kit.web import SESSION, Web, chunk, encode, event, refuse, stream
 from tests.links.test_sse import SseWeb
-from tests.links.web import SESSION, Web, chunk, encode, event, refuse, stream
 
 pytestmark = pytest.mark.anyio
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.serving import kit
-from tests.serving.kit import DEADLINE, Served, call, frames, messages_in, modern, request, served, text_of
+from tests.kit import echo
+from tests.kit.echo import Served, served
+from tests.kit.messages import call, frames, messages_in, modern, request, text_of
+from tests.kit.waiting import DEADLINE
 
 pytestmark = pytest.mark.anyio
 
@@ -19,12 +21,12 @@ READABLE = {"cache-control", "content-language", "content-length", "content-type
 
 @pytest.fixture(params=["own", "uvicorn"], autouse=True)
 def run_app(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kit, "run_app", kit.own_server if request.param == "own" else kit.uvicorn_server)
+    monkeypatch.setattr(echo, "run_app", echo.own_server if request.param == "own" else echo.uvicorn_server)
 
 
 @pytest.fixture(params=[False, True], ids=["long", "short"], autouse=True)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kit, "begins_calls", request.param)
+    monkeypatch.setattr(echo, "begins_calls", request.param)
 
 
 class Blocked(Exception):
@@ -57,8 +59,8 @@ class Browser:
             yield response
 
     async def post(self, message: Any, **headers: str | None) -> tuple[httpx2.Response, str]:
-        content = message if isinstance(message, bytes) else kit.json.dumps(message).encode()
-        async with self.fetch("POST", content, kit.heads(**headers)) as response:
+        content = message if isinstance(message, bytes) else echo.json.dumps(message).encode()
+        async with self.fetch("POST", content, echo.heads(**headers)) as response:
             return response, (await response.aread()).decode()
 
     async def _preflight(self, url: str, method: str, unsafe: list[str]) -> None:
@@ -93,16 +95,16 @@ async def test_a_page_has_a_session_from_its_first_request_to_its_last() -> None
         ].status_code == 202
         response, text = await browser.post(call("echo", text="hi"), **session)
         assert response.headers["content-type"] == "application/json"
-        assert text_of(kit.json.loads(text)) == "hi"
+        assert text_of(echo.json.loads(text)) == "hi"
         response, text = await browser.post(call("progress", 2, {"progressToken": 1}, steps=2), **session)
         assert response.headers["content-type"] == "text/event-stream"
         assert messages_in(text)[-1]["id"] == 2
-        heads = kit.heads(accept="text/event-stream", content_type=None, **session)
+        heads = echo.heads(accept="text/event-stream", content_type=None, **session)
         async with browser.fetch("GET", headers=heads) as stream:
             assert stream.headers["content-type"] == "text/event-stream"
         async with browser.fetch("GET", headers={**heads, "Last-Event-ID": "9-9"}) as refused:
             assert refused.status_code == 400
-        heads = kit.heads(content_type=None, **session)
+        heads = echo.heads(content_type=None, **session)
         async with browser.fetch("DELETE", headers=heads) as ended:
             assert ended.status_code == 200
         assert (await browser.post(request("ping"), **session))[0].status_code == 404
@@ -114,13 +116,13 @@ async def test_a_page_of_the_modern_era_calls_and_listens() -> None:
         browser = Browser(server)
         message, heads = modern(call("echo", text="hi"))
         _, text = await browser.post(message, **heads, mcp_param_region="eu", authorization="Bearer x")
-        assert text_of(kit.json.loads(text)) == "hi"
+        assert text_of(echo.json.loads(text)) == "hi"
         message, heads = modern(call("progress", 2, {"progressToken": 1}, steps=2))
         _, text = await browser.post(message, **heads)
         assert messages_in(text)[-1]["id"] == 2
         message, heads = modern(request("subscriptions/listen", {"notifications": {}}))
-        content = kit.json.dumps(message).encode()
-        async with browser.fetch("POST", content, kit.heads(**heads)) as stream, asyncio.timeout(DEADLINE):
+        content = echo.json.dumps(message).encode()
+        async with browser.fetch("POST", content, echo.heads(**heads)) as stream, asyncio.timeout(DEADLINE):
             async for frame in frames(stream):
                 assert frame["method"] == "notifications/subscriptions/acknowledged"
                 break
@@ -155,7 +157,7 @@ async def test_a_page_learns_that_the_server_is_about_to_end_and_that_there_is_n
         async with browser.fetch("GET", headers={"MCP-Protocol-Version": "2025-11-25"}, path=metadata) as missing:
             assert missing.status_code == 404
         await server.app.aclose()
-        response = await server.http.post(server.url, content=b"{}", headers={**kit.heads(), "origin": PAGE})
+        response = await server.http.post(server.url, content=b"{}", headers={**echo.heads(), "origin": PAGE})
         assert response.status_code == 503
         assert response.headers["access-control-allow-origin"] == PAGE
         assert "Retry-After" in response.headers["access-control-expose-headers"]
