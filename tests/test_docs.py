@@ -1,11 +1,10 @@
-"""README.md is true: its tables are those of the models and the command line, its configs load, and its examples run."""
+"""What the documentation says is true: its tables are those of the models and the command line, its configs load, and its examples run."""
 
 import re
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,19 +15,39 @@ from meshproxy.cli.app import app
 from meshproxy.config.load import load
 from meshproxy.config.schema import json_schema
 from tests.kit.places import ROOT
-from tests.kit.waiting import DEADLINE
+from tests.kit.waiting import DEADLINE, wait_for
 from typer.main import get_command
 
-README = (ROOT / "README.md").read_text()
+PAGES = {
+    str(file.relative_to(ROOT)): file.read_text()
+    for file in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob(".github/*.md"))
+}
+"""Every page, by its path."""
 
 
-def section(title: str) -> str:
-    """The text under a heading, up to the next one of its rank. What looks like a heading in a block of code is none."""
-    found, rank, in_code = [], 0, False
-    for line in README.splitlines():
-        in_code ^= line.startswith("```")
+def lines_of(page: str) -> Iterator[tuple[str, bool]]:
+    """The lines of a page, and whether each is code."""
+    in_code = False
+    for line in PAGES[page].splitlines():
+        is_fence = line.startswith("```")
+        yield line, in_code or is_fence
+        in_code ^= is_fence
+
+
+def headings(page: str) -> Iterator[tuple[int, str]]:
+    """The rank and the words of each heading."""
+    for line, is_code in lines_of(page):
         heading = re.match(r"(#+) (.*)", line)
-        if heading and not in_code:
+        if heading and not is_code:
+            yield len(heading[1]), heading[2]
+
+
+def section(page: str, title: str) -> str:
+    """The text under a heading, up to the next one of its rank."""
+    found, rank = [], 0
+    for line, is_code in lines_of(page):
+        heading = None if is_code else re.match(r"(#+) (.*)", line)
+        if heading:
             if rank and len(heading[1]) <= rank:
                 break
             if heading[2] == title:
@@ -36,7 +55,7 @@ def section(title: str) -> str:
                 continue
         if rank:
             found.append(line)
-    assert found, f"README.md has no section {title!r}"
+    assert found, f"{page} has no section {title!r}"
     return "\n".join(found)
 
 
@@ -46,8 +65,9 @@ def rows(text: str) -> list[str]:
 
 
 def blocks(language: str) -> list[str]:
-    """The code blocks in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    """The code blocks of all pages in a language, each once."""
+    found = [re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) for text in PAGES.values()]
+    return list(dict.fromkeys(block for page in found for block in page))
 
 
 # Tables
@@ -104,16 +124,16 @@ def command_rows() -> list[str]:
 
 
 def test_every_key_of_a_config_is_in_the_tables() -> None:
-    assert rows(section("The whole file")) == config_rows()
-    assert rows(section("An upstream")) == upstream_rows()
+    assert rows(section("docs/config.md", "The whole file")) == config_rows()
+    assert rows(section("docs/config.md", "An upstream")) == upstream_rows()
 
 
 def test_every_argument_and_option_of_the_commands_is_in_the_table() -> None:
-    assert rows(section("The command line")) == command_rows()
+    assert rows(PAGES["docs/cli.md"]) == command_rows()
 
 
 def test_the_glossary_has_the_words_of_the_design() -> None:
-    words = {line.split("`")[1] for line in rows(section("Words"))}
+    words = {line.split("`")[1] for line in rows(PAGES["docs/glossary.md"])}
     kinds = {"tool, resource, template or prompt"}
     assert {
         "downstream",
@@ -139,14 +159,16 @@ def test_every_config_loads_without_a_warning(text: str, tmp_path: Path) -> None
     assert not load(file, {"HOME": "/home/me", "DOCS_TOKEN": "secret"}).source.warnings
 
 
-def test_the_first_config_has_ten_lines_at_most() -> None:
-    assert len(blocks("yaml")[0].splitlines()) <= 10
+def test_the_first_page_is_short_and_its_config_too() -> None:
+    assert len(PAGES["README.md"].splitlines()) <= 130
+    [config] = re.findall(r"```yaml\n(.*?)```", PAGES["README.md"], re.DOTALL)
+    assert len(config.splitlines()) <= 10
 
 
 def test_everything_public_is_shown() -> None:
     import meshproxy
 
-    shown = section("In Python")
+    shown = PAGES["docs/python.md"]
     assert not [name for name in meshproxy.__all__ if name not in shown]
 
 
@@ -159,31 +181,60 @@ def test_every_example_in_python_runs(code: str, tmp_path: Path) -> None:
     script.write_text(code.replace("port=8000", f"port={port}"))
     line = [sys.executable, "-W", "error", str(script)]
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        if "port=8000" in code:
-            wait_for_port(port, process)
-            asking = [sys.executable, "-m", "meshproxy", "list", f"http://127.0.0.1:{port}/mcp", "tools"]
-            assert " tools\n" in subprocess.run(asking, stdout=subprocess.PIPE, text=True, check=True).stdout
-            process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=DEADLINE)
+        try:
+            if "port=8000" in code:
+                wait_for(lambda: has_port(port), process)
+                # A listing waits for upstreams that start, but not for ever.
+                wait_for(lambda: " tools\n" in listing(f"http://127.0.0.1:{port}/mcp"), process)
+                process.send_signal(signal.SIGTERM)
+            out, err = process.communicate(timeout=DEADLINE)
+        finally:
+            process.kill()
     assert (process.returncode, err) == (0, "")
     for expected in re.findall(r"print\(.*\)  # (.*)", code):
         assert expected in out
 
 
-def wait_for_port(port: int, process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + DEADLINE
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except OSError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"nothing listens: {process.communicate()}")
-            time.sleep(0.01)
-        else:
-            return
+def listing(url: str) -> str:
+    asking = [sys.executable, "-m", "meshproxy", "list", url, "tools"]
+    return subprocess.run(asking, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
-def test_every_file_that_is_named_is_there() -> None:
-    named = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", README)
-    assert named
-    assert not [path for path in named if not (ROOT / path).exists()]
+def has_port(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
+# Links
+
+
+def anchor(title: str) -> str:
+    """What a heading is called in a link, as the usual code hosts do it."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_everything_that_is_linked_is_there(page: str) -> None:
+    prose = "\n".join(line for line, is_code in lines_of(page) if not is_code)
+    for link in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`]*`", "", prose)):
+        if re.match(r"\w+:", link):
+            continue
+        path, _, place = link.partition("#")
+        target = ((ROOT / page).parent / path).resolve() if path else ROOT / page
+        assert target.exists(), link
+        if place:
+            assert place in [anchor(title) for _, title in headings(str(target.relative_to(ROOT)))], link
+
+
+def test_every_page_is_linked_from_another() -> None:
+    linked = {
+        ((ROOT / page).parent / path).resolve()
+        for page, text in PAGES.items()
+        for path in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text)
+    }
+    linked |= {file for folder in linked if folder.is_dir() for file in folder.iterdir()}
+    starts = {"README.md", ".github/PULL_REQUEST_TEMPLATE.md"}
+    assert not [page for page in PAGES if page not in starts and (ROOT / page) not in linked]
