@@ -78,19 +78,19 @@ class CompositeProvider:
 
     def add(self, provider: ProxyProvider, mount: Mount) -> None:
         """Add a provider behind the others."""
-        provider.on_change(lambda _, announced: self.refresh(announced))
+        provider.on_change(lambda _: self.refresh())
         self.swap((*self.mounted, Mounted(provider, mount)))
 
-    def refresh(self, announced: frozenset[str] = frozenset()) -> None:
-        """A provider changed: build anew from what all of them offer now, and hand on the `list_changed` that it sent."""
-        self.swap(self.mounted, announced)
+    def refresh(self) -> None:
+        """A provider changed: build anew from what all of them offer now."""
+        self.swap(self.mounted)
 
     def preview(self, mounted: Sequence[Mounted]) -> Snapshot:
         """The snapshot that a swap to `mounted` would make. Changes nothing."""
         return build_snapshot([item.member for item in mounted])
 
-    def swap(self, mounted: Sequence[Mounted], announced: frozenset[str] = frozenset()) -> None:
-        """Make `mounted` what is served, in one step, and announce the difference, and what was `announced` besides."""
+    def swap(self, mounted: Sequence[Mounted]) -> None:
+        """Make `mounted` what is served, in one step, and announce the listings that differ, and no others."""
         snapshot = self.preview(mounted)
         before, self.snapshot = self.snapshot, snapshot
         self.mounted = tuple(mounted)
@@ -100,7 +100,7 @@ class CompositeProvider:
         self._warned = set(snapshot.collisions)
         self._interests.follow({item.provider for item in self.mounted}, self._served)
         differing = {KINDS[kind].changed for kind in snapshot.changed_kinds(before)}
-        changed = tuple(method for method in BY_CHANGED if method in differing or method in announced)
+        changed = tuple(method for method in BY_CHANGED if method in differing)
         if changed:
             for announce in self._announce:
                 announce(changed)

@@ -305,10 +305,10 @@ class Mesh:
         self._specs[spec.name] = spec
         self._providers[spec.name] = provider
 
-    def _on_change(self, provider: ProxyProvider, announced: frozenset[str]) -> None:
+    def _on_change(self, provider: ProxyProvider) -> None:
         # One that is being warmed is nobody's business yet, and one that retires no longer.
         if self._providers.get(provider.name) is provider:
-            self.composite.refresh(announced)
+            self.composite.refresh()
 
     def _swap(self, config: MeshConfig) -> None:
         self.config = config

@@ -158,9 +158,9 @@ class ProxyProvider:
         """From now on, results of the modern era name the server that `stamp` is of."""
         self._bridge.publisher.stamp = stamp
 
-    def on_change(self, callback: Callable[["ProxyProvider", frozenset[str]], None]) -> None:
-        """Call `callback` whenever `state` or `catalog` changed, with the `list_changed` that the upstream sent. It must not block."""
-        self._supervisor.on_change(lambda announced: callback(self, announced))
+    def on_change(self, callback: Callable[["ProxyProvider"], None]) -> None:
+        """Call `callback` whenever `state` or `catalog` changed. It must not block."""
+        self._supervisor.on_change(partial(callback, self))
 
     def start(self) -> None:
         """Begin to connect, in the background. Idempotent."""
@@ -504,7 +504,7 @@ class ProxyProvider:
 
     def on_elsewhere(self, downstream: Downstream | None, method: str, params: dict[str, Any]) -> None:
         if method in BY_CHANGED:
-            self._supervisor.list_soon(method)
+            self._supervisor.list_soon()
         elif method == "notifications/resources/updated":
             uri = opened(params.get("uri"))
             if isinstance(uri, str):

@@ -18,6 +18,7 @@ from meshproxy.errors import RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import KINDS
 from meshproxy.links.link import Link
 from meshproxy.upstream.listing import list_catalog
+from meshproxy.upstream.pace import Pace
 
 log = structlog.get_logger(__name__)
 
@@ -29,8 +30,6 @@ STABLE: Final = 5.0
 """Seconds after which a connection counts as one that held."""
 RENEWABLE: Final = 1.0
 """Seconds that a session must have lasted, so that those who need it wait for another when it has expired."""
-SETTLE: Final = 0.05
-"""Seconds for which several `list_changed` of one upstream are gathered into one listing."""
 RELIST: Final = (5.0, 300.0)
 """Seconds before what could not be listed is tried again, and the most; each attempt doubles them."""
 
@@ -87,12 +86,12 @@ class Supervisor:
         self._idle_timeout = idle_timeout
         self._cache_ttl = cache_ttl
         self._scrub = scrub
-        self._listeners: list[Callable[[frozenset[str]], None]] = []
+        self._listeners: list[Callable[[], None]] = []
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._wanted = asyncio.Event()
         self._settled = asyncio.Event()
-        self._announced: set[str] = set()
+        self._pace = Pace()
         self._lost = ""
         self._is_renewing = False
         self._opened_at = 0.0
@@ -101,8 +100,8 @@ class Supervisor:
         self._last_use = self._listed = time.monotonic()
         self._relist = 0.0
 
-    def on_change(self, callback: Callable[[frozenset[str]], None]) -> None:
-        """Call `callback` whenever `state` or `catalog` changed, with the `list_changed` that the upstream sent. It must not block."""
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call `callback` whenever `state` or `catalog` changed. It must not block."""
         self._listeners.append(callback)
 
     def start(self) -> None:
@@ -150,10 +149,11 @@ class Supervisor:
         """Somebody uses it."""
         self._last_use = time.monotonic()
 
-    def list_soon(self, method: str) -> None:
-        """A listing changed, says the upstream with the notification `method`."""
-        self._announced.add(method)
-        self._wake.set()
+    def list_soon(self) -> None:
+        """A listing changed, says the upstream: it is read again, at once if it does not say so all the time (`Pace`)."""
+        if self._pace.due is None:
+            self._pace.announced(time.monotonic())
+            self._wake.set()
 
     def lose(self, link: Link, reason: str) -> None:
         """The link ended, or failed a request in a way that makes one doubt it: look, and connect again."""
@@ -210,7 +210,7 @@ class Supervisor:
         self.link = await self._connect()
         self._opened_at = time.monotonic()
         self._lost = ""
-        self._announced.clear()
+        self._pace.begin()
         catalog = await list_catalog(self.link, self._list_timeout, self.catalog or EMPTY)
         if catalog.failed and catalog.failed.keys() == catalog.definitions.keys():
             raise UpstreamUnavailable(self.name, next(iter(catalog.failed.values())))
@@ -242,26 +242,31 @@ class Supervisor:
                 self._settled.clear()
                 self._set(State.IDLE)
                 await self._close()
-            elif self._announced or self._until_listing() == 0:
-                if self._announced:
-                    await asyncio.sleep(SETTLE)
-                announced = frozenset(self._announced)
-                self._announced.clear()
-                await self._list_again(self.link, announced)
+            elif self._until_listing() == 0:
+                await self._list_again(self.link)
 
-    async def _list_again(self, link: Link, announced: frozenset[str]) -> None:
+    async def _list_again(self, link: Link) -> None:
+        is_asked = self._pace.due is not None
+        self._pace.begin()
         self._listed = time.monotonic()
+        before = self.catalog
         try:
-            catalog = await list_catalog(link, self._list_timeout, self.catalog or EMPTY)
+            catalog = await list_catalog(link, self._list_timeout, before or EMPTY)
         except (UpstreamError, RpcError) as error:
             log.warning("upstream.listing_failed", upstream=self.name, reason=self._scrub(str(error)))
             return
-        is_news = catalog != self.catalog
+        is_news = catalog != before
+        if is_asked:
+            was_idle_talk = self._pace.is_idle_talk
+            self._pace.ended(time.monotonic(), is_news=is_news)
+            if self._pace.is_idle_talk and not was_idle_talk:
+                reason = "it says list_changed again and again, and nothing has"
+                log.warning("upstream.listed_seldom", upstream=self.name, reason=reason)
         self._take(catalog)
-        # What an upstream announces, its clients hear of, even if the listing is as before when it is read.
-        if is_news or announced:
+        # That an upstream says that something changed is no news by itself: what clients are shown is.
+        if is_news:
             self.reason = self._missing()
-            self._changed(announced)
+            self._changed()
 
     def _take(self, catalog: Catalog) -> None:
         """From now on this is what it offers. What is missing from it is said once, and tried again."""
@@ -284,11 +289,15 @@ class Supervisor:
         return min((wait for wait in (idle, self._until_listing()) if wait is not None), default=None)
 
     def _until_listing(self) -> float | None:
-        """Seconds until the catalog is too old, or what is missing from it is due; None for one whose upstream says when it changes."""
+        """Seconds until the catalog is too old, or what is missing from it is due, or what the upstream says has changed; None for never."""
+        now = time.monotonic()
         ages = [self._relist] if self._relist else []
         if self._cache_ttl is not None and self.link is not None and not _announces(self.link):
             ages.append(self._cache_ttl)
-        return max(0.0, self._listed + min(ages) - time.monotonic()) if ages else None
+        times = [self._listed + min(ages)] if ages else []
+        if self._pace.due is not None:
+            times.append(self._pace.due)
+        return max(0.0, min(times) - now) if times else None
 
     def _is_unused(self) -> bool:
         idle = self._idle_timeout
@@ -329,9 +338,9 @@ class Supervisor:
             self.state, self.reason = state, reason
             self._changed()
 
-    def _changed(self, announced: frozenset[str] = frozenset()) -> None:
+    def _changed(self) -> None:
         for listener in self._listeners:
-            listener(announced)
+            listener()
 
 
 def _announces(link: Link) -> bool:

@@ -304,7 +304,7 @@ async def test_a_stream_is_acknowledged_first_with_what_it_can_honour_and_tagged
         assert client.heard.methods() == [ACKNOWLEDGED]
         it.says("up", UPDATED, {"uri": "r://x", "_meta": {"k": 1}})
         assert await client.heard.until(UPDATED) == {"uri": "r://up/x", "_meta": {"k": 1, META_SUBSCRIPTION: tag}}
-        it.server.composite.refresh(frozenset({TOOLS, "notifications/prompts/list_changed"}))
+        it.server._announcements.announce((TOOLS, "notifications/prompts/list_changed"))
         assert client.heard.of(TOOLS) == [{"_meta": {META_SUBSCRIPTION: tag}}]
         assert client.heard.of("notifications/prompts/list_changed") == []
         it.server.end_streams()
@@ -359,9 +359,9 @@ async def test_a_stream_that_its_client_leaves_is_forgotten_with_what_it_subscri
 async def test_a_session_hears_of_changes_from_its_start_to_its_end() -> None:
     async with serving(up=wire()) as it:
         staying, leaving = Legacy(it.server), Legacy(it.server)
-        it.server.composite.refresh(frozenset({TOOLS}))
+        it.server._announcements.announce((TOOLS,))
         leaving.close()
-        it.server.composite.refresh(frozenset({TOOLS}))
+        it.server._announcements.announce((TOOLS,))
         assert staying.heard.all == [(TOOLS, {})] * 2
         assert leaving.heard.all == [(TOOLS, {})]
 
@@ -375,6 +375,27 @@ async def test_what_an_upstream_says_changed_is_announced_once_it_is_listed() ->
         await client.heard.until(TOOLS)
         assert await client.names() == ["up_new"]
         assert client.heard.methods() == [TOOLS]
+
+
+async def test_what_an_upstream_says_changed_and_did_not_is_not_announced() -> None:
+    up = wire()
+    async with serving(up=up) as it:
+        legacy, modern = Legacy(it.server), Modern(it.server)
+        listening = asyncio.ensure_future(
+            modern.request("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
+        )
+        await modern.heard.until(ACKNOWLEDGED)
+        count = len(up.of("tools/list"))
+        it.says("up", TOOLS, {})
+        await up.until("tools/list", count + 1)
+        up.answers["tools/list"] = {"tools": [{"name": "new"}]}
+        it.says("up", TOOLS, {})
+        for client in (legacy, modern):
+            await client.heard.until(TOOLS)
+            assert len(client.heard.of(TOOLS)) == 1
+            assert await client.names() == ["up_new"]
+        it.server.end_streams()
+        await asyncio.wait({listening})
 
 
 # From Python

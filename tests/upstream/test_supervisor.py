@@ -9,16 +9,16 @@ import pytest
 from meshproxy.errors import RpcError, UpstreamUnavailable
 from meshproxy.kinds import Kind
 from meshproxy.links.link import Link
+from meshproxy.upstream import pace as pacing
 from meshproxy.upstream import supervisor as supervising
 from meshproxy.upstream.supervisor import State, Supervisor
 from tests.kit.journal import Journal
-from tests.kit.waiting import DEADLINE
+from tests.kit.waiting import DEADLINE, eventually
 from tests.kit.wires import ALL, Gate, Wire
 
 pytestmark = pytest.mark.anyio
 
 QUIET = {"tools": {}}
-CHANGED = "notifications/tools/list_changed"
 
 
 class Upstream:
@@ -30,7 +30,7 @@ class Upstream:
         self.closings = 0
         self.calls = 0
         self.looks = 0
-        self.events: list[tuple[State, frozenset[str]]] = []
+        self.events: list[State] = []
         self._changed = asyncio.Event()
         self.on_opened: Callable[[], Any] | None = None
         settings: dict[str, Any] = {
@@ -64,8 +64,8 @@ class Upstream:
         self._changed.set()
         return self.calls > 0
 
-    def _on_change(self, announced: frozenset[str]) -> None:
-        self.events.append((self.supervisor.state, announced))
+    def _on_change(self) -> None:
+        self.events.append(self.supervisor.state)
         self._changed.set()
 
     async def until(self, condition: Callable[[], Any]) -> None:
@@ -182,7 +182,7 @@ async def test_attempts_to_connect_again_come_with_growing_pauses(pauses: list[f
         await upstream.becomes(State.UP)
         assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30]
         # One reason is one piece of news.
-        assert [state for state, _ in upstream.events] == [State.DOWN, State.UP]
+        assert upstream.events == [State.DOWN, State.UP]
 
 
 async def test_an_upstream_that_is_down_for_days_is_tried_on(pauses: list[float]) -> None:
@@ -322,11 +322,11 @@ async def test_a_listing_that_changed_is_read_again_and_its_news_handed_on() -> 
         await upstream.becomes(State.UP)
         wire.answers["tools/list"] = {"tools": [{"name": "b"}]}
         for _ in range(3):
-            upstream.supervisor.list_soon(CHANGED)
+            upstream.supervisor.list_soon()
         await upstream.until(lambda: tools(upstream) == ["b"])
         # What is said several times in a row is read once.
         assert len(wire.of("tools/list")) == 2
-        assert upstream.events[-1] == (State.UP, frozenset({CHANGED}))
+        assert upstream.events == [State.UP, State.UP]
         assert upstream.supervisor.open_link() is wire
 
 
@@ -336,12 +336,48 @@ async def test_what_changes_while_it_is_read_is_read_once_more() -> None:
         await upstream.becomes(State.UP)
         gate = Gate({"tools": [{"name": "b"}]})
         wire.answers["tools/list"] = gate
-        upstream.supervisor.list_soon(CHANGED)
+        upstream.supervisor.list_soon()
         await gate.entered.wait()
         wire.answers["tools/list"] = {"tools": [{"name": "c"}]}
-        upstream.supervisor.list_soon(CHANGED)
+        upstream.supervisor.list_soon()
         gate.open.set()
         await upstream.until(lambda: tools(upstream) == ["c"])
+
+
+async def test_what_is_said_to_have_changed_and_has_not_is_no_news() -> None:
+    wire = listing("a", capabilities={"tools": {"listChanged": True}})
+    async with kept(wire) as upstream:
+        await upstream.becomes(State.UP)
+        upstream.supervisor.list_soon()
+        await wire.until("tools/list", 2)
+        wire.answers["tools/list"] = {"tools": [{"name": "b"}]}
+        upstream.supervisor.list_soon()
+        await upstream.until(lambda: tools(upstream) == ["b"])
+        assert upstream.events == [State.UP, State.UP]
+
+
+async def test_an_upstream_that_says_so_at_each_listing_is_listed_ever_more_seldom_and_loses_nothing(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pacing, "GATHER", 0.001)
+    monkeypatch.setattr(pacing, "IDLE_TALK", 0.064)
+    wire = listing("a", capabilities={"tools": {"listChanged": True}})
+    async with kept(wire, scrub=str) as upstream:
+        await upstream.becomes(State.UP)
+
+        def lists(_params: Any, _call: Any) -> Any:
+            upstream.supervisor.list_soon()
+            return {"tools": [{"name": name} for name in names]}
+
+        names, wire.answers["tools/list"] = ["a"], lists
+        upstream.supervisor.list_soon()
+        await eventually(lambda: upstream.supervisor._pace.is_idle_talk)
+        assert len(wire.of("tools/list")) <= 9
+        assert len(journal.of("upstream.listed_seldom")) == 1
+        names.append("b")
+        await upstream.until(lambda: tools(upstream) == ["a", "b"])
+        upstream.supervisor.lose(wire, "it died")
+        await upstream.becomes(State.DOWN)
 
 
 async def test_a_listing_that_fails_later_costs_nothing() -> None:
@@ -349,13 +385,13 @@ async def test_a_listing_that_fails_later_costs_nothing() -> None:
     async with kept(wire) as upstream:
         await upstream.becomes(State.UP)
         wire.answers["tools/list"] = RpcError(-1, "not now")
-        upstream.supervisor.list_soon(CHANGED)
+        upstream.supervisor.list_soon()
         await wire.until("tools/list", 2)
         wire.answers["tools/list"] = {"tools": [{"name": "b"}]}
         await asyncio.sleep(0)
         assert upstream.supervisor.state is State.UP
         assert tools(upstream) == ["a"]
-        upstream.supervisor.list_soon(CHANGED)
+        upstream.supervisor.list_soon()
         await upstream.until(lambda: tools(upstream) == ["b"])
 
 
@@ -386,14 +422,14 @@ async def test_one_whose_prompts_cannot_be_listed_is_up_with_its_tools_and_one_w
         assert (warning["level"], warning["upstream"], warning["kinds"]) == ("warning", "up", ["prompts"])
         assert warning["reason"] == upstream.supervisor.reason
         # The same again is no news.
-        assert [state for state, _ in upstream.events] == [State.UP]
+        assert upstream.events == [State.UP]
 
         wire.answers["prompts/list"] = {"prompts": [{"name": "p"}]}
         await upstream.until(lambda: not upstream.supervisor.reason)
         assert upstream.supervisor.catalog is not None
         assert upstream.supervisor.catalog[Kind.PROMPT] == ({"name": "p"},)
         count = len(wire.sent)
-        upstream.supervisor.list_soon(CHANGED)
+        upstream.supervisor.list_soon()
         await wire.until("tools/list", len(wire.of("tools/list")) + 1)
         assert len(wire.sent) == count + 2
 
@@ -403,11 +439,10 @@ async def test_what_cannot_be_listed_is_tried_again_with_growing_pauses(monkeypa
     wire = half()
     async with kept(wire) as upstream:
         await upstream.becomes(State.UP)
-        for pause in (10, 20, 30, 30):
-            assert upstream.supervisor._relist == pause
-            upstream.events.clear()
-            upstream.supervisor.list_soon(CHANGED)
-            await upstream.until(lambda: upstream.events)
+        for count, pause in enumerate((10, 20, 30, 30), 1):
+            await wire.until("prompts/list", count)
+            await eventually(lambda expected=pause: upstream.supervisor._relist == expected)  # type: ignore[misc]
+            upstream.supervisor.list_soon()
 
 
 async def test_what_cannot_be_listed_over_the_next_link_stays_as_it_was(pauses: list[float], journal: Journal) -> None:
@@ -433,7 +468,7 @@ async def test_one_of_which_nothing_can_be_listed_any_more_is_listed_again_too(
     async with kept(wire) as upstream:
         await upstream.becomes(State.UP)
         wire.answers["tools/list"] = BROKEN
-        upstream.supervisor.list_soon(CHANGED)
+        upstream.supervisor.list_soon()
         await wire.until("tools/list", 4)
         assert upstream.supervisor.state is State.UP
         assert "tools could not be listed" in upstream.supervisor.reason
@@ -449,10 +484,10 @@ async def test_one_that_would_not_say_is_listed_now_and_then() -> None:
         await upstream.becomes(State.UP)
         await wire.until("tools/list", 3)
         # The same again is no news.
-        assert [state for state, _ in upstream.events] == [State.UP]
+        assert upstream.events == [State.UP]
         wire.answers["tools/list"] = {"tools": [{"name": "b"}]}
         await upstream.until(lambda: tools(upstream) == ["b"])
-        assert upstream.events[-1] == (State.UP, frozenset())
+        assert upstream.events == [State.UP, State.UP]
 
 
 async def test_one_that_would_not_say_is_listed_now_and_then_however_soon_it_might_be_idle() -> None:
@@ -554,7 +589,7 @@ async def test_a_session_that_has_expired_is_replaced_at_once_and_who_needs_it_w
         gate.open.set()
         async with asyncio.timeout(DEADLINE):
             assert await waiting is second
-        assert State.DOWN not in [state for state, _ in upstream.events]
+        assert State.DOWN not in upstream.events
 
 
 async def test_a_session_that_expires_as_soon_as_it_is_opened_is_an_upstream_that_is_down(pauses: list[float]) -> None:
@@ -589,7 +624,7 @@ async def test_a_defect_while_it_is_watched_costs_an_upstream_its_link_and_no_mo
     async with kept(first, listing("b")) as upstream:
         await upstream.becomes(State.UP)
         first.answers["tools/list"] = ZeroDivisionError
-        upstream.supervisor.list_soon(CHANGED)
+        upstream.supervisor.list_soon()
         await upstream.becomes(State.DOWN)
         await upstream.becomes(State.UP)
         assert tools(upstream) == ["b"]
