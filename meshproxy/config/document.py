@@ -1,7 +1,8 @@
 """A config file's text as a tree of values that know where they stand. Pure: no file is touched here.
 
 YAML 1.2's core schema through PyYAML's parser: `yes`, `on`, `1:30` and `2024-01-01` are text, octal is `0o17`, and JSON is YAML,
-tabs and surrogate pairs included. Refused, each with its place: repeated keys, several documents, tags, anchors that contain
+tabs and surrogate pairs included. A file of JSON may have comments (`jsonc`), and nothing else that JSON has not, since YAML would make values of
+what other readers refuse. Refused, each with its place: repeated keys, several documents, tags, anchors that contain
 themselves, and what expands or nests beyond all reason.
 """
 
@@ -13,6 +14,8 @@ import yaml
 from yaml.error import Mark, MarkedYAMLError
 from yaml.reader import ReaderError
 
+from meshproxy.config.jsonc import LITERAL, without_comments
+
 Path = tuple[str | int, ...]
 Scalar = str | int | float | bool | None
 
@@ -21,6 +24,9 @@ MAX_NODES: Final = 100_000
 MAX_DEPTH: Final = 64
 
 _CORE: Final = "tag:yaml.org,2002:"
+_COMMENT_AS_TEXT: Final = re.compile(r"//|/\*.*\*/ ")
+"""How a plain text begins that was a comment before YAML joined it to what follows."""
+_FOREIGN_COMMENT: Final = re.compile(r"(?:^|[\s,{\[])(?://|/\*)")
 _SIMPLE_KEY: Final = re.compile(r"[\w$-]+")
 
 
@@ -88,8 +94,14 @@ def spell(path: Path) -> str:
     return text
 
 
-def parse(text: str) -> tuple[Item | None, list[Flaw]]:
-    """The document in `text`, or None if there is none or it cannot be parsed, and the flaws found."""
+def parse(text: str, *, is_json: bool = False) -> tuple[Item | None, list[Flaw]]:
+    """The document in `text`, or None if there is none or it cannot be parsed, and the flaws found. `is_json`: it is to be JSON, with comments."""
+    if is_json:
+        text, complaint = without_comments(text)
+        if complaint is not None:
+            at, message = complaint
+            lines = re.split("\r\n|[\r\n]", text[:at])
+            return None, [Flaw(len(lines), len(lines[-1]) + 1, "", message)]
     try:
         loader = _Loader(text)
     except ReaderError as error:
@@ -102,7 +114,7 @@ def parse(text: str) -> tuple[Item | None, list[Flaw]]:
     except _RefusedError as refused:
         return None, [refused.flaw]
     except MarkedYAMLError as error:
-        return None, [_explain(error, text)]
+        return None, [_explain(error, text, is_json=is_json)]
     except (ValueError, OverflowError):
         # PyYAML hands the hex digits of an escape to chr().
         return None, [Flaw(loader.line + 1, loader.column + 1, "", "an escape names no character")]
@@ -110,7 +122,7 @@ def parse(text: str) -> tuple[Item | None, list[Flaw]]:
         loader.dispose()
     if node is None:
         return None, []
-    tree = _Tree()
+    tree = _Tree(is_json=is_json)
     item = tree.item(node, (), node.start_mark)
     return item, tree.flaws
 
@@ -164,8 +176,10 @@ for _tag, _pattern, _first in (
 class _Tree:
     """Turns the node graph into items, expanding aliases and merges, and gathers what is wrong on the way."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_json: bool) -> None:
         self.flaws: list[Flaw] = []
+        self._is_json = is_json
+        self._flow = 0  # how many collections around here are written in brackets
         self._count = 0
         self._open: set[int] = set()
 
@@ -179,9 +193,15 @@ class _Tree:
         if id(node) in self._open:
             self._flaw(node.start_mark, path, "this anchor contains itself")
             return None
+        if isinstance(node, yaml.ScalarNode) and (wrong := self._misread(node)):
+            self._flaw(node.start_mark if node.value else key, path, wrong)
+            return None
+        in_brackets = isinstance(node, yaml.CollectionNode) and bool(node.flow_style)
+        self._flow += in_brackets
         self._open.add(id(node))
         value = self._value(node, path)
         self._open.discard(id(node))
+        self._flow -= in_brackets
         if value is _NOTHING:
             return None
         mark = node.start_mark
@@ -203,6 +223,20 @@ class _Tree:
         self._flaw(node.start_mark, path, f"the tag {_tag_name(node.tag)} is not supported; remove it")
         return _NOTHING
 
+    def _misread(self, node: yaml.ScalarNode, *, is_key: bool = False) -> str | None:
+        """Why a scalar would be read as something that its author did not mean; None if it is meant."""
+        if node.style is not None and not self._is_json:
+            return None
+        if self._is_json:
+            if node.style == '"' or (not is_key and LITERAL.fullmatch(node.value)):
+                return None
+            if not node.value and not node.style:
+                return "has no value; give it one, or remove the key"
+            return "JSON has its texts and keys in double quotes; put it in them"
+        if self._flow and _COMMENT_AS_TEXT.match(node.value):
+            return "this is no comment in YAML, but a text; begin comments with #, and put texts like this in quotes"
+        return None
+
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Item]:
         own: dict[str, Item] = {}
         merged: dict[str, Item] = {}
@@ -217,6 +251,9 @@ class _Tree:
                 self._flaw(key.start_mark, path, str(error))
                 continue
             here = (*path, name)
+            if wrong := self._misread(key, is_key=True):
+                self._flaw(key.start_mark, here, wrong)
+                continue
             if (before := first.get(name)) is not None:
                 self._flaw(
                     key.start_mark,
@@ -323,7 +360,7 @@ def _flaw(mark: Mark, message: str) -> Flaw:
     return Flaw(mark.line + 1, mark.column + 1, "", message)
 
 
-def _explain(error: MarkedYAMLError, text: str) -> Flaw:
+def _explain(error: MarkedYAMLError, text: str, *, is_json: bool) -> Flaw:
     """PyYAML's complaint in words that help."""
     mark = error.problem_mark or error.context_mark
     if mark is None:  # pragma: no cover  # PyYAML marks everything that it raises while it parses
@@ -332,7 +369,7 @@ def _explain(error: MarkedYAMLError, text: str) -> Flaw:
     lines = re.split("\r\n|[\r\n\x85\u2028\u2029]", text)
     line = lines[mark.line] if mark.line < len(lines) else ""
     indent = line[: len(line) - len(line.lstrip())]
-    if "\t" in indent or "'\\t'" in problem:
+    if (not is_json and "\t" in indent) or "'\\t'" in problem:
         column = line.index("\t") + 1 if "\t" in line else mark.column + 1
         return Flaw(mark.line + 1, column, "", "a tab is not allowed here; YAML is indented with spaces")
     if "single document" in (error.context or ""):
@@ -350,4 +387,10 @@ def _explain(error: MarkedYAMLError, text: str) -> Flaw:
         began = f" {error.context}, which began at line {error.context_mark.line + 1}"
     elif error.context:
         began = f" {error.context}"
-    return _flaw(mark, f"not valid YAML: {problem}{began}")
+    if is_json:
+        said = f"{problem}{began}".replace("a flow mapping", "an object").replace("a flow sequence", "an array")
+        return _flaw(mark, f"not valid JSON: {said}")
+    hint = (
+        "; comments begin with # in YAML, and not with // or /*" if _FOREIGN_COMMENT.search(text, 0, mark.index) else ""
+    )
+    return _flaw(mark, f"not valid YAML: {problem}{began}{hint}")

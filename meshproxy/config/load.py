@@ -16,6 +16,7 @@ from meshproxy.config.content import Content, read_content
 from meshproxy.config.document import Item, parse
 from meshproxy.config.document import Path as KeyPath
 from meshproxy.config.env import Interpolated, interpolate
+from meshproxy.config.jsonc import is_json
 from meshproxy.config.models import MeshConfig, ServerConfig
 from meshproxy.config.problems import SECRET_SECTIONS, describe, known_keys, suggestion
 from meshproxy.config.secrets import Scrubber, shown_secret, shown_text, shown_url
@@ -101,7 +102,7 @@ class _Loading:
             )
             self._problem(line, column, "", f"is not UTF-8 text ({seems}); save the file as UTF-8")
             raise self._error() from None
-        root, flaws = parse(text)
+        root, flaws = parse(text, is_json=is_json(text, self._content.path.suffix))
         for flaw in flaws:
             self._problem(flaw.line, flaw.column, flaw.key, flaw.message)
         if root is None and not flaws:
