@@ -13,7 +13,8 @@ from meshproxy.cli.caller import CallerContext
 from meshproxy.cli.entry import Failure, note
 from meshproxy.config.load import load
 from meshproxy.config.models import MeshConfig
-from meshproxy.config.secrets import Scrubber, header_secrets, url_password
+from meshproxy.config.secrecy import secrets_of_header, secrets_of_url
+from meshproxy.config.secrets import Scrubber, without_secrets
 from meshproxy.config.upstream import Headers, UpstreamSpec
 from meshproxy.mesh.upstreams import mount_of, provider_of
 from meshproxy.observe import logs
@@ -132,10 +133,10 @@ async def peer_of_config(config: MeshConfig, wanted: Wanted = lambda *_: True) -
 async def _at(url: str, headers: Headers) -> AsyncIterator[Peer]:
     """A running server. One session does: there is one caller."""
     server = FastMCP(list_grace=0)
-    secrets = [secret for value in headers.values() for secret in header_secrets(value)]
-    scrub = Scrubber([*secrets, url_password(url) or ""]).scrub
+    secrets = [secret for value in headers.values() for secret in secrets_of_header(value)]
+    scrub = Scrubber([*secrets, *secrets_of_url(url)]).scrub
     logs.conceal(scrub)
-    client = ProxyClient(url, name=scrub(url), headers=headers)
+    client = ProxyClient(url, name=scrub(without_secrets(url)), headers=headers)
     server.add_provider(ProxyProvider(client, session="shared", scrub=scrub))
     async with server:
         peer = Peer(server)

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from meshproxy.config.secrecy import is_telling, secrets_in
+
 MAX_FILE_BYTES: Final = 1 << 20
 
 _TOKEN: Final = re.compile(r"\$\$|\$\{([^}]*)(\}|\Z)", re.DOTALL)
 _REFERENCE: Final = re.compile(r"(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL | re.ASCII)
 _FILE: Final = re.compile(r"\$\$|\$\{file:([^{}\n]+)\}")
-_SENSITIVE: Final = re.compile(
-    r"(?:^|_)(?:TOKEN|KEY|APIKEY|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|PAT)(?:_|$)", re.IGNORECASE
-)
 
 
 class Interpolated(str):
@@ -48,7 +47,7 @@ class Reference:
     @property
     def sensitive(self) -> bool:
         """Whether what it stands for is a secret wherever it is used: a file, or a variable with a telling name."""
-        return self.file is not None or (self.variable is not None and _SENSITIVE.search(self.variable) is not None)
+        return self.file is not None or (self.variable is not None and is_telling(self.variable))
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,8 +98,7 @@ def interpolate(text: str, directory: Path, environ: Mapping[str, str]) -> Inter
             errors.append(str(error))
             continue
         values.append(value)
-        if part.sensitive:
-            secrets.append(value)
+        secrets += [value] if part.sensitive else secrets_in(value)
     return Interpolation("".join(values), tuple(errors), tuple(secrets))
 
 

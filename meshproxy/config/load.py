@@ -19,7 +19,7 @@ from meshproxy.config.env import Interpolated, interpolate
 from meshproxy.config.jsonc import is_json
 from meshproxy.config.models import MeshConfig, ServerConfig
 from meshproxy.config.problems import SECRET_SECTIONS, describe, known_keys, suggestion
-from meshproxy.config.secrets import Scrubber, shown_secret, shown_text, shown_url
+from meshproxy.config.secrets import Scrubber, shown_arguments, shown_secret, shown_text
 from meshproxy.config.upstream import (
     COMMAND_KEYS,
     RENAMED_KEYS,
@@ -367,12 +367,15 @@ def _written(item: Item, section: str = "") -> Any:
     if isinstance(item.value, dict):
         return {key: _written(child, section or key) for key, child in item.value.items()}
     if isinstance(item.value, list):
+        if section == "args":
+            # What is no text is refused, and never shown.
+            return shown_arguments([child.value for child in item.value if isinstance(child.value, str)])
         return [_written(child, section) for child in item.value]
     if not isinstance(item.value, str):
         return item.value
     if section in SECRET_SECTIONS:
         return shown_secret(item.value)
-    return shown_url(shown_text(item.value)) if section == "url" else shown_text(item.value)
+    return shown_text(item.value)
 
 
 def _halves(message: str) -> tuple[str, str | None]:

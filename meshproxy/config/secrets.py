@@ -1,50 +1,21 @@
-"""Secrets of the config: how they are shown, and how they are kept out of what others say.
+"""Secrets of the config: how they are shown, and how they are kept out of what others say. What counts as one is for `secrecy` to say.
 
-The values in `headers` and `env`, everything from `${file:}`, the password in a URL, and what a variable stands for whose name says
-that it is a secret (`..._TOKEN`, `..._KEY`, `..._PASSWORD` and the like) are secrets. They are shown as they are written
-(`Bearer ${DOCS_TOKEN}`), and a `Scrubber` replaces what they stand for in any other text.
-
-Texts of fewer than four characters, and a few words that settings consist of (`true`, `info`, `production`), are not scrubbed: `env: {LOG: "1"}` would
-take every 1 out of every error, and hide nothing.
+They are shown as they are written (`Bearer ${DOCS_TOKEN}`), and a `Scrubber` replaces what they stand for in any other text.
 """
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Final
-from urllib.parse import quote, quote_plus, urlsplit
+from urllib.parse import quote, quote_plus
 
 from meshproxy.config.env import Literal, escape, parse
+from meshproxy.config.secrecy import is_worth_hiding, spans, takes_secret
 
 HIDDEN: Final = "***"
-SHORTEST: Final = 4
-"""Characters. Shorter texts are not scrubbed."""
-ORDINARY: Final = frozenset(
-    [
-        "true",
-        "false",
-        "null",
-        "none",
-        "auto",
-        "always",
-        "never",
-        "debug",
-        "info",
-        "notice",
-        "warn",
-        "warning",
-        "error",
-        "critical",
-        "production",
-        "development",
-        "staging",
-        "test",
-        "utf-8",
-        "localhost",
-    ]
-)
-"""Not scrubbed, whatever their case."""
 
+_REFERENCE: Final = re.compile(r"\$\{[^}]*\}")
 _SCHEME: Final = re.compile(r"\s*[A-Za-z][A-Za-z-]*\s+")
 _PUNCTUATION: Final = re.compile(r"\W{1,3}")
 
@@ -55,7 +26,7 @@ class Scrubber:
     __slots__ = ("_pattern", "_secrets")
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets = frozenset(form for secret in secrets for form in _forms(secret) if _worth_hiding(form))
+        self._secrets = frozenset(form for secret in secrets for form in _forms(secret))
         # Longest first, and behind a lookahead: of secrets that begin at one place the longest is found, and secrets
         # that overlap are all found.
         longest_first = sorted(self._secrets, key=lambda secret: (-len(secret), secret))
@@ -101,44 +72,40 @@ def shown_secret(written: str) -> str:
 
 
 def shown_text(written: str) -> str:
-    """Any other value as it may be shown: as written, less the defaults of references to secrets."""
+    """Any other value as it may be shown: as written, less the secrets in it and the defaults of references to secrets."""
     return "".join(
         escape(part.text)
         if isinstance(part, Literal)
-        else f"${{{part.variable}:-{HIDDEN}}}"
-        if part.sensitive and part.default
+        else f"${{{part.variable}:-{HIDDEN if part.sensitive else without_secrets(part.default)}}}"
+        if part.default
         else part.written
-        for part in parse(written)
+        for part in parse(without_secrets(written))
     )
 
 
-def shown_url(written: str) -> str:
-    """A URL as it may be shown: as written, less a literal password."""
-    password = url_password(written)
-    return written.replace(f":{password}@", f":{HIDDEN}@", 1) if password and "$" not in password else written
+def shown_arguments(
+    arguments: Sequence[str], secret: Callable[[str], str] = shown_secret, other: Callable[[str], str] = shown_text
+) -> list[str]:
+    """A command line as it may be shown: `secret` shows what follows a telling option, and `other` the rest."""
+    return [
+        secret(argument) if takes_secret(option, argument) else other(argument)
+        for option, argument in zip(chain([""], arguments), arguments, strict=False)
+    ]
 
 
-def url_password(url: str) -> str | None:
-    """The password in a URL's authority, still percent-encoded."""
-    try:
-        return urlsplit(url).password
-    except ValueError:
-        return None
-
-
-def header_secrets(value: str) -> tuple[str, ...]:
-    """What to hide of a header's value: all of it, and its credentials without the scheme."""
-    scheme = _SCHEME.match(value)
-    return (value,) if scheme is None else (value, value[scheme.end() :])
-
-
-def _worth_hiding(text: str) -> bool:
-    return len(text) >= SHORTEST and text.lower() not in ORDINARY
+def without_secrets(text: str) -> str:
+    """A text less the secrets that stand in it; what a reference is part of stays."""
+    references = [match.span() for match in _REFERENCE.finditer(text)]
+    shown, at = "", 0
+    for start, end in spans(text):
+        if not any(begin < end and start < stop for begin, stop in references):
+            shown, at = f"{shown}{text[at:start]}{HIDDEN}", end
+    return shown + text[at:]
 
 
 def _forms(secret: str) -> Iterable[str]:
     """A secret, its lines (stderr is read by the line), and what encoders make of each."""
-    for text in {secret, secret.strip(), *(line.strip() for line in secret.splitlines())}:
+    for text in filter(is_worth_hiding, {secret, secret.strip(), *(line.strip() for line in secret.splitlines())}):
         yield text
         yield json.dumps(text)[1:-1]
         yield json.dumps(text, ensure_ascii=False)[1:-1]

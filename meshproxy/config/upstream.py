@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator,
 from pydantic_core import PydanticCustomError
 
 from meshproxy.config.frozen import FrozenMapping, SecretMapping
-from meshproxy.config.secrets import header_secrets, shown_url, url_password
+from meshproxy.config.secrecy import secrets_of_arguments, secrets_of_header, secrets_of_url, secrets_of_variable
+from meshproxy.config.secrets import HIDDEN, shown_arguments, without_secrets
 from meshproxy.config.values import (
     Argument,
     Deadline,
@@ -150,7 +151,7 @@ class UpstreamDefaults(Section):
     env: Environment = Field(
         default_factory=Environment,
         description="Environment variables for the process, added to the few safe ones that it inherits (such as HOME and PATH). "
-        "Values are secrets. Quote numbers and booleans.",
+        "Values are not shown; those that are secrets, by name or by look, are kept out of the log. Quote numbers and booleans.",
     )
     cwd: Program | None = Field(
         default=None,
@@ -253,9 +254,13 @@ class UpstreamSpec(UpstreamDefaults):
     @property
     def secrets(self) -> tuple[str, ...]:
         """The texts that must not appear anywhere, for a `Scrubber`."""
-        password = url_password(self.url) if self.url else None
-        headers = [text for value in self.headers.values() for text in header_secrets(value)]
-        return (*self._secrets, *self.env.values(), *headers, *([password] if password else []))
+        return (
+            *self._secrets,
+            *secrets_of_arguments(self.args),
+            *secrets_of_url(self.url or ""),
+            *(secret for name, value in self.env.items() for secret in secrets_of_variable(name, value)),
+            *(secret for value in self.headers.values() for secret in secrets_of_header(value)),
+        )
 
     @property
     def label(self) -> str:
@@ -270,7 +275,12 @@ class UpstreamSpec(UpstreamDefaults):
         if self._written is not None:
             return dict(self._written)
         shown = self.model_dump(exclude_unset=True, exclude={"name"})
-        return shown if self.url is None else {**shown, "url": shown_url(self.url)}
+        # It was not written in a file, so a dollar is a dollar.
+        if self.url is not None:
+            shown["url"] = without_secrets(self.url)
+        if "args" in shown:
+            shown["args"] = shown_arguments(self.args, lambda _: HIDDEN, without_secrets)
+        return shown
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, UpstreamSpec) and self._compared == other._compared

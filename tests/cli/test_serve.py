@@ -120,6 +120,24 @@ async def test_secrets_are_in_no_log_line_and_no_status(config, serving) -> None
     assert "hunter2" not in mesh.log.read_text()
 
 
+async def test_settings_of_common_words_leave_the_log_readable(config, serving) -> None:
+    words = "filesystem over stdio-server took 1 of 250000 rows"
+    env = {
+        "KIND": "filesystem",
+        "TRANSPORT": "stdio-server",
+        "ROWS": "250000",
+        "N": "1",
+        "GH": "ghp_0123456789abcdefghij",
+    }
+    text = f"{words} with {env['GH']}"
+    mesh = serving(config(filesystem=upstream("dies", "--reason", text, env=env)))
+    assert f"{words} with ***" in mesh.await_settled()["filesystem"]["reason"]
+    mesh.end()
+    assert words in mesh.log.read_text()
+    assert "upstream.down" in {event["event"] for event in mesh.events() if event.get("upstream") == "filesystem"}
+    assert env["GH"] not in mesh.log.read_text()
+
+
 def test_a_port_in_use_is_told_in_one_line(config, meshproxy) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

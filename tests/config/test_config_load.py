@@ -247,7 +247,7 @@ def test_comments_and_layout_make_no_difference(loaded):
 
 
 def test_a_command_line_may_change_the_server(loaded):
-    config = loaded("upstreams: {a: {command: x, env: {K: a-secret}}}")
+    config = loaded("upstreams: {a: {command: x, env: {KEY: a-secret}}}")
     changed = with_server(config, port=9, host="::1")
     assert (changed.server.port, changed.server.host, changed.server.path) == (9, "::1", "/mcp")
     assert changed.source == config.source

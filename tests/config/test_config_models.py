@@ -1,3 +1,4 @@
+import base64
 import pickle
 
 import pytest
@@ -140,11 +141,13 @@ upstreams:
 
 def test_an_upstream_made_in_python_shows_no_secret_either():
     a = UpstreamSpec(name="a", url="https://me:s3cret@host/", headers={"A": "Bearer s3cret"})
-    b = UpstreamSpec(name="b", command="x", args=("y z",), env={"A": "s3cret"})
+    b = UpstreamSpec(
+        name="b", command="x", args=("y z", "--token", "s3cret", "--key=s3cret"), env={"A_KEY": "s3cret", "B": "files"}
+    )
     assert "s3cret" not in f"{a!r} {b!r} {a.label} {b.label}"
-    assert b.label == "x 'y z'"
-    assert set(a.secrets) == {"Bearer s3cret", "s3cret"}
-    assert b.secrets == ("s3cret",)
+    assert b.label == "x 'y z' --token '***' '--key=***'"
+    assert set(a.secrets) == {"Bearer s3cret", "s3cret", "", base64.b64encode(b"me:s3cret").decode()}
+    assert set(b.secrets) == {"s3cret"}
     with pytest.raises(ValidationError) as caught:
         UpstreamSpec(name="a", url="https://a/", headers={"A": "s3cret\n"}, session="s3cret")
     assert "s3cret" not in str(caught.value)

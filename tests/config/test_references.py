@@ -107,6 +107,12 @@ def test_variables_whose_names_say_so_are_secrets(tmp_path):
     assert found.secrets == ("one", "two", "five")
 
 
+def test_what_looks_like_a_secret_is_one_whatever_its_variable_is_called(tmp_path):
+    environ = {"A": "ghp_0123456789abcdefghij", "B": "postgres://me:hunter2@host/db", "C": "files"}
+    found = interpolate("${A} ${B} ${C}", tmp_path, environ)
+    assert found.secrets == ("ghp_0123456789abcdefghij", "hunter2")
+
+
 def test_the_files_that_a_text_refers_to_are_found_even_if_it_is_broken(tmp_path):
     text = "a: [${file:one}\n\tb: ${file:/abs/two} $${file:three} ${file:one} ${file:}"
     assert [str(path) for path in referenced_files(text, tmp_path)] == [str(tmp_path / "one"), "/abs/two"]

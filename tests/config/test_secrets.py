@@ -6,18 +6,18 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from meshproxy.config.secrets import Scrubber, header_secrets, shown_secret, shown_text, shown_url, url_password
+from meshproxy.config.secrets import Scrubber, shown_arguments, shown_secret, shown_text, without_secrets
 
-secrets = st.lists(st.text(alphabet="abcde", min_size=4, max_size=8), max_size=5)
+secrets = st.lists(st.text(alphabet="abcde", min_size=6, max_size=9), max_size=5)
 
 
-@given(secrets, st.text(alphabet="abcdef ", max_size=60))
+@given(secrets, st.text(alphabet="abcdef ", max_size=80))
 def test_no_secret_is_left_in_a_scrubbed_text(hidden, text):
     clean = Scrubber(hidden).scrub(text)
     assert not [secret for secret in hidden if secret in clean]
 
 
-@given(secrets, st.text(alphabet="abcdef ", max_size=60))
+@given(secrets, st.text(alphabet="abcdef ", max_size=80))
 def test_what_is_no_secret_stays(hidden, text):
     clean = Scrubber(hidden).scrub(text)
     if not any(secret in text for secret in hidden):
@@ -29,15 +29,15 @@ def test_what_is_no_secret_stays(hidden, text):
 
 
 def test_secrets_that_overlap_are_hidden_whole():
-    assert Scrubber(["abcd", "cdefgh", "abcdef"]).scrub("1 abcdefgh 2 abcd 3") == "1 *** 2 *** 3"
+    assert Scrubber(["abcdef", "efghij", "abcdefgh"]).scrub("1 abcdefghij 2 abcdef 3") == "1 *** 2 *** 3"
 
 
 def test_short_and_ordinary_texts_are_not_scrubbed():
-    assert (
-        Scrubber(["1", "abc", "info", "TRUE", "production", ""]).scrub("1 abc info TRUE production")
-        == "1 abc info TRUE production"
-    )
-    assert not Scrubber(["1", "abc", "info"])
+    ordinary = ["1", "abc", "files", "stdio", "TRUE", "Production", "application/json", ""]
+    text = " ".join(ordinary)
+    assert Scrubber(ordinary).scrub(text) == text
+    assert not Scrubber(ordinary)
+    assert Scrubber(["sixsix"]).scrub("sixsix sevense") == "*** sevense"
 
 
 def test_encoded_secrets_are_hidden():
@@ -95,13 +95,60 @@ def test_other_values_are_shown_as_written_less_secret_defaults():
     assert shown_text("${HOME:-/root}/$$x ${API_KEY:-hunter2}") == "${HOME:-/root}/$$x ${API_KEY:-***}"
 
 
-def test_a_literal_password_in_a_url_is_not_shown():
-    assert shown_url("https://me:hunter2@host/mcp") == "https://me:***@host/mcp"
-    assert shown_url("https://me:${PASS}@host/mcp") == "https://me:${PASS}@host/mcp"
-    assert shown_url("https://host/mcp") == "https://host/mcp"
-    assert url_password("http://[") is None
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("https://me:hunter2@host/mcp", "https://me:***@host/mcp"),
+        ("https://me:a$$b@host/mcp", "https://me:***@host/mcp"),
+        ("https://me:p@host/p", "https://me:***@host/p"),
+        ("https://me:${PASS}@host/mcp", "https://me:${PASS}@host/mcp"),
+        ("https://${USER}:hunter2@host/mcp", "https://${USER}:***@host/mcp"),
+        (
+            "https://host/mcp?apiKey=abc&x=${TOKEN}&token=${TOKEN}",
+            "https://host/mcp?apiKey=***&x=${TOKEN}&token=${TOKEN}",
+        ),
+        ("${URL:-https://me:hunter2@host}/mcp", "${URL:-https://me:***@host}/mcp"),
+        ("${API_KEY:-hunter2}", "${API_KEY:-***}"),
+        ("https://host/mcp", "https://host/mcp"),
+        ("http://[", "http://["),
+    ],
+)
+def test_a_text_is_shown_less_the_secrets_in_it(written, shown):
+    assert shown_text(written) == shown
 
 
-def test_the_credentials_of_a_header_are_secret_without_their_scheme_too():
-    assert header_secrets("Bearer abc.def") == ("Bearer abc.def", "abc.def")
-    assert header_secrets("abc.def") == ("abc.def",)
+def test_a_command_line_is_shown_less_its_secrets():
+    written = [
+        "-y",
+        "--api-key",
+        "hunter2",
+        "--token",
+        "${TOKEN}",
+        "--password=x",
+        "-H",
+        "Authorization: Bearer abc",
+        "--key",
+        "-v",
+    ]
+    shown = [
+        "-y",
+        "--api-key",
+        "***",
+        "--token",
+        "${TOKEN}",
+        "--password=***",
+        "-H",
+        "Authorization: Bearer ***",
+        "--key",
+        "-v",
+    ]
+    assert shown_arguments(written) == shown
+    assert shown_arguments([]) == []
+
+
+@given(st.text(max_size=60))
+def test_nothing_is_hidden_where_there_is_nothing_to_hide_and_hiding_twice_hides_no_more(text):
+    shown = without_secrets(text)
+    assert without_secrets(shown) == shown or "***" in shown
+    if "***" not in shown:
+        assert shown == text
