@@ -51,6 +51,10 @@ class Call(Protocol):
         """A question that belongs to this call: answer it, or raise `RpcError`."""
         ...
 
+    def on_stream_ended(self) -> None:
+        """The upstream ended the stream of this call before its answer, to be asked for the rest of it later (SEP-1699)."""
+        ...
+
 
 class Listener(Protocol):
     """Where messages go that the link cannot tell the call of."""

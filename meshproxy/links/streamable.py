@@ -343,6 +343,8 @@ class StreamableLink(Link):
                 raise AnswerLost(
                     self.upstream, str(error or "the event stream of the answer ended without it")
                 ) from None
+            if error is None and exchange.call is not None:
+                exchange.call.on_stream_ended()
             wait = pause(exchange.retry, failures)
             await asyncio.sleep(wait if deadline is None else min(wait, deadline - self._loop.time()))
             self._check_time(exchange)

@@ -86,6 +86,10 @@ class RelayCall:
     def on_request(self, method: str, params: dict[str, Any]) -> Coroutine[Any, Any, dict[str, Any]]:
         return ask(self, method, params)
 
+    def on_stream_ended(self) -> None:
+        # A server that does so wants no connections that are held open for long: the client's was one, too, and it may come back likewise.
+        self.context.close_stream()
+
     def _was_asked(self, params: Mapping[str, Any]) -> bool:
         """Whether a page that is done with is one that this call's client was sent to."""
         return self.elicitations is not None and self.elicitations.owner(params) is self.context.downstream

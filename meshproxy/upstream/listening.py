@@ -126,6 +126,9 @@ class _Stream:
     async def on_request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:  # the seam's form
         raise RpcError(-32601, f"Method not found: {method}")
 
+    def on_stream_ended(self) -> None:
+        """Only the legacy era has such an end."""
+
     async def settled(self, task: asyncio.Task[None]) -> None:
         """Wait until it is acknowledged, or `task` failed."""
         acknowledged = asyncio.ensure_future(self.acknowledged.wait())

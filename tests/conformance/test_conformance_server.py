@@ -27,7 +27,6 @@ PASSED = {"2025-06-18": 56, "2025-11-25": 84, "2026-07-28": 152}
 
 NO_KEY = "the suite answers under a key that it knows beforehand, and a question of the legacy era has none"
 NO_CAPABILITIES = "a legacy server learns what its client can do once, from the mesh, and never of a single request"
-NO_STREAM = "the server ends the stream between it and the mesh, which takes it up again; the client's stays open"
 NO_TIME = (
     "the suite waits half a second, and a process of the call's own takes longer to start, while another is asking"
 )
@@ -39,7 +38,6 @@ IMPOSSIBLE = {
         "server-stateless/sep-2575-server-rejects-undeclared-capability": NO_CAPABILITIES,
         "server-stateless/sep-2575-missing-capability-http-400": NO_CAPABILITIES,
     },
-    ("legacy over http", "2025-11-25"): {"server-sse-polling/server-sse-disconnect-resume": NO_STREAM},
     ("legacy over stdio", "2026-07-28"): {"server-stateless/sep-2575-server-no-log-without-loglevel": NO_TIME},
 }
 """What cannot be carried from a server of one era only, by its era and the client's revision; on a fast machine, NO_TIME may be enough."""

@@ -71,12 +71,16 @@ class Calls(Listens):
         self.log_level = settings.get("log_level")
         self.timeout = settings.get("timeout")
         self.wants_progress = settings.get("wants_progress", False)
+        self.ends = 0
 
     def on_notification(self, method: str, params: dict[str, Any]) -> None:  # type: ignore[override]
         self.told.append((method, plain(params)))
 
     async def on_request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:  # type: ignore[override]
         return await self._answer(method, params)
+
+    def on_stream_ended(self) -> None:
+        self.ends += 1
 
 
 def scripted(*modes: str, **settings: Any) -> StdioEndpoint:

@@ -608,9 +608,11 @@ async def test_a_stream_that_breaks_off_is_resumed_where_it_ended(web, link):
     assert (first.headers["last-event-id"], second.headers["last-event-id"]) == ("e-1", "e-2")
     assert first.headers["mcp-session-id"] == SESSION
     assert len(web.told("tools/call")) == 1
+    # What broke off was not ended; the second stream was, without the answer.
+    assert mine.ends == 1
 
 
-async def test_a_stream_that_is_ended_on_purpose_is_polled(web, link):
+async def test_a_stream_that_is_ended_on_purpose_is_polled_and_its_call_told(web, link):
     async def ends(request):
         stream(request, b"retry: 1\nid: e-0\ndata:\n\n")
 
@@ -618,7 +620,9 @@ async def test_a_stream_that_is_ended_on_purpose_is_polled(web, link):
         stream(request, event(encode(id=web.told("tools/call")[0].id, result=DONE)))
 
     web.on["ends"], web.on["GET"] = ends, resumes
-    assert await call(link, "ends") == DONE
+    mine = Calls()
+    assert await call(link, "ends", mine) == DONE
+    assert mine.ends == 1
 
 
 async def test_a_stream_that_cannot_be_resumed_loses_the_answer(web, link):
