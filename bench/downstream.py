@@ -12,7 +12,8 @@ import time
 from typing import Any
 
 import uvloop
-from meshproxy.relay.downstream import Downstream, RequestContext, Result
+from meshproxy.relay.call import Call
+from meshproxy.relay.downstream import Downstream
 from meshproxy.serving.http import HttpApp
 from meshproxy.wire.codec import Raw
 
@@ -35,10 +36,8 @@ ROUNDS, CALLS = 7, 20_000
 
 
 class Echo:
-    async def on_request(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
-        if method == "initialize":
-            return {"protocolVersion": params["protocolVersion"]}
-        return ANSWER
+    def answer(self, call: Call) -> None:
+        call.end({"protocolVersion": call.params["protocolVersion"]} if call.method == "initialize" else ANSWER)
 
     def on_notification(self, downstream: Downstream, method: str, params: dict[str, Any]) -> None: ...
 

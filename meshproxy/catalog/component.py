@@ -4,7 +4,7 @@ A component is frozen. It keeps the definition as its upstream listed it, the na
 one that it has here (`public`); whatever is copied or renamed, the origin stays, so that a call always finds its way.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final, Protocol, Self
 
@@ -23,6 +23,11 @@ class Source(Protocol):
         """The upstream's configured name."""
         ...
 
+    @property
+    def completes(self) -> bool:
+        """Whether it can be asked to complete arguments, as far as is known."""
+        ...
+
     async def request(
         self,
         method: str,
@@ -34,16 +39,8 @@ class Source(Protocol):
         """Send a request in the upstream's own names and URIs; the result comes as a shallow dictionary or `Raw`."""
         ...
 
-    def begin(
-        self,
-        method: str,
-        params: dict[str, Any],
-        context: Any,
-        mount: Any,
-        headers: Mapping[str, str] | None,
-        done: Callable[[Any], None],
-    ) -> Callable[[], None] | None:
-        """As `request`, without a task: None if that cannot be, or what gives it up; `done` is told how it ended."""
+    def carry(self, call: Any) -> None:
+        """Carry a `meshproxy.relay.call.Call`, likewise, which then ends with its outcome."""
         ...
 
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from meshproxy.errors import INTERNAL_ERROR, RpcError
-from meshproxy.relay.call import RelayCall
+from meshproxy.relay.call import Call
 from meshproxy.wire.codec import mapping, opened
 from meshproxy.wire.protocol import INPUT_REQUIRED, QUESTIONS
 
@@ -21,16 +21,13 @@ _PAUSES: Final = (0.05, 0.1, 0.25)
 Attempt = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
-async def drive(
-    call: RelayCall, params: dict[str, Any], attempt: Attempt, first: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """Make a call with `attempt(params)` until its result is complete, asking the client in between. `first` is the result of a first attempt.
+async def drive(call: Call, params: dict[str, Any], attempt: Attempt, first: dict[str, Any]) -> dict[str, Any]:
+    """Repeat a call with `attempt(params)` until its result is complete, asking the client in between. `first` is the result of the first attempt.
 
     Raises:
         RpcError: the upstream's error, the client's refusal, or -32603 after `MAX_ROUNDS`.
     """
-    result = await attempt(params) if first is None else first
-    rounds = 0
+    result, rounds = first, 0
     while opened(result.get("resultType")) == INPUT_REQUIRED:
         if rounds == MAX_ROUNDS:
             raise RpcError(INTERNAL_ERROR, f"the upstream asked for input {MAX_ROUNDS} times without a result")
@@ -48,7 +45,7 @@ async def drive(
     return result
 
 
-async def _answers(call: RelayCall, questions: Iterable[Any]) -> list[dict[str, Any]]:
+async def _answers(call: Call, questions: Iterable[Any]) -> list[dict[str, Any]]:
     """Ask everything at once; if one is refused in a way that ends the call, the client is not kept busy with the others."""
     asking = [asyncio.ensure_future(_answer(call, question)) for question in questions]
     try:
@@ -58,7 +55,7 @@ async def _answers(call: RelayCall, questions: Iterable[Any]) -> list[dict[str, 
             one.cancel()
 
 
-async def _answer(call: RelayCall, question: Any) -> dict[str, Any]:
+async def _answer(call: Call, question: Any) -> dict[str, Any]:
     asked = mapping(question) or {}
     method = opened(asked.get("method"))
     if not isinstance(method, str) or method not in QUESTIONS:

@@ -1,4 +1,4 @@
-"""`ToolResult`: what most tools answer. Place: relay.
+"""`ToolResult`: what most tools answer. Place: eras.
 
 Not compiled, for the reason that `meshproxy.wire.message` gives.
 """

@@ -1,4 +1,4 @@
-"""The HTTP/1.1 client for upstream calls: one origin, kept-alive connections, little CPU. Place: upstream, below the links.
+"""The HTTP/1.1 client for upstream calls: one origin, kept-alive connections, little CPU. Place: http, below the links.
 
 A request costs one write, one future and no task. What makes it cheap is kept here: the head of the request is built once per client
 and method, connections are reused last in, first out, and one timer serves every deadline of every connection.

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection of the client. Place: upstream, between `response` and the pool in `http1`.
+"""One HTTP/1.1 connection of the client. Place: http, between `response` and the pool in `http1`.
 
 It carries one exchange at a time, without a task: the parser's callbacks run in ``data_received`` and move a response from its head
 over its body to its end (RFC 9112, 6.3: by length, by chunks, or by the end of the connection). An answer with a familiar head needs

@@ -1,36 +1,25 @@
-"""One HTTP/1.1 request as the ASGI application sees it, and the writer of its response. Place: serving.
+"""One HTTP/1.1 request as the ASGI application sees it, and the writer of its response. Place: http.
 
 Source: ASGI 3, HTTP spec version 2.3; RFC 9112, 6 and 7 for the framing. A response is held back until it has a body to go with, and a
 response of one piece is one write. To a client that is gone nothing is sent, and `receive` says so.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from collections.abc import Iterable
+from typing import Any, Final
 
 import structlog
 
-if TYPE_CHECKING:
-    from meshproxy.http.server_request import Request
+from meshproxy.http.server_request import LARGE, STATUS, Request
+from meshproxy.http.stream import Application
 
-__all__ = ["LARGE", "STATUS", "Application", "Conversation"]
+__all__ = ["Conversation"]
 
 log = structlog.get_logger(__name__)
-
-Application: TypeAlias = Callable[
-    [dict[str, Any], Callable[[], Awaitable[dict[str, Any]]], Callable[[dict[str, Any]], Awaitable[None]]],
-    Awaitable[None],
-]
-
-STATUS: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
-"""The first line of a response."""
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _BODILESS: Final = frozenset({204, 304})
 _FRAMING: Final = frozenset({b"content-length", b"connection", b"transfer-encoding"})
-LARGE: Final = 64 * 1024
-"""Bytes of a body that are not worth copying to send them with the head."""
 
 
 class Conversation:
@@ -38,7 +27,7 @@ class Conversation:
 
     __slots__ = ("_head", "_is_bodiless", "_is_chunked", "_is_given", "_is_started", "_request")
 
-    def __init__(self, request: "Request") -> None:
+    def __init__(self, request: Request) -> None:
         self._request = request
         self._is_given = False
         self._is_started = False

@@ -1,4 +1,4 @@
-"""`Deadlines`: those of many requests on one timer. Place: upstream.
+"""`Deadlines`: those of many requests on one timer. Place: http.
 
 Most requests end long before they are due, so the timer is not set for each: it is set to the earliest, and left alone when that one has
 ended.

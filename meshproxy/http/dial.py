@@ -1,4 +1,4 @@
-"""How a connection to a server comes about: names, both IP versions, proxies, TLS. Place: upstream, below the client.
+"""How a connection to a server comes about: names, both IP versions, proxies, TLS. Place: http, below the client.
 
 Proxies are those of the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, in either case), except for loopback hosts,
 which are always reached directly.

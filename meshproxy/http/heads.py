@@ -1,4 +1,4 @@
-"""Heads of HTTP/1.1 messages that came before, by which the next one like it need not be parsed. Place: wire, pure.
+"""Heads of HTTP/1.1 messages that came before, by which the next one like it need not be parsed. Place: http, pure.
 
 Peers repeat themselves: two heads on one connection differ in the length of the body, and mostly in nothing else. What a parser made of
 the first holds for the second, those digits aside.

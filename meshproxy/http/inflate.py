@@ -1,4 +1,4 @@
-"""Content codings that nobody asked for. Place: upstream, below the client.
+"""Content codings that nobody asked for. Place: http, below the client.
 
 The client sends no ``Accept-Encoding`` and hopes for plain bodies; some servers compress all the same (RFC 9110, 12.5.3 lets
 them). What the standard library decodes is decoded, incrementally and in bounded pieces.

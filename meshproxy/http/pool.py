@@ -1,4 +1,4 @@
-"""`Pool`: the connections to one origin, idle or busy, and when each of them is due. Place: upstream, between `connection` and `http1`."""
+"""`Pool`: the connections to one origin, idle or busy, and when each of them is due. Place: http, between `connection` and `http1`."""
 
 import asyncio
 import math

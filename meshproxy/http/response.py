@@ -1,4 +1,4 @@
-"""The answer to one HTTP request, and how its body is taken. Place: upstream, below `connection`, which feeds it.
+"""The answer to one HTTP request, and how its body is taken. Place: http, below `connection`, which feeds it.
 
 A response never reads by itself: its connection tells it `begin`, `arrive` and `end` from within ``data_received``, and it answers
 with `Carrier`. At most one future per exchange wakes whoever waits. `Response` refers to that future only until it is done, since a

@@ -1,8 +1,8 @@
-"""An HTTP/1.1 server for one ASGI application. Place: serving.
+"""An HTTP/1.1 server for one ASGI application. Place: http.
 
 It does what this endpoint needs and no more, for half of a general server's CPU per request: no TLS, no upgrades, no HTTP/2, no
 websockets; that is for whoever stands in front of it. `Host` is the application's to judge, and its headers are sent as they are.
-The application still runs under any ASGI server. Reading is the business of `http1_connection`, answering that of `http1_request` and `conversation`.
+The application still runs under any ASGI server. Reading is the business of `server_connection`, answering that of `server_request` and `conversation`.
 """
 
 import asyncio
@@ -12,9 +12,10 @@ from email.utils import formatdate
 from socket import socket
 from typing import Final, cast
 
-from meshproxy.http.conversation import STATUS, Application
+from meshproxy.http.conversation import Conversation
 from meshproxy.http.server_connection import Connection
-from meshproxy.http.server_request import Begin
+from meshproxy.http.server_request import STATUS, Request, Take
+from meshproxy.http.stream import Application
 
 __all__ = ["HEAD_TIMEOUT", "SWEEP", "Http1Server"]
 
@@ -33,7 +34,7 @@ class Http1Server:
         head_timeout: seconds that the head of a request may take.
 
     Attributes:
-        begin: the application's `Begin`, if it has one.
+        take: the application's `Take`, if it has one.
         connections: those that are open.
         tasks: in which the application runs; one may outlive its request, and its connection.
         is_closing: nothing new is taken.
@@ -44,7 +45,7 @@ class Http1Server:
 
     def __init__(self, app: Application, keep_alive: float = 75.0, head_timeout: float = HEAD_TIMEOUT) -> None:
         self.app = app
-        self.begin: Begin | None = getattr(app, "begin", None)
+        self.take: Take | None = getattr(app, "take", None)
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.is_closing = False
@@ -123,6 +124,10 @@ class Http1Server:
         self.date_line = f"date: {formatdate(now, usegmt=True)}\r\n".encode()
         self._dater = asyncio.get_running_loop().call_later(1 - now % 1, self._forget_time)
         return self.date_line
+
+    def converse(self, request: Request) -> Conversation:
+        """What the application hears of a request, and says to it."""
+        return Conversation(request)
 
     def refusal(self, status: int, reason: bytes = b"") -> bytes:
         """A whole response, after which the connection is closed."""

@@ -1,25 +1,21 @@
-"""One client's connection to the HTTP/1.1 server: what reads requests, with `httptools`, and takes their turns. Place: serving.
+"""One client's connection to the HTTP/1.1 server: what reads requests, with `httptools`, and takes their turns. Place: http.
 
 Requests that a client sends ahead are answered in order (RFC 9112, 9.3.2). Framing that two readers could read differently is
 refused (RFC 9112, 6.3): the parser is strict, and is never told to be otherwise. What cannot be read is answered in its turn, and
 then the connection is closed. A request is begun when there is something of its body, or the client waits to send it. One that came whole
-is offered to the application's `Begin` first, and if its head is a familiar one, without having been parsed.
+is offered to the application's `Take` first, and if its head is a familiar one, without having been parsed.
 """
 
 import asyncio
 import socket
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import unquote
 
 import httptools
 
-from meshproxy.http.conversation import Conversation
 from meshproxy.http.heads import FamiliarHead, familiar
-from meshproxy.http.server_request import Head, Request
-
-if TYPE_CHECKING:
-    from meshproxy.http.server import Http1Server
+from meshproxy.http.server_request import Head, Line, Request, Server
 
 __all__ = ["Connection"]
 
@@ -60,14 +56,8 @@ class _Deaf:
 _DEAF: Final[Any] = _Deaf()
 
 
-class Connection:
-    """Reads requests, as an `asyncio.Protocol`, and lets one at a time be answered.
-
-    Attributes:
-        transport: where requests write their answers.
-        is_gone: the client is, or soon will see that the server is.
-        room: None, or while the client does not take what it was sent, what is set when it has.
-    """
+class Connection(Line):
+    """Reads requests, as an `asyncio.Protocol`, and lets one at a time be answered."""
 
     __slots__ = (
         "_ahead",
@@ -91,17 +81,10 @@ class Connection:
         "_timer",
         "_unsent",
         "_waiting",
-        "is_gone",
-        "room",
-        "server",
-        "transport",
     )
 
-    def __init__(self, server: "Http1Server") -> None:
-        self.server = server
-        self.transport: asyncio.Transport
-        self.room: asyncio.Event | None = None
-        self.is_gone = False
+    def __init__(self, server: Server) -> None:
+        super().__init__(server)
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._target = b""
@@ -265,7 +248,7 @@ class Connection:
             self._parser = _DEAF
         if request.is_admitted:
             request.stir()
-        elif not self._is_short(request):
+        elif not self._is_taken(request):
             self._admit(request)
 
     # --- for requests
@@ -357,7 +340,7 @@ class Connection:
         request = Request(self, head.scope, may_stay=True)
         request.is_complete = True
         self._current = request
-        if self.server.begin is None or not self.server.begin(head, body, request):
+        if self.server.take is None or not self.server.take(head, body, request):
             self._current = None
             request = Request(self, dict(head.scope), may_stay=True)
             request.is_complete = True
@@ -366,12 +349,12 @@ class Connection:
             self._admit(request)
         return True
 
-    def _is_short(self, request: Request) -> bool:
-        """Whether a request, which was parsed and came whole, is begun by the application's `Begin`."""
-        begin, head, first = self.server.begin, self._head, self._first
+    def _is_taken(self, request: Request) -> bool:
+        """Whether a request, which was parsed and came whole, is taken by the application's `Take`."""
+        take, head, first = self.server.take, self._head, self._first
         self._head = None
         self._first = b""
-        if begin is None or head is None or self._current is not None or self.room is not None or self._ahead:
+        if take is None or head is None or self._current is not None or self.room is not None or self._ahead:
             return False
         if head.scope["http_version"] != "1.1":
             return False
@@ -379,7 +362,7 @@ class Connection:
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self._waiting -= len(body)
         self._current = request
-        if not begin(head, body, request):
+        if not take(head, body, request):
             self._current = None
             self._waiting += len(body)
             request.body = pieces
@@ -399,7 +382,7 @@ class Connection:
 
     def _begin(self, request: Request) -> None:
         self._current = request
-        request.task = self._loop.create_task(Conversation(request).run(self.server.app))
+        request.task = self._loop.create_task(self.server.converse(request).run(self.server.app))
         self.server.tasks.add(request.task)
 
     def _begin_next(self) -> None:

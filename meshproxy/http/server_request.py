@@ -1,21 +1,25 @@
-"""One HTTP/1.1 request: what has come of it, and the answer to one on the short way. Place: serving.
+"""One HTTP/1.1 request: what has come of it, and the answer to one that an application took whole. Place: http.
 
 An application that rather runs has a `Conversation` with it.
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from typing import Any, Final, Protocol, TypeAlias
 
-from meshproxy.http.conversation import LARGE, STATUS, Conversation
-from meshproxy.http.stream import Receive, Send
+from meshproxy.http.stream import Application, Receive, Send
 
-if TYPE_CHECKING:
-    from meshproxy.http.server_connection import Connection
+__all__ = ["LARGE", "STATUS", "Head", "Line", "Request", "Server", "Take"]
 
-__all__ = ["Begin", "Head", "Request"]
+STATUS: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+"""The first line of a response."""
+LARGE: Final = 64 * 1024
+"""Bytes of a body that are not worth copying to send them with the head."""
 
-Begin: TypeAlias = Callable[["Head", bytes, "Request"], bool]
+_JSON: Final = b"content-type: application/json\r\n"
+
+Take: TypeAlias = Callable[["Head", bytes, "Request"], bool]
 """Offers a whole request to an application that may answer it by `Request.answer`, without a task; false if it rather runs as any other."""
 
 
@@ -32,6 +36,67 @@ class Head:
     def __init__(self, scope: dict[str, Any]) -> None:
         self.scope = scope
         self.seen: Any = None
+
+
+class Dialogue(Protocol):
+    """See `meshproxy.http.conversation.Conversation`."""
+
+    @property
+    def receive(self) -> Receive: ...
+
+    @property
+    def send(self) -> Send: ...
+
+    def run(self, app: Application) -> Coroutine[Any, Any, None]: ...
+
+
+class Server(Protocol):
+    """The server, as its connections see it; see `meshproxy.http.server.Http1Server`."""
+
+    app: Application
+    take: Take | None
+    tasks: set[asyncio.Task[None]]
+    now: float
+    head_deadline: float
+    date_line: bytes
+    is_closing: bool
+
+    def converse(self, request: "Request") -> Dialogue: ...
+
+    def tell_time(self) -> bytes: ...
+
+    def refusal(self, status: int, reason: bytes = b"") -> bytes: ...
+
+    def admit(self, connection: Any) -> None: ...
+
+    def forget(self, connection: Any) -> None: ...
+
+
+class Line:
+    """The connection, as its requests see it.
+
+    Attributes:
+        server: whose it is.
+        transport: where requests write their answers.
+        is_gone: the client is, or soon will see that the server is.
+        room: None, or while the client does not take what it was sent, what is set when it has.
+    """
+
+    __slots__ = ("is_gone", "room", "server", "transport")
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.transport: asyncio.Transport
+        self.room: asyncio.Event | None = None
+        self.is_gone = False
+
+    def taken(self, size: int) -> None:
+        """So many bytes of a body wait no more."""
+        raise NotImplementedError
+
+    def ended(self, request: "Request") -> None:
+        """A request is answered, or its application gave up: the next one's turn."""
+        raise NotImplementedError
 
 
 class Request:
@@ -67,7 +132,7 @@ class Request:
         "task",
     )
 
-    def __init__(self, connection: "Connection", scope: dict[str, Any], may_stay: bool) -> None:  # noqa: FBT001  # a keyword costs
+    def __init__(self, connection: Line, scope: dict[str, Any], may_stay: bool) -> None:  # noqa: FBT001  # a keyword costs
         self.body: list[bytes] = []
         self.may_stay = may_stay
         self.is_admitted = False
@@ -84,13 +149,13 @@ class Request:
 
     @property
     def receive(self) -> Receive:
-        """See `meshproxy.serving.exchange.Reply`. It begins a conversation, so ask for it once, and for this or `send`."""
-        return Conversation(self).receive
+        """See `meshproxy.serving.reply.Reply`. It begins a conversation, so ask for it once, and for this or `send`."""
+        return self.connection.server.converse(self).receive
 
     @property
     def send(self) -> Send:
         """As `receive`."""
-        return Conversation(self).send
+        return self.connection.server.converse(self).send
 
     def expects_continue(self) -> bool:
         """Whether the client waits to be told that its body is wanted (RFC 9110, 10.1.1)."""
@@ -112,18 +177,20 @@ class Request:
         if self.news is not None:
             self.news.set()
 
-    def answer(self, body: bytes, status: int) -> None:
-        """Send a whole response, of JSON, to a request that was not given to `Conversation.run`."""
+    def answer(self, status: int, body: bytes = b"", lines: bytes = b"") -> None:
+        """Send a whole response, of JSON, to a request that was not given to `Conversation.run`. `lines` are more of its header."""
         connection = self.connection
         if connection.is_gone or self.is_begun:
             return
         server = connection.server
         if server.is_closing:
             self.may_stay = False
-        head = b"%b%bcontent-type: application/json\r\ncontent-length: %d\r\n%b\r\n" % (
+        head = b"%b%b%bcontent-length: %d\r\n%b%b\r\n" % (
             STATUS[status],
             server.date_line or server.tell_time(),
+            _JSON if body else b"",
             len(body),
+            lines,
             b"" if self.may_stay else b"connection: close\r\n",
         )
         self.is_begun = self.is_sent = True

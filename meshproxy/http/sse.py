@@ -1,4 +1,4 @@
-"""Server-sent events to and from bytes. Place: wire, pure. Nothing here knows about connections or JSON.
+"""Server-sent events to and from bytes. Place: http, pure. Nothing here knows about connections or JSON.
 
 Reading follows the WHATWG algorithm (HTML standard, 9.2.6 "Interpreting an event stream"), in linear time however the stream is
 cut into chunks. One deliberate difference: an event whose data is empty is never delivered. MCP's priming event (SEP-1699) is

@@ -1,14 +1,15 @@
-"""One event stream to one client: a bounded queue and the only task that writes to its connection. Place: serving."""
+"""One event stream to one client: a bounded queue and the only task that writes to its connection. Place: http."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias
 
-__all__ = ["HEADERS", "EventStream", "Receive", "Scope", "Send"]
+__all__ = ["HEADERS", "Application", "EventStream", "Receive", "Scope", "Send"]
 
 Scope: TypeAlias = dict[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
 Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
+Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 HEADERS: Final = [
     (b"content-type", b"text/event-stream"),

@@ -1,4 +1,4 @@
-"""How an HTTP exchange with an upstream can fail. Place: upstream, below the client.
+"""How an HTTP exchange with an upstream can fail. Place: http, below the client.
 
     TransportError          `sent`: whether the server may have seen the request
     ├── ConnectFailed       there is no connection, so nothing was sent

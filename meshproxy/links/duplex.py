@@ -16,10 +16,9 @@ from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.http.deadlines import Deadlines
 from meshproxy.links.envelope import UNCANCELLABLE, Stamp, greeting, probe, whose_progress
 from meshproxy.links.faults import Faults
-from meshproxy.links.link import Call, Done, Link, Listener
+from meshproxy.links.link import Call, Done, GiveUp, Link, Listener
 from meshproxy.links.negotiation import negotiate
 from meshproxy.links.questions import Questions
-from meshproxy.relay.downstream import GiveUp
 from meshproxy.wire.codec import JsonError, Raw, mapping, opened, shallow
 from meshproxy.wire.messages import Message, encode_notification, encode_request, parse_answer
 from meshproxy.wire.protocol import META_SUBSCRIPTION, Era
@@ -46,6 +45,7 @@ class DuplexLink(Link):
         self._declared = capabilities
         self._loop = asyncio.get_running_loop()
         self._answers: dict[int, Done] = {}
+        self._unsent: dict[int, tuple[str, dict[str, Any], Call | None]] = {}
         self._deadlines = Deadlines(self._expire)
         self._questions = Questions(upstream, self._send)
         self._stamp: Stamp | None = None
@@ -106,7 +106,8 @@ class DuplexLink(Link):
             return False
         self._ended = reason
         for request_id in list(self._answers):
-            self._ended_with(request_id, AnswerLost(self.upstream, reason))
+            kind = UpstreamUnavailable if request_id in self._unsent else AnswerLost
+            self._ended_with(request_id, kind(self.upstream, reason))
         self._deadlines.clear()
         self._questions.cancel_all()
         self._resumed()
@@ -121,6 +122,13 @@ class DuplexLink(Link):
         room, self._room = self._room, None
         if room is not None and not room.done():
             room.set_result(None)
+        # What is sent may fill the pipe again, which `_paused` tells.
+        while self._unsent and not self._is_paused():
+            request_id = next(iter(self._unsent))
+            self._submit(request_id, *self._unsent.pop(request_id))
+
+    def _is_paused(self) -> bool:
+        return self._room is not None
 
     async def _initialized(self, message: bytes) -> None:
         """Let the end of the handshake leave, ahead of any request."""
@@ -148,45 +156,37 @@ class DuplexLink(Link):
     def is_open(self) -> bool:
         return self._ended is None
 
-    async def request(self, method: str, params: dict[str, Any], call: Call | None = None) -> Raw:
-        if self._room is not None:
-            await self._wait_for_room(call)
-        if self._ended is not None:
-            raise UpstreamUnavailable(self.upstream, self._ended)
-        future: asyncio.Future[Raw] = self._loop.create_future()
-        request_id = self._submit(method, params, call, partial(_settle, future))
-        try:
-            return await future
-        except asyncio.CancelledError:
-            self._give_up(request_id, method)
-            raise
-
-    def begin(self, method: str, params: dict[str, Any], call: Call, done: Done) -> GiveUp | None:
-        if self._room is not None or self._ended is not None:
-            return None
-        return partial(self._give_up, self._submit(method, params, call, done), method)
-
-    def _submit(self, method: str, params: dict[str, Any], call: Call | None, done: Done) -> int:
-        """Send a request; its number."""
+    def send(self, method: str, params: dict[str, Any], call: Call | None, done: Done) -> GiveUp:
         request_id = self._last_id = self._last_id + 1
-        stamped = params if self._stamp is None else self._stamp.onto(params, call, request_id)
-        message = encode_request(request_id, method, stamped)
+        if self._ended is not None:
+            self._loop.call_soon(done, UpstreamUnavailable(self.upstream, self._ended))
+            return _nothing
         self._answers[request_id] = done
-        self.calls[request_id] = call
         if call is not None and call.timeout is not None:
             self._deadlines.add(request_id, call.timeout)
+        if self._room is None:
+            self._submit(request_id, method, params, call)
+        else:
+            self._unsent[request_id] = (method, params, call)
+        return partial(self._give_up, request_id, method)
+
+    def _submit(self, request_id: int, method: str, params: dict[str, Any], call: Call | None) -> None:
+        """Let a request leave."""
         try:
-            self._send(message, request_id)
-        except BaseException:
-            self._ended_with(request_id, asyncio.CancelledError())
-            raise
-        return request_id
+            stamped = params if self._stamp is None else self._stamp.onto(params, call, request_id)
+            message = encode_request(request_id, method, stamped)
+        except Exception as error:  # noqa: BLE001  # it costs this request, and not whoever sends it
+            self._loop.call_soon(self._ended_with, request_id, error)
+            return
+        self.calls[request_id] = call
+        self._send(message, request_id)
 
     def _ended_with(self, request_id: int, outcome: Raw | BaseException) -> None:
         """A request has ended, unless it had before."""
         done = self._answers.pop(request_id, None)
         if done is not None:
-            del self.calls[request_id]
+            self.calls.pop(request_id, None)
+            self._unsent.pop(request_id, None)
             self._deadlines.discard(request_id)
             done(outcome)
 
@@ -203,26 +203,20 @@ class DuplexLink(Link):
             self._send(encode_notification(method, params))
 
     def _send_cancelled(self, request_id: int, reason: str) -> None:
-        if self._ended is None:
+        """Tell the upstream that nobody waits for a request any more, if it has heard of it."""
+        if self._ended is None and request_id in self.calls:
             self._send(encode_notification("notifications/cancelled", {"requestId": request_id, "reason": reason}))
-            self.given_up[request_id] = self.calls.get(request_id)
+            self.given_up[request_id] = self.calls[request_id]
             self._loop.call_later(LINGER, self.given_up.pop, request_id, None)
 
     def _expire(self, request_id: int) -> None:
-        call = self.calls.get(request_id)
-        seconds = call.timeout if call is not None else None
+        if (unsent := self._unsent.get(request_id)) is not None:
+            reason = f"it has not read its input for {_seconds(unsent[2]):g} s"
+            self._ended_with(request_id, UpstreamUnavailable(self.upstream, reason))
+            return
+        seconds = _seconds(self.calls.get(request_id))
         self._send_cancelled(request_id, "it took too long")
-        self._ended_with(request_id, AnswerLost(self.upstream, f"no answer within {seconds or 0:g} s"))
-
-    async def _wait_for_room(self, call: Call | None) -> None:
-        limit = None if call is None else call.timeout
-        try:
-            async with asyncio.timeout(limit):
-                while self._room is not None:
-                    # Shielded, since others wait for the same.
-                    await asyncio.shield(self._room)
-        except TimeoutError:
-            raise UpstreamUnavailable(self.upstream, f"it has not read its input for {limit:g} s") from None
+        self._ended_with(request_id, AnswerLost(self.upstream, f"no answer within {seconds:g} s"))
 
     # What arrives.
 
@@ -277,13 +271,13 @@ def _params(message: Message) -> dict[str, Any]:
     return shallow(message.params) if isinstance(message.params, Raw) else {}
 
 
-def _settle(future: asyncio.Future[Raw], outcome: Raw | BaseException) -> None:
-    if future.done():
-        return
-    if isinstance(outcome, BaseException):
-        future.set_exception(outcome)
-    else:
-        future.set_result(outcome)
+def _nothing() -> None:
+    """Give up what has ended already."""
+
+
+def _seconds(call: Call | None) -> float:
+    """How long a call may take that has a bound."""
+    return (call.timeout or 0) if call is not None else 0
 
 
 def excerpt(data: bytes, limit: int = 200) -> str:

@@ -4,17 +4,20 @@ A link is one live, negotiated connection (or, over HTTP, one protocol session) 
 Every message that comes back knows what it belongs to: its `Call`, where the transport can tell, or the link's `Listener`.
 """
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from meshproxy.links.faults import Faults
-from meshproxy.relay.downstream import GiveUp
 from meshproxy.wire.codec import Raw
 from meshproxy.wire.protocol import Era
 
+GiveUp: TypeAlias = Callable[[], None]
+"""Gives a request up that is under way: it ends with a `CancelledError`, unless it has ended already."""
 Done: TypeAlias = Callable[[Raw | BaseException], None]
-"""Told once what a request ended with: its result, or what `Link.request` would have raised."""
+"""Told once what a request ended with: its result, or why it has none (see `Link.send`)."""
 
 
 class Call(Protocol):
@@ -117,25 +120,29 @@ class Link(ABC):
         return False
 
     @abstractmethod
+    def send(self, method: str, params: dict[str, Any], call: Call | None, done: Done) -> GiveUp:
+        """Send a request: in this step, or as soon as it can leave. Never blocks and never raises.
+
+        `params` is a shallow dictionary without hop-by-hop `_meta`: the link adds its own envelope, log level and progress token. Messages that belong
+        to the call have all been handed to it before `done` is told, which is in a later step, and once:
+
+        - the result, as bytes;
+        - an `RpcError`, the upstream's answer, handed on as it came;
+        - `UpstreamUnavailable`, the request did not leave;
+        - `AnswerLost`, it left, and the connection ended or `call.timeout` passed before an answer;
+        - a `CancelledError`, after what this method returns was called. That tells the upstream, too (`notifications/cancelled`, or the closing of its
+          stream over modern HTTP).
+        """
+
     async def request(self, method: str, params: dict[str, Any], call: Call | None = None) -> Raw:
-        """Send a request and wait for its answer.
-
-        `params` is a shallow dictionary without hop-by-hop `_meta`: the link adds its own envelope, log level and progress
-        token. Cancelling the waiting task cancels the request at the upstream (`notifications/cancelled`, or the closing of
-        its stream over modern HTTP). Messages that belong to the call have all been handed to it when this returns.
-
-        Raises:
-            RpcError: the upstream's answer is an error; handed on as it came.
-            UpstreamUnavailable: the request did not leave.
-            AnswerLost: it left, and the connection ended or `call.timeout` passed before an answer.
-        """
-
-    def begin(self, method: str, params: dict[str, Any], call: Call, done: Done) -> GiveUp | None:
-        """As `request`, without a task: send it in this very step, and have `done` told of its end in a later one.
-
-        None, and nothing has happened, if that cannot be: something must be waited for before, or the request cannot be sent at all.
-        """
-        return None
+        """`send` a request and wait for its end; cancelling the waiting task gives it up. Raises what `send` would tell."""
+        answer: asyncio.Future[Raw] = asyncio.get_running_loop().create_future()
+        give_up = self.send(method, params, call, partial(settle, answer))
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            give_up()
+            raise
 
     @abstractmethod
     async def notify(self, method: str, params: dict[str, Any] | None = None) -> None:
@@ -151,3 +158,13 @@ class Link(ABC):
     @abstractmethod
     async def aclose(self) -> None:
         """End the connection, politely and within a bound, and leave nothing behind. Idempotent."""
+
+
+def settle(answer: "asyncio.Future[Raw]", outcome: Raw | BaseException) -> None:
+    """Hand what a request ended with to who waits for it, if anybody still does."""
+    if answer.done():
+        return
+    if isinstance(outcome, BaseException):
+        answer.set_exception(outcome)
+    else:
+        answer.set_result(outcome)

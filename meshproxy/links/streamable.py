@@ -1,15 +1,14 @@
 """Upstreams at a URL: streamable HTTP of both eras (basic/transports, "Streamable HTTP").
 
 A legacy link is a protocol session, with a stream of its own for what belongs to no call; a modern one is nothing but an agreement.
-Both send each request as a POST over the connections of their endpoint. No task is made for a call: `request` waits in its caller's, and
-`begin` in none, until an answer comes that is not plain.
+Both send each request as a POST over the connections of their endpoint (`meshproxy.links.post`).
 """
 
 import asyncio
 from collections.abc import Awaitable, Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import structlog
 
@@ -25,17 +24,16 @@ from meshproxy.http.client import (
 from meshproxy.http.client_connection import Connection
 from meshproxy.http.response import OnHead
 from meshproxy.links.envelope import UNCANCELLABLE, Stamp, greeting, probe, whose_progress
-from meshproxy.links.errand import Errands, routing
 from meshproxy.links.exchange import Exchange, is_stream
 from meshproxy.links.headers import RESUME_HEADER, SESSION_HEADER
-from meshproxy.links.link import Call, Done, Link, Listener
+from meshproxy.links.link import Call, Done, GiveUp, Link, Listener, settle
 from meshproxy.links.negotiation import RefusedError, negotiate
+from meshproxy.links.post import Posts, routing
 from meshproxy.links.questions import Questions
 from meshproxy.links.redirects import Trail, follow, is_redirect, shown
 from meshproxy.links.refusals import EXPIRED, SessionExpiredError, judge
 from meshproxy.links.standing import StandingStream, pause
 from meshproxy.links.web import WebEndpoint
-from meshproxy.relay.downstream import GiveUp
 from meshproxy.wire.codec import JsonError, Raw, opened, shallow
 from meshproxy.wire.headers import VERSION_HEADER
 from meshproxy.wire.messages import Message, encode_notification, encode_request
@@ -122,10 +120,9 @@ class StreamableLink(Link):
         self._client = client
         self._declared = capabilities
         self._loop = asyncio.get_running_loop()
-        self._errands = Errands(self, http.pool, endpoint.configured, Stamp(Era.LEGACY, "", client, capabilities))
-        self._errands.head = self._lines()
-        self.calls = self._errands.calls
-        self.waiting = self._errands.waiting
+        self._posts = Posts(self, http.pool, endpoint.configured, Stamp(Era.LEGACY, "", client, capabilities))
+        self._posts.head = self._lines()
+        self.calls = self._posts.calls
         self._is_modern = False
         self._questions = Questions(endpoint.name, self._post_soon)
         self._background: set[asyncio.Task[None]] = set()
@@ -142,19 +139,32 @@ class StreamableLink(Link):
     async def open(self, remembered: Era | None) -> None:
         """Negotiate. Raises `UpstreamUnavailable`."""
         self.era, self.version, self.server = await negotiate(self.upstream, self, remembered)
-        self._is_modern = self._errands.is_modern = self.era is Era.MODERN
-        self._errands.stamp = Stamp(self.era, self.version, self._client, self._declared)
-        self._errands.head = self._lines(version=self.version)
+        self._is_modern = self._posts.is_modern = self.era is Era.MODERN
+        self._posts.stamp = Stamp(self.era, self.version, self._client, self._declared)
+        self._posts.head = self._lines(version=self.version)
         if not self._is_modern:
             await self._post(encode_notification("notifications/initialized"))
         self._adopted = True
 
     async def discover(self, version: str) -> Raw:
         head = self._lines(version=version) + routing("server/discover", None)
-        return await self._request("server/discover", probe(version, self._client, self._declared), None, head)
+        return await self._answer("server/discover", probe(version, self._client, self._declared), head)
 
     async def initialize(self) -> Raw:
-        return await self._request("initialize", greeting(self._client, self._declared), None, self._lines())
+        return await self._answer("initialize", greeting(self._client, self._declared), self._lines())
+
+    async def _answer(self, method: str, params: dict[str, Any], head: bytes) -> Raw:
+        """As `request`, while it is not settled which header lines requests have."""
+        answer: asyncio.Future[Raw] = self._loop.create_future()
+        post = self._posts.send(method, params, None, partial(settle, answer), head)
+        try:
+            result = await answer
+        except asyncio.CancelledError:
+            post.give_up()
+            raise
+        if method == "initialize":
+            self.session = post.session
+        return result
 
     def _lines(self, *, version: str | None = None, accept: str = "application/json, text/event-stream") -> bytes:
         """The header lines of this link's requests, but for those that the endpoint's configuration has."""
@@ -184,11 +194,8 @@ class StreamableLink(Link):
     def repeats_parameters(self) -> bool:
         return self._is_modern
 
-    async def request(self, method: str, params: dict[str, Any], call: Call | None = None) -> Raw:
-        return await self._request(method, params, call, self._errands.head_of(method, params, call))
-
-    def begin(self, method: str, params: dict[str, Any], call: Call, done: Done) -> GiveUp | None:
-        return None if self._ended is not None else self._errands.begin(method, params, call, done)
+    def send(self, method: str, params: dict[str, Any], call: Call | None, done: Done) -> GiveUp:
+        return self._posts.send(method, params, call, done).give_up
 
     async def notify(self, method: str, params: dict[str, Any] | None = None) -> None:
         # The modern era has no notifications from client to server over HTTP.
@@ -207,19 +214,16 @@ class StreamableLink(Link):
     async def aclose(self) -> None:
         if self._ended is None:
             self._ended = "the link is closed"
-        if self.has_expired and self.waiting:
+        if self.has_expired and self._posts.waiting:
             # To each the upstream says so itself, and then it is certain that it was not carried out.
-            self._errands.emptied = emptied = asyncio.Event()
+            self._posts.emptied = emptied = asyncio.Event()
             with suppress(TimeoutError):
                 await asyncio.wait_for(emptied.wait(), FAREWELL)
-        waiting = list(self.waiting.values())
-        # A request that is not among them any more knows that it was ended from here.
-        self.waiting.clear()
-        for request in waiting:
-            request.cancel()
-        ending = list(self._background)
+        ending: list[asyncio.Task[Any]] = list(self._background)
         for task in ending:
             task.cancel()
+        abandoned = [post.abandon() for post in list(self._posts.waiting.values())]
+        ending += [task for task in abandoned if task is not None]
         session = self._lines(version=self.version or None, accept="*/*") if self.session is not None else None
         self.session = None
         self._endpoint.forget(self)
@@ -237,33 +241,12 @@ class StreamableLink(Link):
 
     # Requests.
 
-    async def _request(self, method: str, params: dict[str, Any], call: Call | None, head: bytes) -> Raw:
-        if self._ended is not None:
-            raise UpstreamUnavailable(self.upstream, self._ended)
-        errands = self._errands
-        request_id = errands.next_id()
-        body = encode_request(request_id, method, errands.stamp.onto(params, call, request_id))
-        # `has_session` as it leaves: by the time of the answer another one may have told of the session's end.
-        has_session = self.session is not None
-        exchange = Exchange(self, request_id, call, method, params, head, errands.due(call), has_session=has_session)
-        self.waiting[request_id] = cast("asyncio.Task[Any]", asyncio.current_task())
-        self.calls[request_id] = call
-        timeout = None if call is None else call.timeout
-        try:
-            result = await self.outcome(
-                exchange,
-                self.http.request("POST", None, head, body, timeout=timeout, on_head=exchange.on_head),
-            )
-        finally:
-            errands.has_ended(exchange)
-        if method == "initialize" and exchange.response is not None:
-            self.session = exchange.response.header(SESSION_HEADER)
-        return result
+    def dial(self, head: bytes, body: bytes, timeout: float | None, on_head: OnHead) -> Awaitable[Response]:
+        """Send a request over a connection that has to be opened first."""
+        return self.http.request("POST", None, head, body, timeout=timeout, on_head=on_head)
 
     async def outcome(self, exchange: Exchange, responding: Awaitable[Response]) -> Raw:
-        """Wait for a response, and for what it does not have of the answer. Raises as `Link.request`."""
-        task = cast("asyncio.Task[Any]", asyncio.current_task())
-        cancelling = task.cancelling()
+        """Wait for a response, and for what it does not have of the answer. Raises what `Link.send` would tell."""
         trail = None
         try:
             try:
@@ -275,24 +258,9 @@ class StreamableLink(Link):
                 answer = exchange.answer or await self._resume(exchange, error)
             else:
                 answer = exchange.answer or (
-                    await self._resume(exchange, None)
-                    if is_stream(response)
-                    else judge(
-                        self.upstream,
-                        response,
-                        exchange.request_id,
-                        has_session=exchange.has_session,
-                        is_relayed=exchange.is_relayed,
-                    )
+                    await self._resume(exchange, None) if is_stream(response) else self._judged(exchange, response)
                 )
-        except asyncio.CancelledError:
-            if exchange.request_id not in self.waiting and task.uncancel() <= cancelling:
-                raise AnswerLost(self.upstream, str(self._ended)) from None
-            self.give_up(exchange, "the caller gave it up")
-            raise
         except UpstreamError as error:
-            if isinstance(error, SessionExpiredError):
-                self._expire(error.reason)
             if trail is None:
                 raise
             if not self._adopted:
@@ -305,13 +273,26 @@ class StreamableLink(Link):
             return answer.result
         raise answer.rpc_error
 
+    def _judged(self, exchange: Exchange, response: Response) -> Message:
+        try:
+            return judge(
+                self.upstream,
+                response,
+                exchange.request_id,
+                has_session=exchange.has_session,
+                is_relayed=exchange.is_relayed,
+            )
+        except SessionExpiredError as error:
+            self._expire(error.reason)
+            raise
+
     def answer_to(self, connection: Connection, on_head: OnHead) -> "tuple[Response, asyncio.Future[Response]]":
         """See `HttpClient.answer_to`."""
         return self.http.answer_to(connection, on_head)
 
     def _follow(self, exchange: Exchange, trail: Trail, response: Response) -> Coroutine[Any, Any, Response]:
         """Send a request on to where the upstream redirects it to. Raises as `follow`."""
-        params = self._errands.stamp.onto(exchange.params, exchange.call, exchange.request_id)
+        params = self._posts.stamp.onto(exchange.params, exchange.call, exchange.request_id)
         body = encode_request(exchange.request_id, exchange.method, params)
         return follow(
             self.http,
@@ -399,7 +380,7 @@ class StreamableLink(Link):
     async def _post(self, body: bytes) -> None:
         """Send a message that has no answer. That it fails is a matter for the log: nobody could do anything about it."""
         deadline = self._loop.time() + BACKGROUND
-        trail, head = Trail(self.upstream, self._endpoint.url), self._errands.head
+        trail, head = Trail(self.upstream, self._endpoint.url), self._posts.head
         try:
             response = await self.http.request("POST", None, head, body, timeout=BACKGROUND)
             response = await follow(self.http, trail, response, "POST", head, body, deadline=deadline)

@@ -5,7 +5,8 @@ A request reads the snapshot once, and takes its lease on the provider in the sa
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import structlog
@@ -14,20 +15,16 @@ from meshproxy.catalog.catalog import Mount
 from meshproxy.catalog.rewrite import rewrite_question
 from meshproxy.catalog.snapshot import Collision, Member, Route, Snapshot, build_snapshot
 from meshproxy.eras.translate import outgoing
-from meshproxy.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND, RpcError, UpstreamError, UpstreamUnavailable
-from meshproxy.kinds import BY_CHANGED, KINDS, Kind
+from meshproxy.errors import INVALID_PARAMS, RpcError, UpstreamError, UpstreamUnavailable
+from meshproxy.kinds import BY_CHANGED, KINDS
 from meshproxy.mesh.interests import Interests
-from meshproxy.mesh.use import as_public, begin, headers_of, public_id, public_task
-from meshproxy.relay.downstream import Done, Downstream, GiveUp, RequestContext, Result
+from meshproxy.mesh.router import Find, Router, not_found, public_id, public_task, uri_of
+from meshproxy.relay.call import Call
+from meshproxy.relay.downstream import Downstream, Outcome
 from meshproxy.upstream.listening import Listening
 from meshproxy.upstream.provider import ProxyProvider
-from meshproxy.wire.codec import mapping, opened
-from meshproxy.wire.content import is_object
-from meshproxy.wire.protocol import Era
 
 log = structlog.get_logger(__name__)
-
-_REFERENCES: Final = {"ref/prompt": "name", "ref/resource": "uri"}
 
 T = TypeVar("T")
 Announce = Callable[[tuple[str, ...]], None]
@@ -56,14 +53,14 @@ class CompositeProvider:
 
     Attributes:
         mounted: the providers and their places.
-        snapshot: what they offer together, now.
+        router: hands each call to the provider that it is for.
         settle: waits until it is enough or every provider that is starting has had its time, before it is said that nobody has
             what is asked for. Whoever serves sets it.
     """
 
     def __init__(self) -> None:
         self.mounted: tuple[Mounted, ...] = ()
-        self.snapshot = Snapshot()
+        self.router = Router(self._seek)
         self.settle: Callable[[Callable[[], bool]], Awaitable[None]] = _at_once
         self._announce: list[Announce] = []
         self._warned: set[Collision] = set()
@@ -71,6 +68,11 @@ class CompositeProvider:
 
     def __repr__(self) -> str:
         return f"<CompositeProvider {[mounted.provider for mounted in self.mounted]}>"
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What the providers offer together, now."""
+        return self.router.snapshot
 
     def on_announce(self, callback: Announce) -> None:
         """Call `callback` after each swap that changed a listing."""
@@ -92,7 +94,7 @@ class CompositeProvider:
     def swap(self, mounted: Sequence[Mounted]) -> None:
         """Make `mounted` what is served, in one step, and announce the listings that differ, and no others."""
         snapshot = self.preview(mounted)
-        before, self.snapshot = self.snapshot, snapshot
+        before, self.router.snapshot = self.router.snapshot, snapshot
         self.mounted = tuple(mounted)
         for collision in snapshot.collisions:
             if collision not in self._warned:
@@ -105,68 +107,18 @@ class CompositeProvider:
             for announce in self._announce:
                 announce(changed)
 
-    # --- requests, by what they are routed by
+    # --- requests, by what they are routed by: those of components are the router's
 
-    async def use(self, context: RequestContext, method: str, kind: Kind, params: dict[str, Any]) -> Result:
-        """Call a tool or get a prompt, by its public name.
-
-        Raises:
-            RpcError: -32602 for a name that nobody has or parameters of the wrong type; else the upstream's error.
-            UpstreamError: see `ProxyProvider.request`.
-        """
-        name = params.get("name")
-        if not isinstance(name, str):
-            raise RpcError(INVALID_PARAMS, f"{method}: 'name' must be a string")
-        arguments = params.get("arguments")
-        if arguments is not None and not is_object(arguments):
-            raise RpcError(INVALID_PARAMS, f"{method}: 'arguments' must be an object")
-        route = self.snapshot.find(kind, name)
-        if route is None:
-            route = await self._awaited(lambda: self.snapshot.find(kind, name))
-        if route is None:
-            raise RpcError(INVALID_PARAMS, f"Unknown {kind}: {name}")
-        sent = outgoing(params, {"name": route.origin})
-        result = await route.source.request(method, sent, context, route.mount, headers_of(route, arguments))
-        return as_public(result, route.mount)
-
-    def begin(
-        self, context: RequestContext, method: str, kind: Kind, params: dict[str, Any], done: Done
-    ) -> GiveUp | None:
-        """As `use`, without a task; see `meshproxy.relay.downstream.Handler.begin`."""
-        return begin(self.snapshot, context, method, kind, params, done)
-
-    async def read(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
-        """Read a resource by its public URI. Errors as `use`."""
-        route = await self.route_of(context.downstream, params)
-        return await route.source.request(method, outgoing(params, {"uri": route.origin}), context, route.mount)
-
-    async def complete(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result | None:
-        """Complete an argument of a prompt or of a template; None if the upstream completes nothing. Errors as `use`."""
-        ref = mapping(params.get("ref")) or {}
-        kind = opened(ref.get("type"))
-        if not isinstance(kind, str) or kind not in _REFERENCES:
-            raise RpcError(INVALID_PARAMS, "completion/complete: 'ref' must be a ref/prompt or a ref/resource")
-        key = _REFERENCES[kind]
-        name = opened(ref.get(key))
-        route = self._referred(kind, name)
-        if route is None:
-            route = await self._awaited(lambda: self._referred(kind, name))
-        if route is None:
-            raise RpcError(INVALID_PARAMS, f"completion/complete: unknown {kind} {name!r}")
-        catalog = self._provider_of(route).catalog
-        if catalog is not None and "completions" not in catalog.capabilities:
-            return None
-        origin = {**ref, key: route.origin}
-        return await route.source.request(method, outgoing(params, {"ref": origin}), context, route.mount)
-
-    async def task(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
-        """Ask for, answer or cancel a task of the tasks extension (SEP-2663): its public id names its upstream. Errors as `use`."""
-        found = self._owner_of_task(params.get("taskId"))
+    def task(self, call: Call) -> None:
+        """Ask for, answer or cancel a task of the tasks extension (SEP-2663): its public id names its upstream. Raises `RpcError`."""
+        found = self._owner_of_task(call.params.get("taskId"))
         if found is None:
-            raise RpcError(INVALID_PARAMS, f"{method}: unknown task")
+            raise RpcError(INVALID_PARAMS, f"{call.method}: unknown task")
         mounted, origin = found
-        result = await mounted.provider.request(method, outgoing(params, {"taskId": origin}), context, mounted.mount)
-        return public_task(result, mounted.mount) if isinstance(result, dict) and "taskId" in result else result
+        call.params = outgoing(call.params, {"taskId": origin})
+        call.mount = mounted.mount
+        call.then(_task_told)
+        mounted.provider.carry(call)
 
     # --- what a client wants to hear of
 
@@ -217,33 +169,18 @@ class CompositeProvider:
         return agreed, streams
 
     async def route_of(self, downstream: Downstream, params: dict[str, Any]) -> Route:
-        """The route of the public URI in `params`.
+        """The route of the public URI in `params`. Raises `RpcError`: see `not_found`."""
+        uri = uri_of(params)
+        find = partial(self.router.find_uri, uri)
+        return find() or await self._seek(find, not_found(downstream, uri))
 
-        Raises:
-            RpcError: no upstream has it: -32602, or -32002 in the legacy era, with the URI as data (SEP-2164).
-        """
-        uri = params.get("uri")
-        if not isinstance(uri, str):
-            raise RpcError(INVALID_PARAMS, "'uri' must be a string")
-        route = self.snapshot.resolve_uri(uri)
-        if route is None:
-            route = await self._awaited(lambda: self.snapshot.resolve_uri(uri))
-        if route is None:
-            code = INVALID_PARAMS if downstream.era is Era.MODERN else RESOURCE_NOT_FOUND
-            raise RpcError(code, f"Resource not found: {uri}", {"uri": uri})
-        return route
-
-    async def _awaited(self, find: Callable[[], Route | None]) -> Route | None:
-        """What `find` finds once a provider that is starting has come up with it, or nothing: none of them has it in time."""
+    async def _seek(self, find: Find, missing: RpcError) -> Route:
+        """What `find` finds once a provider that is starting has come up with it. Raises `missing` if none of them has it in time."""
         await self.settle(lambda: find() is not None)
-        return find()
-
-    def _referred(self, kind: str, name: Any) -> Route | None:
-        if not isinstance(name, str):
-            return None
-        if kind == "ref/prompt":
-            return self.snapshot.find(Kind.PROMPT, name)
-        return self.snapshot.resolve_template(name)
+        route = find()
+        if route is None:
+            raise missing
+        return route
 
     def _owner_of_task(self, public: Any) -> tuple[Mounted, str] | None:
         """Where a task is, and what it is called there."""
@@ -253,7 +190,7 @@ class CompositeProvider:
         return None if mounted is None else (mounted, origin)
 
     def _served(self, uri: str) -> tuple[Route, ProxyProvider] | None:
-        route = self.snapshot.resolve_uri(uri)
+        route = self.router.find_uri(uri)
         return None if route is None else (route, self._provider_of(route))
 
     def _provider_of(self, route: Route) -> ProxyProvider:
@@ -261,3 +198,8 @@ class CompositeProvider:
             if mounted.provider is route.source:
                 return mounted.provider
         raise UpstreamUnavailable(route.mount.name, "it was removed from the mesh")
+
+
+def _task_told(call: Call, outcome: Outcome) -> Outcome:
+    """On the way back: a task as the mesh names it."""
+    return public_task(outcome, call.mount) if isinstance(outcome, dict) and "taskId" in outcome else outcome

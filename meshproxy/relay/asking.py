@@ -1,17 +1,29 @@
-"""What an upstream asks within a call, on its way to the client and back. Place: relay."""
+"""What an upstream asks within a call, on its way to the client and back. Place: relay, under `call`."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from meshproxy.catalog.catalog import Mount
 from meshproxy.catalog.rewrite import rewrite_answer, rewrite_question
 from meshproxy.errors import METHOD_NOT_FOUND, RpcError
-
-if TYPE_CHECKING:
-    from meshproxy.relay.call import RelayCall
+from meshproxy.relay.downstream import RequestContext
+from meshproxy.relay.elicitations import Elicitations
+from meshproxy.relay.handlers import Handlers
+from meshproxy.relay.lease import Lease
 
 __all__ = ["ask"]
 
 
-async def ask(call: "RelayCall", method: str, params: dict[str, Any]) -> dict[str, Any]:
+class Asked(Protocol):
+    """The call."""
+
+    context: RequestContext
+    mount: Mount
+    handlers: Handlers
+    elicitations: Elicitations | None
+    lease: Lease | None
+
+
+async def ask(call: Asked, method: str, params: dict[str, Any]) -> dict[str, Any]:
     """Ask a call's client, in the mesh's names; its answer comes in the upstream's.
 
     Raises:
@@ -24,8 +36,8 @@ async def ask(call: "RelayCall", method: str, params: dict[str, Any]) -> dict[st
     }.get(method)
     if handler is None:
         raise RpcError(METHOD_NOT_FOUND, f"Method not found: {method}")
-    if call.on_asked is not None:
-        call.on_asked()
+    if call.lease is not None and call.lease.on_asked is not None:
+        call.lease.on_asked()
     if method == "elicitation/create" and call.elicitations is not None:
         call.elicitations.note(call.context.downstream, params)
     answer = await handler(call.context, rewrite_question(method, params, call.mount.public))

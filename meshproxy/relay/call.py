@@ -1,66 +1,169 @@
-"""`RelayCall`: one request on its way up, and the way back of everything that the upstream says meanwhile.
+"""`Call`: one request of a client, from its arrival to its last byte. It is what every room on the way is given.
 
-It was made for one request of one downstream, so it need not look for one.
+A transport makes it when it has read a request, and hands it to its handler. A room does its step, adds with `then` what it has to do on the way
+back, and hands the call on, in the same step of the event loop. Whoever has an outcome calls `end`, and the way back is run: last added, first
+done. Where something must be waited for first, `wait` makes a task, the only kind there is, and the call goes on when it is done.
+
+Messages that an upstream sends meanwhile come here too. The call was made for one request of one downstream, so it need not look for one.
 """
 
+import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from meshproxy.catalog.catalog import Mount
+from meshproxy.links.link import GiveUp
 from meshproxy.relay.asking import ask
 from meshproxy.relay.capabilities import bridged
-from meshproxy.relay.downstream import RequestContext
+from meshproxy.relay.downstream import Downstream, Outcome, RequestContext, Result
 from meshproxy.relay.elicitations import Elicitations
 from meshproxy.relay.handlers import Handlers
+from meshproxy.relay.lease import Lease
 from meshproxy.wire.protocol import Era
 
+__all__ = ["DEFAULT_LEVEL", "PENDING", "Call", "Step", "ended"]
+
 DEFAULT_LEVEL: Final = "info"
+PENDING: Final = object()
+"""What a step returns that has not done with the call: it will be ended again."""
 _NOBODY: Final[Mapping[str, str]] = {}
+_NOWHERE: Final = Mount("")
+_DEFAULT: Final = Handlers()
 
-Elsewhere = Callable[[str, dict[str, Any]], None]
+Step: TypeAlias = "Callable[[Call, Outcome], Any]"
+"""One step on the way back: given the outcome so far, it returns the outcome from here on, or `PENDING`. It may raise that as well."""
+GoOn: TypeAlias = "Callable[[Call, Any], None]"
+"""How a call goes on with what was waited for."""
 
 
-class RelayCall:
-    """The `Call` (see `meshproxy.links.link`) of a downstream's request.
+class Call:
+    """See the module.
 
-    `elsewhere` takes the notifications that came on this call's stream and are about something else: a listing, a resource. `elicitations`
-    remembers which pages its caller was sent to. `on_asked` may be set to hear of each question.
+    Attributes:
+        context: who asks, and the way back to it.
+        method: what is asked.
+        params: a shallow dictionary, in the names of the room that the call is in: a client's at first, an upstream's at last. The call's own to change.
+        mount: the place of the upstream that it is routed to.
+        lease: the link that it is lent; None before, or once it is given back.
+        era: that of the link.
+        handlers: who puts the upstream's questions and notifications to the client.
+        elsewhere: takes notifications that came on the call's stream and are about something else, with the owner of the lease.
+        elicitations: remembers which pages the client was sent to.
+        timeout: seconds until the upstream's answer is given up; None for never.
+        headers: what an upstream at a URL is sent besides its own (lower-case names).
+        owner: what tells its client from the others.
+        wants_progress: whether to ask the upstream for progress.
+        is_repeated: it was sent again because it never left.
+        is_parked: the upstream's answer will come after this request's own, and what is under way keeps the lease.
     """
 
     __slots__ = (
+        "_back",
+        "_give_up",
+        "_go_on",
         "context",
         "elicitations",
         "elsewhere",
+        "era",
         "handlers",
         "headers",
+        "is_parked",
+        "is_repeated",
+        "lease",
+        "method",
         "mount",
-        "on_asked",
         "owner",
+        "params",
         "timeout",
         "wants_progress",
     )
 
-    def __init__(
-        self,
-        context: RequestContext,
-        mount: Mount,
-        handlers: Handlers,
-        elsewhere: Elsewhere,
-        timeout: float | None,
-        headers: Mapping[str, str] = _NOBODY,
-        elicitations: Elicitations | None = None,
-    ) -> None:
-        downstream = context.downstream
+    def __init__(self, context: RequestContext, method: str, params: dict[str, Any]) -> None:
         self.context = context
-        self.mount = mount
-        self.handlers = handlers
-        self.elsewhere = elsewhere
-        self.timeout = timeout
-        self.headers = headers
-        self.elicitations = elicitations
-        self.on_asked: Callable[[], None] | None = None
-        self.owner: object = downstream.key
+        self.method = method
+        self.params = params
+        self.mount = _NOWHERE
+        self.lease: Lease | None = None
+        self.era = Era.LEGACY
+        self.handlers = _DEFAULT
+        self.elsewhere: Callable[[Downstream | None, str, dict[str, Any]], None] | None = None
+        self.elicitations: Elicitations | None = None
+        self.timeout: float | None = None
+        self.headers = _NOBODY
+        self.owner: object = context.downstream.key
         self.wants_progress = context.progress_token is not None
+        self.is_repeated = False
+        self.is_parked = False
+        self._back: list[Step] = []
+        self._give_up: GiveUp | None = None
+        self._go_on: GoOn | None = None
+
+    def parked(self, attended: RequestContext) -> "Call":
+        """The upstream's side of this call, which may outlast it: `attended` is whichever request of the client's attends to it."""
+        other = Call(attended, self.method, self.params)
+        other.mount, other.lease, other.era, other.handlers = self.mount, self.lease, self.era, self.handlers
+        other.elsewhere, other.elicitations = self.elsewhere, self.elicitations
+        other.timeout, other.headers, other.owner = self.timeout, self.headers, self.owner
+        other.wants_progress = True
+        return other
+
+    # --- its way
+
+    def go(self, start: "Callable[[Call], None]") -> None:
+        """Hand the call to `start`; what that raises ends it."""
+        try:
+            start(self)
+        except Exception as error:  # noqa: BLE001  # whatever a room finds, its client gets an answer
+            self.end(error)
+
+    def then(self, step: Step) -> None:
+        """Do this on the way back, before what was added earlier. A bound method or a function: a closure that knew the call would be a circle."""
+        self._back.append(step)
+
+    def wait(self, coroutine: Coroutine[Any, Any, Any], go_on: GoOn) -> None:
+        """Wait for something in a task, and go on with what it gives; what it raises ends the call."""
+        self._go_on = go_on
+        task: asyncio.Future[Any] = asyncio.ensure_future(coroutine)
+        self._give_up = task.cancel  # type: ignore[assignment]  # whether it could be is of no interest
+        task.add_done_callback(self._waited)
+
+    def under_way(self, give_up: GiveUp) -> None:
+        """It was sent somewhere, and `give_up` gives that up: then it ends with a `CancelledError`."""
+        self._give_up = give_up
+
+    def end(self, outcome: Outcome) -> None:
+        """Run the way back. Whoever has the call tells its end once."""
+        self._give_up = None
+        back = self._back
+        told: Any = outcome
+        while back:
+            step = back.pop()
+            try:
+                told = step(self, told)
+            except Exception as error:  # noqa: BLE001  # whatever a step finds, its client gets an answer
+                told = error
+            if told is PENDING:
+                return
+
+    def cancel(self) -> None:
+        """Give up what is under way: the call ends with a `CancelledError`, at once or soon, unless it has ended already."""
+        give_up = self._give_up
+        if give_up is not None:
+            give_up()
+
+    def _waited(self, task: "asyncio.Future[Any]") -> None:
+        self._give_up = None
+        go_on, self._go_on = self._go_on, None
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is not None:
+            self.end(error)
+        elif go_on is not None:
+            try:
+                go_on(self, task.result())
+            except Exception as raised:  # noqa: BLE001  # as in `end`
+                self.end(raised)
+
+    # --- what the upstream says meanwhile (see `meshproxy.links.link.Call`)
 
     @property
     def capabilities(self) -> dict[str, Any]:
@@ -74,16 +177,18 @@ class RelayCall:
         return downstream.log_level or (DEFAULT_LEVEL if downstream.era is Era.LEGACY else None)
 
     def on_notification(self, method: str, params: dict[str, Any]) -> None:
+        """A notification that belongs to this call, in order and before its answer."""
         if method == "notifications/progress":
             self.handlers.progress(self.context, params)
         elif method == "notifications/message":
             self.handlers.log(self.context, params)
         elif method == "notifications/elicitation/complete" and self._was_asked(params):
             self.context.notify(method, params)
-        else:
-            self.elsewhere(method, params)
+        elif self.elsewhere is not None:
+            self.elsewhere(None if self.lease is None else self.lease.owner, method, params)
 
     def on_request(self, method: str, params: dict[str, Any]) -> Coroutine[Any, Any, dict[str, Any]]:
+        """A question that belongs to this call."""
         return ask(self, method, params)
 
     def on_stream_ended(self) -> None:
@@ -93,3 +198,8 @@ class RelayCall:
     def _was_asked(self, params: Mapping[str, Any]) -> bool:
         """Whether a page that is done with is one that this call's client was sent to."""
         return self.elicitations is not None and self.elicitations.owner(params) is self.context.downstream
+
+
+def ended(call: Call, result: Result) -> None:
+    """End a call with what was waited for; see `Call.wait`."""
+    call.end(result)

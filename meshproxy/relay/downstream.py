@@ -7,7 +7,7 @@ The transports of the serving room implement both; everything above them asks th
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from mypy_extensions import mypyc_attr
 
@@ -20,10 +20,6 @@ Result = Raw | dict[str, Any]
 """What a request ends with: encoded already, or a shallow dictionary."""
 Outcome = Result | BaseException
 """What it ends with, or what would have been raised."""
-Done = Callable[[Outcome], None]
-"""Told once how a request ended that was begun."""
-GiveUp = Callable[[], None]
-"""Gives a request up that was begun: it ends with a `CancelledError`, unless it has ended already."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -148,34 +144,6 @@ class RequestContext(ABC):
 
         Does nothing where a stream cannot be resumed.
         """
-
-
-class Handler(Protocol):
-    """What a downstream transport serves: the whole server, without its wire."""
-
-    async def on_request(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
-        """Answer a request; `params` is a shallow dictionary.
-
-        It runs in a task of its own that the transport cancels when the client cancels. `initialize` and `server/discover` come
-        here too. Raises `RpcError` for an error answer; any other exception is a defect that the transport hides and logs.
-        """
-        ...
-
-    def begin(self, context: RequestContext, method: str, params: dict[str, Any], done: Done) -> GiveUp | None:
-        """As `on_request`, without a task: what this step can begin ends in a later one, which tells `done`.
-
-        None, and nothing has happened, if something has to be waited for first, or would have to be said of the request. It is a short way, not
-        another: whoever finds it closed takes `on_request`.
-        """
-        ...
-
-    def on_notification(self, downstream: Downstream, method: str, params: dict[str, Any]) -> None:
-        """Take note of a notification, in order. Never blocks. `notifications/cancelled` is the transport's own business."""
-        ...
-
-    def annotated_schema(self, tool: str) -> dict[str, Any] | None:
-        """The input schema of a public tool if it has `x-mcp-header` annotations, for the check of `Mcp-Param-*` (SEP-2243)."""
-        ...
 
 
 def no_back_channel(method: str) -> RpcError:

@@ -6,15 +6,18 @@ legacy one, and what then comes from the other era is refused.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import structlog
 
 from meshproxy.errors import INVALID_REQUEST, UNSUPPORTED_VERSION, RpcError
-from meshproxy.relay.downstream import Downstream, Handler, RequestContext, no_back_channel
+from meshproxy.relay.call import Call
+from meshproxy.relay.downstream import Downstream, Outcome, RequestContext, no_back_channel
+from meshproxy.relay.handler import Handler
 from meshproxy.serving.exchange import progress_token_of, rpc_error_of
-from meshproxy.serving.legacy import record_client, record_version
-from meshproxy.serving.modern_exchange import ModernDownstream
+from meshproxy.serving.legacy_exchange import record_client, record_version
+from meshproxy.serving.modern import ModernDownstream
 from meshproxy.serving.questions import Questions
 from meshproxy.wire.headers import check_envelope
 from meshproxy.wire.messages import Id, Message, encode_error, encode_notification, encode_result, parse
@@ -49,7 +52,8 @@ class Channel:
         self._loop = asyncio.get_running_loop()
         self._era: Era | None = None
         self._client: _ChannelDownstream | None = None
-        self._running: dict[Id, tuple[str, asyncio.Task[None]]] = {}
+        self._running: dict[Id, Call] = {}
+        self._emptied: asyncio.Event | None = None
         self._held: list[bytes] | None = None
         self._closed = False
 
@@ -86,18 +90,23 @@ class Channel:
 
     async def aclose(self, grace: float = 0.0) -> None:
         """Give running requests `grace` seconds to be answered, cancel the rest, and say that the client is gone."""
-        waiting = {task for method, task in self._running.values() if method != _LISTEN}
-        if waiting and grace > 0:
-            await asyncio.wait(waiting, timeout=grace)
+        self._emptied = asyncio.Event()
+        if grace > 0 and self._is_busy():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), grace)
         self._closed = True
-        rest = {task for _, task in self._running.values()}
-        for task in rest:
-            task.cancel()
+        for call in list(self._running.values()):
+            call.cancel()
         if self._client is not None:
             self._client.questions.refuse("the client has left")
             self._client.close()
-        if rest:
-            await asyncio.wait(rest)
+        while self._running:
+            self._emptied.clear()
+            await self._emptied.wait()
+
+    def _is_busy(self) -> bool:
+        """Whether anything runs that ends by itself."""
+        return any(call.method != _LISTEN for call in self._running.values())
 
     def _notified(self, method: str, message: Message) -> None:
         try:
@@ -108,9 +117,9 @@ class Channel:
         if method == "notifications/cancelled":
             cancelled = params.get("requestId")
             if isinstance(cancelled, int | str) and cancelled in self._running:
-                running, task = self._running[cancelled]
-                if running != "initialize":
-                    task.cancel()
+                call = self._running[cancelled]
+                if call.method != "initialize":
+                    call.cancel()
         elif self._client is not None:
             try:
                 self._handler.on_notification(self._client, method, params)
@@ -125,16 +134,31 @@ class Channel:
             self.send(encode_error(request_id, error))
             return
         context = _ChannelContext(self, downstream, request_id, params)
-        task = self._loop.create_task(self._carry_out(context, method, params))
-        self._running[request_id] = (method, task)
-        # Not in the task: one that is cancelled before its first step never runs at all.
-        task.add_done_callback(lambda _: self._done(context))
+        call = self._running[request_id] = Call(context, method, params)
+        call.then(context.ended)
+        self._handler.answer(call)
 
-    def _done(self, context: "_ChannelContext") -> None:
-        context.answered = True
-        del self._running[context.request_id]
-        if context.downstream.era is Era.MODERN:
-            context.downstream.close()
+    def told(self, call: Call, outcome: Outcome) -> None:
+        """A request has ended: answer it. A cancelled one is not answered (basic/utilities/cancellation)."""
+        request_id, downstream = call.context.request_id, call.context.downstream
+        del self._running[request_id]
+        if not isinstance(outcome, BaseException):
+            self._answer(call.method, downstream, encode_result(request_id, outcome))
+        elif not isinstance(outcome, asyncio.CancelledError):
+            self._answer(call.method, downstream, encode_error(request_id, rpc_error_of(outcome, call.method)))
+        if downstream.era is Era.MODERN:
+            downstream.close()
+        if self._emptied is not None and not self._is_busy():
+            self._emptied.set()
+
+    def _answer(self, method: str, downstream: Downstream, answer: bytes) -> None:
+        if method == "initialize" and not record_version(downstream, answer):
+            self._client = None
+        self.send(answer)
+        if method == "initialize":
+            held, self._held = self._held or [], None
+            for data in held:
+                self.received(data)
 
     def _admitted(self, request_id: Id, method: str, params: dict[str, Any]) -> Downstream:
         """Who asks, if it may.
@@ -172,25 +196,6 @@ class Channel:
             raise RpcError(INVALID_REQUEST, "Invalid request: send initialize first")
         return self._client
 
-    async def _carry_out(self, context: "_ChannelContext", method: str, params: dict[str, Any]) -> None:
-        request_id, downstream = context.request_id, context.downstream
-        try:
-            answer = encode_result(request_id, await self._handler.on_request(context, method, params))
-        except Exception as error:  # noqa: BLE001  # whatever a handler raises, its client gets an answer
-            answer = encode_error(request_id, rpc_error_of(error, method))
-        apart = context.progressed + _APART - self._loop.time()
-        if apart > 0:
-            await asyncio.sleep(apart)
-        # A cancelled request does not come so far: it is not answered (basic/utilities/cancellation).
-        context.answered = True
-        if method == "initialize" and not record_version(downstream, answer):
-            self._client = None
-        self.send(answer)
-        if method == "initialize":
-            held, self._held = self._held or [], None
-            for data in held:
-                self.received(data)
-
 
 class _ChannelDownstream(Downstream):
     """The client of a legacy channel; the channel is its standalone stream too."""
@@ -225,6 +230,16 @@ class _ChannelContext(RequestContext):
         self.headers = _NO_HEADERS
         self.answered = False
         self.progressed = 0.0
+
+    def ended(self, call: Call, outcome: Outcome) -> None:
+        """On the way back, last: the answer leaves, but not in one piece with the last progress."""
+        loop = asyncio.get_running_loop()
+        apart = self.progressed + _APART - loop.time() if self.progressed else 0.0
+        if apart > 0 and not isinstance(outcome, asyncio.CancelledError):
+            loop.call_later(apart, self.ended, call, outcome)
+            return
+        self.answered = True
+        self._channel.told(call, outcome)
 
     @property
     def can_send_request(self) -> bool:

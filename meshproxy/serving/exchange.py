@@ -1,53 +1,29 @@
 """One request over HTTP while it is carried out, as both eras share it. Place: serving.
 
-There are two ways. On the short one, `begin`, no task is made: the handler sends the request on in this very step, and the answer comes back
-by call. What the handler does not begin so, `meshproxy.serving.carrying` carries out. On both ways the answer is one JSON body; what has
-something to say before its answer, or is silent for the keep-alive time, gets an event stream.
+The answer is one JSON body; what has something to say before its answer, or is silent for the keep-alive time, gets an event stream.
 """
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Awaitable, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import structlog
 
 from meshproxy.errors import INTERNAL_ERROR, RpcError, UpstreamError
 from meshproxy.http.deadlines import Deadlines
-from meshproxy.http.stream import EventStream, Receive, Send
-from meshproxy.relay.downstream import Downstream, GiveUp, Handler, Outcome, RequestContext
+from meshproxy.http.stream import EventStream
+from meshproxy.relay.call import Call
+from meshproxy.relay.downstream import Downstream, Outcome, RequestContext
+from meshproxy.relay.handler import Handler
+from meshproxy.serving.reply import Reply
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.wire.messages import Id, encode_error, encode_result
 from meshproxy.wire.protocol import HTTP_STATUS, META_PROGRESS
 
-__all__ = ["AsgiReply", "HeaderView", "HttpExchange", "Reply", "progress_token_of", "rpc_error_of", "speak"]
+__all__ = ["HeaderView", "HttpExchange", "progress_token_of", "rpc_error_of", "speak"]
 
 log = structlog.get_logger(__name__)
-
-
-class Reply(Protocol):
-    """Where the answer to an HTTP request goes: the two callables of ASGI."""
-
-    def receive(self) -> Awaitable[dict[str, Any]]: ...
-
-    def send(self, message: dict[str, Any], /) -> Awaitable[None]: ...
-
-    def answer(self, body: bytes, status: int) -> None:
-        """Send a whole response of JSON at once. For requests on the short way alone."""
-        ...
-
-
-class AsgiReply:
-    """What any ASGI server gives, as a `Reply`."""
-
-    __slots__ = ("receive", "send")
-
-    def __init__(self, receive: Receive, send: Send) -> None:
-        self.receive = receive
-        self.send = send
-
-    def answer(self, body: bytes, status: int) -> None:
-        raise NotImplementedError  # the server of such a request knows no short way
 
 
 class HeaderView(Mapping[str, str]):
@@ -94,25 +70,24 @@ class HttpExchange(RequestContext):
 
     Attributes:
         answered: set when the handler is done; from then on nothing may be said.
+        call: what the handler was given; None before and after.
         cause: why it was cancelled; None if it was not.
         reply: where the response goes.
         status: of the response, as long as it is not a stream.
         stream: where events go, once there is one.
-        task: that of the HTTP request, in which the handler runs; None before.
     """
 
     __slots__ = (
         "_ending",
-        "_give_up",
         "_raw_headers",
         "_silence",
         "answered",
+        "call",
         "cause",
         "reply",
         "settings",
         "status",
         "stream",
-        "task",
     )
 
     def __init__(
@@ -133,52 +108,46 @@ class HttpExchange(RequestContext):
         self.stream: EventStream | None = None
         self.reply = reply
         self.settings = settings
-        self._give_up: GiveUp | None = None
+        self.call: Call | None = None
+        self.cause: RpcError | None = None
         self._silence: Deadlines[HttpExchange] | None = None
         self._ending: asyncio.Future[None] | None = None
-        self.task: asyncio.Task[Any] | None = None
-        self.cause: RpcError | None = None
 
     @property
     def headers(self) -> Mapping[str, str]:  # type: ignore[override]  # made when it is asked for, which is hardly ever
         return HeaderView(self._raw_headers)
 
-    def begin(self, handler: Handler, method: str, params: dict[str, Any], silence: "Deadlines[HttpExchange]") -> bool:
-        """Take the short way if it is open; then `deliver` has the answer when it comes. `silence` is told how long nothing may be said."""
-        try:
-            give_up = handler.begin(self, method, params, self._ended)
-        except Exception as error:  # noqa: BLE001  # as in `carrying`
-            self._ended(error)
-            return True
-        if give_up is None:
-            return False
-        self._give_up = give_up
+    def start(self, handler: Handler, method: str, params: dict[str, Any], silence: "Deadlines[HttpExchange]") -> None:
+        """Let the handler answer. `silence` is told how long nothing may be said meanwhile."""
         self._silence = silence
         silence.add(self, self.settings.keepalive)
-        return True
+        self.reply.on_gone = self.disconnected
+        self.call = call = Call(self, method, params)
+        call.then(self._ended)
+        handler.answer(call)
 
     @abstractmethod
     def deliver(self, answer: bytes) -> None:
-        """Send the answer, on whatever there is by now, to a request on the short way."""
+        """Send the answer, on whatever there is by now."""
 
     @property
-    def ending(self) -> "asyncio.Future[Any]":
+    def ending(self) -> "asyncio.Future[None]":
         """Done when the request is answered."""
-        if self.task is not None:
-            return self.task
         if self._ending is None:
             self._ending = asyncio.get_running_loop().create_future()
+            if self.answered:
+                self._ending.set_result(None)
         return self._ending
 
-    def _ended(self, outcome: Outcome) -> None:
+    def _ended(self, call: Call, outcome: Outcome) -> None:
         self.answered = True
-        self._give_up = None
+        self.call = None
         if self._silence is not None:
             self._silence.discard(self)
         if not isinstance(outcome, BaseException):
             answer = encode_result(self.request_id, outcome)
         else:
-            error = self.cause or rpc_error_of(outcome, "")
+            error = self.cause or rpc_error_of(outcome, call.method)
             self.status = HTTP_STATUS.get(error.code, 200)
             answer = encode_error(self.request_id, error)
         self.deliver(answer)
@@ -186,15 +155,10 @@ class HttpExchange(RequestContext):
             self._ending.set_result(None)
 
     def cancel(self, cause: RpcError) -> None:
-        """Cancel the handler, if it still runs; `cause` is then the answer."""
-        if self.cause is not None or self.answered:
-            return
-        if self._give_up is not None:
+        """Give the call up, if it still runs; `cause` is then the answer."""
+        if self.cause is None and self.call is not None:
             self.cause = cause
-            self._give_up()
-        elif self.task is not None:
-            self.cause = cause
-            self.task.cancel()
+            self.call.cancel()
 
     @abstractmethod
     def open_stream(self) -> None:

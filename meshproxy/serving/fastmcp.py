@@ -12,15 +12,17 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Literal, Self
 
 from meshproxy.catalog.catalog import Mount
 from meshproxy.eras.translate import Stamp
 from meshproxy.errors import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError, UpstreamError
 from meshproxy.kinds import BY_LIST_METHOD, Kind, KindSpec
 from meshproxy.mesh.composite import CompositeProvider
+from meshproxy.relay.call import Call, ended
 from meshproxy.relay.capabilities import CARRIED_EXTENSIONS
-from meshproxy.relay.downstream import Done, Downstream, GiveUp, RequestContext, Result
+from meshproxy.relay.downstream import Downstream, Outcome, RequestContext, Result
+from meshproxy.relay.handler import finish
 from meshproxy.serving.announcements import Announcements
 from meshproxy.serving.http import HttpApp
 from meshproxy.serving.server import listen, run, serve_http, serve_pipes
@@ -40,10 +42,8 @@ from meshproxy.wire.protocol import (
     negotiated,
 )
 
-_BEGUN: Final = {"tools/call": Kind.TOOL, "prompts/get": Kind.PROMPT}
-"""What may take the short way."""
-
-Answer = Callable[[RequestContext, str, dict[str, Any]], Awaitable[Result]]
+Answer = Callable[[Call], None]
+"""Ends a call, or hands it on. May raise `RpcError`."""
 Transport = Literal["http", "stdio"]
 
 
@@ -77,14 +77,15 @@ class FastMCP:
         self.composite.settle = self._while_starting
         self._grace_ends = 0.0
         self._is_running = False
+        self._is_overridden = type(self).on_request is not FastMCP.on_request
         self._background: set[asyncio.Task[None]] = set()
         self._methods: dict[str, Answer] = {
             "initialize": self._initialize,
             "server/discover": self._discover,
             "ping": self._ping,
-            "tools/call": self._call,
-            "prompts/get": self._get_prompt,
-            "resources/read": self.composite.read,
+            "tools/call": self.composite.router.call_tool,
+            "prompts/get": self.composite.router.get_prompt,
+            "resources/read": self.composite.router.read,
             "completion/complete": self._complete,
             "logging/setLevel": self._set_level,
             "resources/subscribe": self._subscribe,
@@ -168,20 +169,29 @@ class FastMCP:
 
     # --- the handler
 
+    def answer(self, call: Call) -> None:
+        """See `meshproxy.relay.handler.Handler`."""
+        call.go(self._await if self._is_overridden else self._dispatch)
+
     async def on_request(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
-        """See `meshproxy.relay.downstream.Handler`."""
-        answer = self._methods.get(method)
-        if answer is None or method in _FOREIGN[context.downstream.era]:
-            raise RpcError(METHOD_NOT_FOUND, f"Method not found: {method}")
+        """Answer a request, as `answer` does, for who rather awaits it. A subclass may override this: then every request comes through here.
+
+        Raises:
+            RpcError: an error answer.
+        """
         try:
-            return await answer(context, method, params)
+            return await finish(Call(context, method, params), self._dispatch)
         except UpstreamError as error:
             raise error.rpc from None
 
-    def begin(self, context: RequestContext, method: str, params: dict[str, Any], done: Done) -> GiveUp | None:
-        """See `meshproxy.relay.downstream.Handler`."""
-        kind = _BEGUN.get(method)
-        return None if kind is None else self.composite.begin(context, method, kind, params, done)
+    def _await(self, call: Call) -> None:
+        call.wait(self.on_request(call.context, call.method, call.params), ended)
+
+    def _dispatch(self, call: Call) -> None:
+        answer = self._methods.get(call.method)
+        if answer is None or call.method in _FOREIGN[call.context.downstream.era]:
+            raise RpcError(METHOD_NOT_FOUND, f"Method not found: {call.method}")
+        answer(call)
 
     def on_notification(self, downstream: Downstream, method: str, params: dict[str, Any]) -> None:
         """See `meshproxy.relay.downstream.Handler`."""
@@ -202,73 +212,79 @@ class FastMCP:
 
     # --- answers
 
-    async def _initialize(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
-        version = negotiated(opened(params.get("protocolVersion")))
-        return self._view(
-            ("initialize", version),
-            lambda: {"protocolVersion": version, **self._about(Era.LEGACY), "serverInfo": self.info},
+    def _initialize(self, call: Call) -> None:
+        version = negotiated(opened(call.params.get("protocolVersion")))
+        call.end(
+            self._view(
+                ("initialize", version),
+                lambda: {"protocolVersion": version, **self._about(Era.LEGACY), "serverInfo": self.info},
+            )
         )
 
-    async def _discover(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
-        return self._view(
-            method,
-            lambda: self.stamp.into(
-                {"supportedVersions": list(MODERN_VERSIONS), **self._about(Era.MODERN)}, cacheable=True
-            ),
+    def _discover(self, call: Call) -> None:
+        call.end(
+            self._view(
+                call.method,
+                lambda: self.stamp.into(
+                    {"supportedVersions": list(MODERN_VERSIONS), **self._about(Era.MODERN)}, cacheable=True
+                ),
+            )
         )
 
-    async def _ping(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
-        return self._own({}, context)
+    def _ping(self, call: Call) -> None:
+        call.end(self._own(call, {}))
 
-    async def _call(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
-        return await self.composite.use(context, method, Kind.TOOL, params)
+    def _complete(self, call: Call) -> None:
+        call.then(self._own)
+        self.composite.router.complete(call)
 
-    async def _get_prompt(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
-        return await self.composite.use(context, method, Kind.PROMPT, params)
+    def _list(self, call: Call) -> None:
+        if call.params.get("cursor") is not None:
+            raise RpcError(INVALID_PARAMS, f"{call.method}: unknown cursor; the listing has one page")
+        if self._starting():
+            call.wait(self._while_starting(), self._listed)
+        else:
+            self._listed(call, None)
 
-    async def _complete(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
-        result = await self.composite.complete(context, method, params)
-        if result is None:
-            return self._own({"completion": {"values": []}}, context)
-        return result
+    def _listed(self, call: Call, _: None) -> None:
+        spec, era = BY_LIST_METHOD[call.method], call.context.downstream.era
+        call.end(self._view((call.method, era), lambda: self._listing(spec, era)))
 
-    async def _list(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
-        if params.get("cursor") is not None:
-            raise RpcError(INVALID_PARAMS, f"{method}: unknown cursor; the listing has one page")
-        await self._while_starting()
-        spec, era = BY_LIST_METHOD[method], context.downstream.era
-        return self._view((method, era), lambda: self._listing(spec, era))
-
-    async def _set_level(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
-        level = opened(params.get("level"))
+    def _set_level(self, call: Call) -> None:
+        downstream, level = call.context.downstream, opened(call.params.get("level"))
         if level not in LOG_LEVELS:
-            raise RpcError(INVALID_PARAMS, f"{method}: 'level' must be one of {', '.join(LOG_LEVELS)}")
-        context.downstream.log_level = level
+            raise RpcError(INVALID_PARAMS, f"{call.method}: 'level' must be one of {', '.join(LOG_LEVELS)}")
+        downstream.log_level = level
         # The level is in force here; an upstream that takes its time to hear of it keeps nobody waiting.
         for mounted in self.composite.mounted:
-            self._spawn(mounted.provider.set_level(context.downstream, level))
-        return {}
+            self._spawn(mounted.provider.set_level(downstream, level))
+        call.end({})
 
-    async def _subscribe(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
-        downstream = context.downstream
-        await self.composite.subscribe(
-            downstream, params, lambda told: downstream.notify("notifications/resources/updated", told)
+    def _subscribe(self, call: Call) -> None:
+        notify = call.context.downstream.notify
+        call.wait(
+            self.composite.subscribe(
+                call.context.downstream, call.params, lambda told: notify("notifications/resources/updated", told)
+            ),
+            _done,
         )
-        return {}
 
-    async def _unsubscribe(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
-        await self.composite.unsubscribe(context.downstream, params)
-        return {}
+    def _unsubscribe(self, call: Call) -> None:
+        call.wait(self.composite.unsubscribe(call.context.downstream, call.params), _done)
 
-    async def _listen(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
-        await self._announcements.listen(context, params)
-        return {"resultType": COMPLETE, "_meta": {**self.stamp.meta, META_SUBSCRIPTION: context.request_id}}
+    def _listen(self, call: Call) -> None:
+        call.wait(self._announcements.listen(call.context, call.params), self._listened)
+
+    def _listened(self, call: Call, _: None) -> None:
+        call.end({"resultType": COMPLETE, "_meta": {**self.stamp.meta, META_SUBSCRIPTION: call.context.request_id}})
 
     # --- what is served
 
-    def _own(self, result: dict[str, Any], context: RequestContext) -> dict[str, Any]:
-        """A result of the mesh's own making, for the era of its caller."""
-        return self.stamp.into(result, cacheable=False) if context.downstream.era is Era.MODERN else result
+    def _own(self, call: Call, outcome: Outcome) -> Outcome:
+        """A result of the mesh's own making, which no upstream has dressed, for the era of its caller."""
+        if call.context.downstream.era is Era.MODERN and isinstance(outcome, dict) and "resultType" not in outcome:
+            return self.stamp.into(outcome, cacheable=False)
+        return outcome
 
     def _about(self, era: Era) -> dict[str, Any]:
         """What the mesh can do. A reload may bring any kind at any time, so every kind is promised."""
@@ -308,8 +324,8 @@ class FastMCP:
             view = self._views[key] = Raw(dumps(make()))
         return view
 
-    async def _while_starting(self, is_enough: Callable[[], bool] = lambda: False) -> None:
-        """Wait for providers that are starting, until it is enough or the grace ends: many clients list once, at once, or not at all."""
+    def _starting(self) -> list[ProxyProvider]:
+        """Who may offer more soon. Somebody asks: what is idle and was never listed begins now."""
         starting = []
         for mounted in self.composite.mounted:
             if mounted.provider.state is State.IDLE and mounted.provider.catalog is None:
@@ -317,9 +333,11 @@ class FastMCP:
                 self.extend_grace()
             if mounted.provider.state is State.STARTING:
                 starting.append(mounted.provider)
-        if not starting:
-            return
-        waiting = {asyncio.ensure_future(provider.settled()) for provider in starting}
+        return starting
+
+    async def _while_starting(self, is_enough: Callable[[], bool] = lambda: False) -> None:
+        """Wait for providers that are starting, until it is enough or the grace ends: many clients list once, at once, or not at all."""
+        waiting = {asyncio.ensure_future(provider.settled()) for provider in self._starting()}
         try:
             while waiting and not is_enough() and (left := self._grace_ends - time.monotonic()) > 0:
                 _, waiting = await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
@@ -337,6 +355,11 @@ class FastMCP:
         if not task.cancelled():
             # What was only a courtesy to an upstream that is gone needs no word.
             task.exception()
+
+
+def _done(call: Call, _: None) -> None:
+    """What was asked for is done, and there is nothing to say of it."""
+    call.end({})
 
 
 class FastMCPProxy(FastMCP):

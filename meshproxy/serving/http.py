@@ -12,11 +12,12 @@ import structlog
 
 from meshproxy.http.server_request import Head, Request
 from meshproxy.http.stream import Receive, Scope, Send
-from meshproxy.relay.downstream import Handler
+from meshproxy.relay.handler import Handler
 from meshproxy.serving.cors import is_preflight, preflight, readable
-from meshproxy.serving.exchange import AsgiReply
+from meshproxy.serving.exchange import HttpExchange
 from meshproxy.serving.legacy import LegacyHttp
-from meshproxy.serving.modern import ModernHttp
+from meshproxy.serving.modern import ModernPosts
+from meshproxy.serving.reply import AsgiReply, Reply
 from meshproxy.serving.response import JSON, TEXT, refuse, refuse_shutdown, respond
 from meshproxy.serving.security import Guard
 from meshproxy.serving.settings import HttpSettings
@@ -60,7 +61,7 @@ class HttpApp:
     ) -> None:
         self.settings = settings or HttpSettings()
         self._legacy = LegacyHttp(handler, self.settings)
-        self._modern = ModernHttp(handler, self.settings)
+        self._modern = ModernPosts(handler, self.settings)
         self._guard = Guard(self.settings.host, self.settings.allowed_hosts, self.settings.allowed_origins)
         path = self.settings.path.rstrip("/")
         self._paths = frozenset({path or "/", f"{path}/"})
@@ -82,7 +83,7 @@ class HttpApp:
 
         Meanwhile clients can still answer questions, cancel, and come back for a stream that broke.
         """
-        self._legacy.entry.is_shut = self._modern.entry.is_shut = True
+        self._legacy.posts.is_shut = self._modern.is_shut = True
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         waiting = {exchange.ending for session in self._legacy.sessions for exchange in session.running.values()}
@@ -98,14 +99,19 @@ class HttpApp:
         self._modern.close()
         await asyncio.sleep(0)
 
-    def begin(self, head: Head, body: bytes, reply: Request) -> bool:
-        """See `meshproxy.http.server_request.Begin`: the short way of requests whose heads hold nothing new."""
+    def take(self, head: Head, body: bytes, request: Request) -> bool:
+        """See `meshproxy.http.server_request.Take`: a message whose head holds nothing new."""
         seen = head.seen or self._look_at(head)
         if seen is None or self._closed or len(body) > self.settings.max_body:
             return False
+        self._post(seen, None, body, request)
+        return True
+
+    def _post(self, seen: "_Seen", duplicated: str | None, body: bytes, reply: Reply) -> HttpExchange | None:
+        """Take a message of a client; the request, if it is one that a handler answers."""
         if seen.is_legacy:
-            return self._legacy.entry.begin(seen.headers, seen.raw, body, reply)
-        return self._modern.entry.begin(seen.headers, seen.raw, body, reply)
+            return self._legacy.posts.post(seen.headers, seen.raw, body, reply)
+        return self._modern.post(seen.headers, duplicated, seen.raw, body, reply)
 
     def _look_at(self, head: Head) -> "_Seen | None":
         scope = head.scope
@@ -155,10 +161,7 @@ class HttpApp:
             if body is None:
                 return
             reply = AsgiReply(receive, send)
-            if legacy:
-                await self._legacy.post(headers, raw, body, reply)
-            else:
-                await self._modern.post(headers, duplicated, raw, body, reply)
+            await reply.served(self._post(_Seen(headers, raw, legacy), duplicated, body, reply))
         elif legacy and method == "GET":
             await self._legacy.get(headers, receive, send)
         elif legacy and method == "DELETE":

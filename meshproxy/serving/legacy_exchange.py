@@ -1,25 +1,29 @@
-"""One request of a legacy session over HTTP. Place: serving."""
+"""The requests of legacy sessions over HTTP, and everything else that such a client posts. Place: serving, under `legacy`."""
 
 import asyncio
 from collections.abc import Coroutine, Mapping
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
-from meshproxy.errors import RpcError
+from meshproxy.errors import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, REQUEST_CANCELLED, RpcError
 from meshproxy.http.deadlines import Deadlines
-from meshproxy.http.server_request import Request
 from meshproxy.http.stream import EventStream
-from meshproxy.relay.downstream import Handler
-from meshproxy.serving.exchange import HttpExchange, Reply, speak
+from meshproxy.relay.handler import Handler
+from meshproxy.serving.exchange import HttpExchange, speak
+from meshproxy.serving.reply import Reply
+from meshproxy.serving.response import SHUTDOWN, UNKNOWN_SESSION, encode_malformed
 from meshproxy.serving.session import Session, Sessions
 from meshproxy.serving.settings import HttpSettings
-from meshproxy.wire.messages import Id, encode_notification, parse
+from meshproxy.wire.codec import loads
+from meshproxy.wire.messages import Id, Message, encode_error, encode_notification, parse
 from meshproxy.wire.params import params_of
 
-__all__ = ["InitializeExchange", "LegacyEntry", "LegacyExchange", "prefers_stream"]
+__all__ = ["LegacyExchange", "LegacyPosts", "record_client", "record_version"]
 
 log = structlog.get_logger(__name__)
+
+_CANCELLED: Final = "notifications/cancelled"
 
 
 class LegacyExchange(HttpExchange):
@@ -46,6 +50,8 @@ class LegacyExchange(HttpExchange):
         self._own: EventStream | None = None
         self._held = True
         session.active += 1
+
+        session.running[request_id] = self
 
     @property
     def can_send_request(self) -> bool:
@@ -96,10 +102,9 @@ class LegacyExchange(HttpExchange):
             self._session.release()
 
     def deliver(self, answer: bytes) -> None:
-        # What was never entered has an answer before it was begun.
-        self._session.running.pop(self.request_id, None)
+        del self._session.running[self.request_id]
         if not self.number:
-            self.reply.answer(answer, 200)
+            self.reply.answer(200, answer)
             self.release()
             return
         stream = self.finish(answer)
@@ -136,7 +141,20 @@ class LegacyExchange(HttpExchange):
 class InitializeExchange(LegacyExchange):
     """The request that opens a session: it says nothing before its answer, because the answer's head names the session."""
 
-    __slots__ = ()
+    __slots__ = ("_sessions",)
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        session: Session,
+        request_id: Id,
+        params: dict[str, Any],
+        raw_headers: list[tuple[bytes, bytes]],
+        reply: Reply,
+        settings: HttpSettings,
+    ) -> None:
+        super().__init__(session, request_id, params, raw_headers, reply, settings)
+        self._sessions = sessions
 
     @property
     def can_send_request(self) -> bool:
@@ -145,15 +163,26 @@ class InitializeExchange(LegacyExchange):
     def open_stream(self) -> None:
         """Wait in silence."""
 
+    def deliver(self, answer: bytes) -> None:
+        session = self._session
+        del session.running[self.request_id]
+        if record_version(session, answer):
+            self._sessions.add(session)
+            self.reply.answer(200, answer, b"mcp-session-id: %b\r\n" % session.key.encode())
+        else:
+            session.close()
+            self.reply.answer(200, answer)
+        self.release()
+
     def _say(self, data: bytes) -> None:
         """Drop it."""
 
 
-class LegacyEntry:
-    """The short way of requests.
+class LegacyPosts:
+    """What clients of the legacy era post.
 
     Attributes:
-        is_shut: it takes no new request.
+        is_shut: no new request is taken.
     """
 
     def __init__(self, handler: Handler, settings: HttpSettings, sessions: Sessions) -> None:
@@ -163,35 +192,131 @@ class LegacyEntry:
         self._sessions = sessions
         self._silence: Deadlines[HttpExchange] = Deadlines(speak)
 
-    def begin(
+    def post(
         self,
         headers: Mapping[bytes, bytes],
         raw_headers: list[tuple[bytes, bytes]],
         body: bytes,
-        reply: Request,
-    ) -> bool:
-        """Take the short way with a request of a session, if it is open; false for everything else, of which nothing has happened."""
-        session = self._sessions.get(headers.get(b"mcp-session-id", b""))
-        if session is None or self.is_shut or (session.resumable and prefers_stream(headers)):
-            return False
+        reply: Reply,
+    ) -> HttpExchange | None:
+        """Take one message of a client: a request, a notification or an answer. The request, if it is one that a handler answers."""
         try:
             message = parse(body)
-            request_id, method = message.id, message.method
-            if request_id is None or method is None or request_id in session.running:
-                return False
+        except RpcError as error:
+            reply.answer(400, encode_malformed(error))
+            return None
+        if self.is_shut and message.is_request:
+            reply.answer(503, *SHUTDOWN)
+            return None
+        key = headers.get(b"mcp-session-id")
+        if key is None:
+            if message.method == "initialize" and message.id is not None:
+                return self._initialize(message.id, message, raw_headers, reply)
+            reason = "Missing session ID: the Mcp-Session-Id header is required after initialize"
+            reply.answer(400, encode_error(None, RpcError(INVALID_REQUEST, reason)))
+            return None
+        session = self._sessions.get(key) or self._sessions.get(key.strip())
+        if session is None:
+            reply.answer(404, encode_error(None, RpcError(INVALID_REQUEST, UNKNOWN_SESSION)))
+        elif message.method is None:
+            if session.questions is not None:
+                session.questions.answer(message)
+            session.touch()
+            reply.answer(202)
+        elif message.id is None:
+            self._notified(session, message)
+            session.touch()
+            reply.answer(202)
+        else:
+            return self._request(session, message.id, message, headers, raw_headers, reply)
+        return None
+
+    def _request(
+        self,
+        session: Session,
+        request_id: Id,
+        message: Message,
+        headers: Mapping[bytes, bytes],
+        raw_headers: list[tuple[bytes, bytes]],
+        reply: Reply,
+    ) -> HttpExchange | None:
+        method = str(message.method)
+        try:
             params = params_of(message)
-        except RpcError:
-            return False
+        except RpcError as error:
+            reply.answer(200, encode_error(request_id, error))
+            return None
+        if request_id in session.running or method == "initialize":
+            reason = "this session is initialized already" if method == "initialize" else "this id is in use"
+            reply.answer(400, encode_error(request_id, RpcError(INVALID_REQUEST, f"Invalid request: {reason}")))
+            return None
         exchange = LegacyExchange(session, request_id, params, raw_headers, reply, self._settings)
-        session.running[request_id] = exchange
-        if not exchange.begin(self._handler, method, params, self._silence):
-            del session.running[request_id]
-            exchange.release()
-            return False
-        reply.on_gone = exchange.disconnected
-        return True
+        if session.resumable and prefers_stream(headers):
+            exchange.open_stream()
+        exchange.start(self._handler, method, params, self._silence)
+        return exchange
+
+    def _initialize(
+        self, request_id: Id, message: Message, raw_headers: list[tuple[bytes, bytes]], reply: Reply
+    ) -> HttpExchange | None:
+        if self._sessions.full:
+            log.warning("session.refused", open=len(self._sessions))
+            reason = "Too many open sessions: try again later"
+            reply.answer(503, encode_error(None, RpcError(INTERNAL_ERROR, reason)))
+            return None
+        session = Session(self._settings)
+        try:
+            params = params_of(message)
+            record_client(session, params)
+        except RpcError as error:
+            reply.answer(200, encode_error(request_id, error))
+            return None
+        exchange = InitializeExchange(self._sessions, session, request_id, params, raw_headers, reply, self._settings)
+        exchange.start(self._handler, "initialize", params, self._silence)
+        return exchange
+
+    def _notified(self, session: Session, message: Message) -> None:
+        try:
+            params = params_of(message)
+        except RpcError as error:
+            log.debug("notification.malformed", method=message.method, reason=error.message)
+            return
+        if message.method == _CANCELLED:
+            cancelled = params.get("requestId")
+            if isinstance(cancelled, (int, str)) and (running := session.running.get(cancelled)) is not None:
+                running.cancel(RpcError(REQUEST_CANCELLED, "Request cancelled"))
+            return
+        try:
+            self._handler.on_notification(session, str(message.method), params)
+        except Exception as error:  # a notification has no answer, so there is nobody else to tell
+            log.error("notification.failed", method=message.method, exc_info=error)
 
 
 def prefers_stream(headers: Mapping[bytes, bytes]) -> bool:
     """Whether a client names streams first: then it wants one, and can resume it from the first moment on (SEP-1699)."""
     return headers.get(b"accept", b"").lstrip().startswith(b"text/event-stream")
+
+
+def record_client(session: Any, params: Mapping[str, Any]) -> None:
+    """Note on a legacy downstream what `initialize` says of the client.
+
+    Raises:
+        RpcError: -32602, a member that it must have is missing or of the wrong type.
+    """
+    shapes = {"protocolVersion": str, "capabilities": dict, "clientInfo": dict}
+    for key, shape in shapes.items():
+        if not isinstance(params.get(key), shape):
+            kind = "a string" if shape is str else "an object"
+            raise RpcError(INVALID_PARAMS, f"initialize: params.{key} must be {kind}")
+    session.capabilities = params["capabilities"]
+    session.client = params["clientInfo"]
+
+
+def record_version(session: Any, answer: bytes) -> bool:
+    """Note the version that the encoded answer to `initialize` names; False if it is an error."""
+    result = loads(answer).get("result")
+    version = result.get("protocolVersion") if isinstance(result, dict) else None
+    if not isinstance(version, str):
+        return False
+    session.version = version
+    return True

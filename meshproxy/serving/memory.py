@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from meshproxy.relay.downstream import Handler
+from meshproxy.relay.handler import Handler
 from meshproxy.serving.channel import Channel
 
 if TYPE_CHECKING:

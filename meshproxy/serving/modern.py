@@ -3,90 +3,213 @@
 Source: 2026-07-28 basic/transports/streamable-http. Closing the response's stream cancels the request; there is no other way to.
 """
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 import structlog
 
-from meshproxy.errors import INVALID_REQUEST, REQUEST_CANCELLED, RpcError
+from meshproxy.errors import HEADER_MISMATCH, INVALID_REQUEST, REQUEST_CANCELLED, RpcError
+from meshproxy.http.deadlines import Deadlines
 from meshproxy.http.sse import encode_event
-from meshproxy.http.stream import Send
-from meshproxy.relay.downstream import Handler
-from meshproxy.serving.carrying import carry_out
-from meshproxy.serving.exchange import Reply
-from meshproxy.serving.modern_exchange import ModernEntry, checked, text_of
-from meshproxy.serving.response import refuse, refuse_message, refuse_shutdown, respond
+from meshproxy.http.stream import EventStream
+from meshproxy.relay.downstream import Downstream, no_back_channel
+from meshproxy.relay.handler import Handler
+from meshproxy.serving.exchange import HttpExchange, speak
+from meshproxy.serving.reply import Reply
+from meshproxy.serving.response import SHUTDOWN, encode_malformed
 from meshproxy.serving.settings import HttpSettings
-from meshproxy.wire.headers import unsupported_version
-from meshproxy.wire.messages import encode_error, parse
+from meshproxy.wire.codec import JsonError, opened
+from meshproxy.wire.headers import check_agreement, unsupported_version, validate_param_headers
+from meshproxy.wire.messages import Id, Message, encode_error, encode_notification, parse
 from meshproxy.wire.params import params_of
-from meshproxy.wire.protocol import HTTP_STATUS
+from meshproxy.wire.protocol import HTTP_STATUS, META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, META_VERSION, Era
 
-__all__ = ["ModernHttp"]
+__all__ = ["ModernDownstream", "ModernExchange", "ModernPosts"]
 
 log = structlog.get_logger(__name__)
 
+_keys: Final = itertools.count(1)
 
-class ModernHttp:
-    """Serves the POSTs of the modern era."""
+
+class ModernDownstream(Downstream):
+    """The caller of one request, as its envelope describes it; gone when the request is answered."""
+
+    __slots__ = ()
+    era = Era.MODERN
+
+    def __init__(self, meta: Mapping[str, Any]) -> None:
+        """Take the envelope of a request that passed `check_envelope`."""
+        super().__init__(f"request-{next(_keys)}")
+        self.version = meta[META_VERSION]
+        self.capabilities = meta[META_CAPABILITIES]
+        client, level = meta.get(META_CLIENT), meta.get(META_LOG_LEVEL)
+        if isinstance(client, dict):
+            self.client = client
+        if isinstance(level, str):
+            self.log_level = level
+
+    def notify(self, method: str, params: Mapping[str, Any] | None) -> None:
+        """Drop it: this era has no stream but a request's own, and a listener is a request."""
+
+    async def send_raw_request(self, method: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
+        raise no_back_channel(method)
+
+
+class ModernExchange(HttpExchange):
+    """One request of the modern era. `running` holds it until it is answered."""
+
+    __slots__ = ("_running",)
+
+    def __init__(
+        self,
+        downstream: Downstream,
+        request_id: Id,
+        params: dict[str, Any],
+        raw_headers: list[tuple[bytes, bytes]],
+        reply: Reply,
+        settings: HttpSettings,
+        running: "set[ModernExchange]",
+    ) -> None:
+        super().__init__(downstream, request_id, params, raw_headers, reply, settings)
+        self._running = running
+        running.add(self)
+
+    @property
+    def can_send_request(self) -> bool:
+        return False
+
+    async def send_raw_request(self, method: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
+        raise no_back_channel(method)
+
+    def notify(self, method: str, params: Mapping[str, Any] | None) -> None:
+        if self.answered:
+            return
+        if self.stream is None:
+            self.open_stream()
+        self.stream.write(encode_event(encode_notification(method, params)))  # type: ignore[union-attr]  # opened just now
+
+    def open_stream(self) -> None:
+        if self.stream is None:
+            self.stream = EventStream(
+                self.reply.send, self.settings.max_buffer, self.settings.keepalive, self._too_slow
+            )
+            self.stream.start()
+
+    def deliver(self, answer: bytes) -> None:
+        self._running.discard(self)
+        self.downstream.close()
+        if self.stream is None:
+            self.reply.answer(self.status, answer)
+        else:
+            self.stream.finish(encode_event(answer))
+
+    def disconnected(self) -> None:
+        if self.stream is not None:
+            self.stream.abandon()
+        self.cancel(RpcError(REQUEST_CANCELLED, "the client closed the stream"))
+
+    def _too_slow(self) -> None:
+        log.warning(
+            "client.too_slow", client=self.downstream.client.get("name"), waiting_bytes=self.settings.max_buffer
+        )
+        self.cancel(RpcError(REQUEST_CANCELLED, "the client reads too slowly"))
+
+
+class ModernPosts:
+    """What clients of the modern era post.
+
+    Attributes:
+        running: what is not answered yet.
+        is_shut: no new request is taken.
+    """
 
     def __init__(self, handler: Handler, settings: HttpSettings) -> None:
+        self.running: set[ModernExchange] = set()
+        self.is_shut = False
         self._handler = handler
-        self.entry = ModernEntry(handler, settings)
-        self.running = self.entry.running
+        self._settings = settings
+        self._silence: Deadlines[HttpExchange] = Deadlines(speak)
 
-    async def post(
+    def post(
         self,
         headers: Mapping[bytes, bytes],
         duplicated: str | None,
         raw_headers: list[tuple[bytes, bytes]],
         body: bytes,
         reply: Reply,
-    ) -> None:
-        """Answer one message; `duplicated` is the name of a header that may stand only once and does not."""
-        send = reply.send
-        version = text_of(headers.get(b"mcp-protocol-version"))
+    ) -> HttpExchange | None:
+        """Take one message; `duplicated` is the name of a header that may stand only once and does not. The request, if a handler answers it."""
         try:
             message = parse(body)
         except RpcError as malformed:
-            await refuse_message(send, 400, malformed)
-            return
-        if message.method is None:
-            await refuse(send, 400, "answers are not sent to a server of this protocol version", INVALID_REQUEST)
-            return
-        if message.id is None:
-            await self._notified(version, send)
-            return
-        if self.entry.is_shut:
-            await refuse_shutdown(send)
-            return
+            reply.answer(400, encode_malformed(malformed))
+            return None
+        request_id, method = message.id, message.method
+        if method is None:
+            reason = "answers are not sent to a server of this protocol version"
+            reply.answer(400, encode_error(None, RpcError(INVALID_REQUEST, reason)))
+            return None
+        if request_id is None:
+            # This era defines no notification over HTTP, and nothing here could act on one.
+            unsupported = unsupported_version(text_of(headers.get(b"mcp-protocol-version")) or "")
+            reply.answer(202) if unsupported is None else reply.answer(400, encode_error(None, unsupported))
+            return None
+        if self.is_shut:
+            reply.answer(503, *SHUTDOWN)
+            return None
         try:
             params = params_of(message)
-            if refusal := checked(self._handler, message, params, headers, duplicated, raw_headers):
-                raise refusal
-        except RpcError as refusal:
-            await respond(send, HTTP_STATUS.get(refusal.code, 400), encode_error(message.id, refusal))
-            return
-        exchange = self.entry.exchange(message.id, params, raw_headers, reply)
-        try:
-            answer = await carry_out(exchange, self._handler, message.method, params)
-        finally:
-            exchange.leave()
-        stream = exchange.stream
-        if stream is None:
-            await respond(reply.send, exchange.status, answer)
-        else:
-            stream.finish(encode_event(answer))
-            await stream.drained()
+            refusal = checked(self._handler, message, params, headers, duplicated, raw_headers)
+        except RpcError as error:
+            refusal = error
+            params = {}
+        if refusal is not None:
+            reply.answer(HTTP_STATUS.get(refusal.code, 400), encode_error(request_id, refusal))
+            return None
+        downstream = ModernDownstream(params["_meta"])
+        exchange = ModernExchange(downstream, request_id, params, raw_headers, reply, self._settings, self.running)
+        exchange.start(self._handler, method, params, self._silence)
+        return exchange
 
     def close(self) -> None:
         """Cancel every request that still runs."""
         for exchange in list(self.running):
             exchange.cancel(RpcError(REQUEST_CANCELLED, "the server is shutting down"))
 
-    async def _notified(self, version: str | None, send: Send) -> None:
-        """Accept a notification and drop it: this era defines none over HTTP, and nothing here could act on one."""
-        error = unsupported_version(version or "")
-        if error is not None:
-            await respond(send, 400, encode_error(None, error))
-        else:
-            await respond(send, 202)
+
+def checked(
+    handler: Handler,
+    message: Message,
+    params: dict[str, Any],
+    headers: Mapping[bytes, bytes],
+    duplicated: str | None,
+    raw_headers: Iterable[tuple[bytes, bytes]],
+) -> RpcError | None:
+    """What is wrong with a request: its envelope, or its headers, which repeat what is in its body. Arguments as `ModernPosts.post`."""
+    if duplicated is not None:
+        return RpcError(HEADER_MISMATCH, f"the {duplicated} header appears more than once")
+    method = str(message.method)
+    error = check_agreement(
+        method,
+        params,
+        text_of(headers.get(b"mcp-protocol-version")),
+        text_of(headers.get(b"mcp-method")),
+        text_of(headers.get(b"mcp-name")),
+    )
+    if error is not None or method != "tools/call" or not isinstance(name := params.get("name"), str):
+        return error
+    schema = handler.annotated_schema(name)
+    if schema is None:
+        return None
+    try:
+        arguments = opened(params.get("arguments"))
+    except JsonError:
+        return None  # the tool's own server says what is wrong with them
+    pairs = [(key.decode("latin-1"), value.decode("latin-1").strip()) for key, value in raw_headers]
+    return validate_param_headers(schema, arguments, pairs)
+
+
+def text_of(value: bytes | None) -> str | None:
+    """A header's value without the blanks around it, which not every parser takes off."""
+    return None if value is None else value.decode("latin-1").strip()

@@ -6,7 +6,7 @@ from meshproxy.errors import INTERNAL_ERROR, INVALID_REQUEST, RpcError
 from meshproxy.http.stream import Send
 from meshproxy.wire.messages import encode_error
 
-__all__ = ["JSON", "refuse", "refuse_message", "refuse_shutdown", "respond"]
+__all__ = ["JSON", "SHUTDOWN", "TEXT", "UNKNOWN_SESSION", "encode_malformed", "refuse", "refuse_shutdown", "respond"]
 
 JSON: Final = (b"content-type", b"application/json")
 TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
@@ -36,10 +36,16 @@ async def refuse(
 
 async def refuse_shutdown(send: Send) -> None:
     """Answer a request that came too late."""
-    await refuse(send, 503, "The server is shutting down", INTERNAL_ERROR, ((b"retry-after", b"5"),))
+    await refuse(send, 503, _SHUTTING_DOWN, INTERNAL_ERROR, ((b"retry-after", b"5"),))
 
 
-async def refuse_message(send: Send, status: int, error: RpcError) -> None:
-    """Answer a body that `parse` refused: the error's data may hold the id, which is then the answer's."""
+_SHUTTING_DOWN: Final = "The server is shutting down"
+SHUTDOWN: Final = (encode_error(None, RpcError(INTERNAL_ERROR, _SHUTTING_DOWN)), b"retry-after: 5\r\n")
+"""The same for a message that was posted: body, and header lines."""
+UNKNOWN_SESSION: Final = "Session not found: it has ended or never was; initialize a new one"
+
+
+def encode_malformed(error: RpcError) -> bytes:
+    """The answer to a body that `parse` refused: the error's data may hold the id, which is then the answer's."""
     known = error.data.get("id") if isinstance(error.data, dict) else None
-    await respond(send, status, encode_error(known, RpcError(error.code, error.message)))
+    return encode_error(known, RpcError(error.code, error.message))

@@ -16,7 +16,7 @@ from meshproxy.errors import MeshError
 from meshproxy.http.loopback import resolvable
 from meshproxy.http.server import Http1Server
 from meshproxy.links.process import kill_all
-from meshproxy.relay.downstream import Handler
+from meshproxy.relay.handler import Handler
 from meshproxy.serving.http import HttpApp
 
 __all__ = ["GRACE", "CannotListen", "listen", "run", "serve_http", "serve_pipes", "url_of"]

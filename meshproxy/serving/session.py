@@ -5,7 +5,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -18,9 +18,6 @@ from meshproxy.serving.settings import HttpSettings
 from meshproxy.wire.messages import Id, encode_notification
 from meshproxy.wire.protocol import Era
 
-if TYPE_CHECKING:
-    from meshproxy.serving.legacy_exchange import LegacyExchange
-
 __all__ = ["Session", "Sessions"]
 
 log = structlog.get_logger(__name__)
@@ -32,6 +29,17 @@ _GRACE: Final = 5.0
 _SWEEP: Final = 60.0
 _MEMORY: Final = 300.0
 """Seconds after which events of the past begin to be forgotten."""
+
+
+class Running(Protocol):
+    """A request of a session that is not answered yet; see `meshproxy.serving.legacy_exchange.LegacyExchange`."""
+
+    @property
+    def ending(self) -> "asyncio.Future[None]": ...
+
+    def cancel(self, cause: RpcError) -> None: ...
+
+    def take_over(self, stream: EventStream, after: int) -> None: ...
 
 
 class Session(Downstream):
@@ -68,8 +76,8 @@ class Session(Downstream):
         self._unsaid: deque[bytes] | None = None
         self._awaited: asyncio.Event | None = None
         self.questions: Questions | None = None
-        self.running: dict[Id, LegacyExchange] = {}
-        self.streams: dict[int, LegacyExchange] = {}
+        self.running: dict[Id, Running] = {}
+        self.streams: dict[int, Running] = {}
         self.standalone: EventStream | None = None
         self.active = 0
         self.touched = 0.0

@@ -24,6 +24,7 @@ from typing import Final, Literal
 from meshproxy.links.link import Link
 from meshproxy.relay.capabilities import may_be_asked
 from meshproxy.relay.downstream import Downstream
+from meshproxy.relay.lease import Lease
 from meshproxy.upstream.exclusive import Exclusive
 from meshproxy.upstream.sessions import Sessions
 from meshproxy.upstream.supervisor import Supervisor
@@ -35,32 +36,6 @@ CAUTION: Final = 1.0
 """Seconds that the first use of something waits for the first uses of others; then it gets a link of its own, if it may be asked."""
 LITTLE_CAUTION: Final = 0.1
 """The same where the link can tell calls apart and the upstream need only do so."""
-
-
-class Lane:
-    """A link, for one call.
-
-    Attributes:
-        link: what carries the call.
-        owner: the downstream whose own link it is; None where others may use it.
-        given: to be called when the upstream has answered; None where nobody needs to know, or it has been.
-        on_asked: to be called when the upstream asks something within the call; None where nobody needs to know.
-    """
-
-    __slots__ = ("given", "link", "on_asked", "owner")
-
-    def __init__(self, link: Link, owner: Downstream | None = None, given: Callable[[], None] | None = None) -> None:
-        self.link = link
-        self.owner = owner
-        self.on_asked: Callable[[], None] | None = None
-        self.given = given
-
-    def give(self) -> None:
-        """The upstream has answered: the call needs the link no longer. Idempotent."""
-        given, self.given = self.given, None
-        self.on_asked = None
-        if given is not None:
-            given()
 
 
 class Lanes:
@@ -91,9 +66,9 @@ class Lanes:
         self._supervisor = supervisor
         self._exclusive = Exclusive(name, open_exclusive, patience)
         self._is_dear = is_dear
-        self._open: Lane | None = None
+        self._open: Lease | None = None
         self._known: set[object] = set()
-        self._crowd: dict[Lane, tuple[str, bool]] = {}
+        self._crowd: dict[Lease, tuple[str, bool]] = {}
         self._waiting: set[asyncio.Event] = set()
 
     async def control(self) -> Link:
@@ -112,7 +87,7 @@ class Lanes:
             return self.sessions.get(downstream.key)
         return self.sessions.get(downstream.key) or await self.sessions.obtain(downstream)
 
-    async def reach(self, downstream: Downstream, use: object) -> Lane:
+    async def reach(self, downstream: Downstream, use: object) -> Lease:
         """The lane of a call; `use` tells what is called from what else can be. Waits for nothing where a link is open and free.
 
         Raises:
@@ -123,18 +98,18 @@ class Lanes:
             return lane
         control = await self.control()
         if control.era is Era.MODERN or self._mode == "shared":
-            return Lane(control)
+            return Lease(control)
         is_legacy = downstream.era is Era.LEGACY
         if self._is_tried(downstream):
             joined = self._join(control, downstream, use) or await self._join_later(control, downstream, use)
             if joined is not None:
                 return joined
         if is_legacy:
-            return Lane(await self.sessions.obtain(downstream), downstream)
+            return Lease(await self.sessions.obtain(downstream), downstream)
         lent = await self._exclusive.take(self._free_control)
-        return Lane(lent, given=lambda: self._exclusive.give(lent, self._supervisor.link))
+        return Lease(lent, given=lambda: self._exclusive.give(lent, self._supervisor.link))
 
-    def at_hand(self, downstream: Downstream, use: object) -> Lane | None:
+    def at_hand(self, downstream: Downstream, use: object) -> Lease | None:
         """The lane of a call if nothing must be waited for; see `reach`."""
         control = self._supervisor.open_link()
         if control is None:
@@ -143,10 +118,10 @@ class Lanes:
             lane = self._open
             if lane is None or lane.link is not control:
                 # Nothing about it is one call's own, so it can be every call's.
-                lane = self._open = Lane(control)
+                lane = self._open = Lease(control)
             return lane
         if downstream.era is Era.LEGACY and (own := self.sessions.get(downstream.key)) is not None:
-            return Lane(own, downstream)
+            return Lease(own, downstream)
         return self._join(control, downstream, use) if self._is_tried(downstream) else None
 
     def use_ended(self, use: object) -> None:
@@ -181,7 +156,7 @@ class Lanes:
         """Whether a call without a link of its own may go over the control link, to see whether the upstream talks."""
         return self._mode == "auto" and not self.talks and (downstream.era is Era.MODERN or self._is_dear())
 
-    def _join(self, control: Link, downstream: Downstream, use: object) -> Lane | None:
+    def _join(self, control: Link, downstream: Downstream, use: object) -> Lease | None:
         """A place on the control link, unless two clients there would use something for the first time."""
         is_first = use not in self._known
         if self.talks:
@@ -190,22 +165,22 @@ class Lanes:
             return None
         return self._seat(control, downstream, use, is_first=is_first)
 
-    def _seat(self, control: Link, downstream: Downstream, use: object, *, is_first: bool) -> Lane:
-        lane = Lane(control)
+    def _seat(self, control: Link, downstream: Downstream, use: object, *, is_first: bool) -> Lease:
+        lane = Lease(control)
         lane.given = partial(self._leave, lane)
         if is_first:
             lane.on_asked = partial(self._told_apart, lane, use)
         self._crowd[lane] = (downstream.key, is_first)
         return lane
 
-    def _told_apart(self, lane: Lane, use: object) -> None:
+    def _told_apart(self, lane: Lease, use: object) -> None:
         """The upstream asked something, and it was certain at once whose call it is about."""
         if not self.talks and lane in self._crowd:
             self._known.add(use)
             self._crowd[lane] = (self._crowd[lane][0], False)
             self._changed()
 
-    async def _join_later(self, control: Link, downstream: Downstream, use: object) -> Lane | None:
+    async def _join_later(self, control: Link, downstream: Downstream, use: object) -> Lease | None:
         changed = asyncio.Event()
         self._waiting.add(changed)
         try:
@@ -225,7 +200,7 @@ class Lanes:
             self._waiting.discard(changed)
         return lane
 
-    def _leave(self, lane: Lane) -> None:
+    def _leave(self, lane: Lease) -> None:
         del self._crowd[lane]
         self._changed()
 

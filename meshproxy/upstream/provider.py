@@ -16,15 +16,16 @@ from meshproxy.eras.translate import Stamp
 from meshproxy.errors import METHOD_NOT_FOUND, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import BY_CHANGED, KINDS, Kind
 from meshproxy.links.link import Link
-from meshproxy.relay.call import RelayCall
+from meshproxy.relay.call import Call
 from meshproxy.relay.capabilities import BRIDGED, bridged
-from meshproxy.relay.downstream import Done, Downstream, GiveUp, RequestContext, Result
+from meshproxy.relay.downstream import Downstream, RequestContext, Result
 from meshproxy.relay.elicitations import Elicitations
+from meshproxy.relay.handler import finish
 from meshproxy.relay.handlers import Handlers
-from meshproxy.upstream.attempt import begin
+from meshproxy.upstream.carrier import Carrier
 from meshproxy.upstream.client import CLIENT, ProxyClient
 from meshproxy.upstream.inbound import Inbound
-from meshproxy.upstream.lanes import Lane, Lanes, SessionMode
+from meshproxy.upstream.lanes import Lanes, SessionMode
 from meshproxy.upstream.listening import Listening, Tell
 from meshproxy.upstream.subscriptions import Sink, Subscriptions
 from meshproxy.upstream.supervisor import State, Supervisor
@@ -71,10 +72,9 @@ class ProxyProvider:
         self._client: ProxyClient | None = client if isinstance(client, ProxyClient) else None
         self.name = name or (client.name if isinstance(client, ProxyClient) else "upstream")
         self.subscriptions = Subscriptions()
-        self._forward = tuple(header.lower() for header in forward_headers)
+        forward = tuple(header.lower() for header in forward_headers)
         self._scrub = scrub
         self._connect_timeout = connect_timeout
-        self._call_timeout = call_timeout
         self._bridge = Bridge(stamp or Stamp(CLIENT))
         self._inbound = Inbound(self)
         self._supervisor = Supervisor(
@@ -82,7 +82,7 @@ class ProxyProvider:
             self._open_control,
             self._on_control_opened,
             self._on_control_closing,
-            lambda: bool(self._leases or len(self._bridge.parking) or self.subscriptions),
+            lambda: bool(self._carrier.running or len(self._bridge.parking) or self.subscriptions),
             lazy=start == "lazy",
             list_timeout=list_timeout,
             idle_timeout=idle_timeout,
@@ -100,16 +100,12 @@ class ProxyProvider:
             connect_timeout,
         )
         self._session_clients: dict[Link, ProxyClient] = {}
-        self._elicitations = Elicitations()
         self._verbosity = Verbosity()
-        self._leases = 0
-        self._free = asyncio.Event()
-        self._free.set()
-        self._is_retiring = False
+        self._carrier = Carrier(self, self._lanes, self._bridge, Elicitations(), forward, call_timeout)
 
     def __repr__(self) -> str:
         tools = len(self.catalog[Kind.TOOL]) if self.catalog else 0
-        return f"<ProxyProvider {self.name!r} {self.state} tools={tools} leases={self._leases} sessions={len(self._lanes.sessions)}>"
+        return f"<ProxyProvider {self.name!r} {self.state} tools={tools} leases={self._carrier.running} sessions={len(self._lanes.sessions)}>"
 
     # --- how it is
 
@@ -129,6 +125,11 @@ class ProxyProvider:
         return self._supervisor.catalog
 
     @property
+    def completes(self) -> bool:
+        """Whether it can be asked to complete arguments, as far as is known."""
+        return self.catalog is None or "completions" in self.catalog.capabilities
+
+    @property
     def is_up(self) -> bool:
         """Whether it can be used: connected, or idle and ready to be."""
         return self.state in (State.UP, State.IDLE)
@@ -144,7 +145,7 @@ class ProxyProvider:
         if self.catalog is not None:
             status |= {KINDS[kind].plural: count for kind, count in self.catalog.counts().items()}
         status |= {
-            "calls": self._leases,
+            "calls": self._carrier.running,
             "sessions": len(self._lanes.sessions),
             "seconds": round(self._supervisor.seconds, 3),
         }
@@ -176,17 +177,17 @@ class ProxyProvider:
 
     async def retire(self, timeout: float | None) -> None:
         """Take no new work, wait `timeout` seconds at most for what runs, then close."""
-        self._is_retiring = True
+        self._carrier.is_shut = True
         try:
             async with asyncio.timeout(timeout):
-                await self._free.wait()
+                await self._carrier.free.wait()
         except TimeoutError:
-            log.warning("upstream.drain_timeout", upstream=self.name, calls=self._leases)
+            log.warning("upstream.drain_timeout", upstream=self.name, calls=self._carrier.running)
         await self.aclose()
 
     async def aclose(self) -> None:
         """Close every connection now. Idempotent."""
-        self._is_retiring = True
+        self._carrier.is_shut = True
         await self._bridge.parking.aclose()
         await self._supervisor.aclose()
         await self._lanes.aclose()
@@ -225,111 +226,62 @@ class ProxyProvider:
         mount: Mount | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Result:
-        """Carry a request in the upstream's own names; the result is in `mount`'s, and of the era of `context`.
+        """`carry` a request and wait for its end. `params` is the caller's to give away.
 
-        Without a context it is the mesh's own: no session, no questions, the result as it came. `params` is the caller's to give away.
+        Without a context it is the mesh's own: no session, no questions, the result as it came.
 
         Raises:
             RpcError: the upstream's error.
             UpstreamUnavailable: nothing was sent.
             AnswerLost: it was sent, and no answer will come.
         """
-        if self._is_retiring:
-            raise UpstreamUnavailable(self.name, "it was removed from the mesh")
-        self.take_lease()
-        try:
-            if context is None:
-                link = self._supervisor.open_link() or await self._supervisor.obtain_link()
-                return await link.request(method, params)
-            if "requestState" in params and context.downstream.era is Era.MODERN:
-                parked = await self._bridge.resume(context, method, params)
-                if parked is not None:
-                    return parked
-            return await self._carry(context, method, params, mount or Mount(self.name), headers)
-        except (RpcError, UpstreamError) as error:
-            raise self.scrubbed(error) from None
-        finally:
-            self.give_lease()
+        if context is None:
+            with self._in_use():
+                try:
+                    return await (await self._lanes.control()).request(method, params)
+                except (RpcError, UpstreamError) as error:
+                    raise self.scrubbed(error) from None
+        call = Call(context, method, params)
+        call.mount = mount or Mount(self.name)
+        call.headers = headers or {}
+        return await finish(call, self.carry)
 
-    def begin(
-        self,
-        method: str,
-        params: dict[str, Any],
-        context: RequestContext,
-        mount: Mount,
-        headers: Mapping[str, str] | None,
-        done: Done,
-    ) -> GiveUp | None:
-        """As `request`, without a task; see `meshproxy.relay.downstream.Handler.begin`."""
-        if self._is_retiring:
-            return None
-        return begin(self, self._lanes, self._bridge, method, params, context, mount, headers, done)
+    def carry(self, call: Call) -> None:
+        """Carry a call in the upstream's own names; its outcome is in those of its mount, and of the era of its client.
 
-    async def _carry(
-        self,
-        context: RequestContext,
-        method: str,
-        params: dict[str, Any],
-        mount: Mount,
-        headers: Mapping[str, str] | None,
-    ) -> Result:
-        downstream = context.downstream
-        use = (method, params.get("name"))
-        is_repeated = False
-        while True:
-            lane = await self._lanes.reach(downstream, use)
-            call = self.call_over(context, mount, lane, headers)
-            try:
-                if self.needs_level(downstream, lane):
-                    self._verbosity.want(downstream, str(downstream.log_level))
-                    await self._verbosity.tell(lane.link)
-                result = await self._bridge.carry(lane.link, call, method, params, lane.give)
-            except BaseException as error:
-                if not self.went_wrong(lane, downstream, error) or is_repeated:
-                    raise
-                is_repeated = True
-            else:
-                if downstream.era is Era.LEGACY or lane.link.era is Era.MODERN:
-                    # Otherwise the call may be parked, and the bridge gives the lane back when it has ended.
-                    lane.give()
-                self._lanes.use_ended(use)
-                return result
+        It ends with the upstream's error, an `RpcError`; with `UpstreamUnavailable`, nothing was sent; or with `AnswerLost`, it was sent, and no
+        answer will come.
 
-    def call_over(
-        self, context: RequestContext, mount: Mount, lane: Lane, headers: Mapping[str, str] | None
-    ) -> RelayCall:
-        """What goes back of a request that goes up over `lane`, with `headers` beside those of its caller that are passed on."""
-        sent = headers or _NONE
-        if self._forward:
-            sent = {name: context.headers[name] for name in self._forward if name in context.headers} | dict(sent)
-        handlers, aside = self._handlers(lane.link), partial(self.on_elsewhere, lane.owner)
-        call = RelayCall(context, mount, handlers, aside, self._call_timeout, sent, self._elicitations)
-        call.on_asked = lane.on_asked
-        return call
+        Raises:
+            RpcError, UpstreamUnavailable: the same, of what cannot even be tried.
+        """
+        self._carrier.carry(call)
 
-    def needs_level(self, downstream: Downstream, lane: Lane) -> bool:
-        """Whether an upstream that others use too must be told first which log lines a request wants."""
-        return downstream.log_level is not None and lane.owner is None and downstream.era is Era.MODERN
+    async def tell_level(self, call: Call) -> None:
+        """See `meshproxy.upstream.carrier.Owner`."""
+        if call.lease is not None:
+            self._verbosity.want(call.context.downstream, str(call.context.downstream.log_level))
+            await self._verbosity.tell(call.lease.link)
 
-    def went_wrong(self, lane: Lane, downstream: Downstream, error: BaseException) -> bool:
-        """A request over `lane` ended with an error. Says whether it was not sent and may be, over another: a session that expired opens anew."""
-        lane.give()
-        if isinstance(error, UpstreamUnavailable):
-            self._supervisor.lose(lane.link, error.reason)
-            return not lane.link.is_open
-        # An answer that was lost says nothing of the link, which others use: it may be late, and a link that ends says so itself.
-        if isinstance(error, RpcError):
-            self._elicitations.note_error(downstream, error)
-        return False
+    def lose(self, link: Link, reason: str) -> None:
+        """See `meshproxy.upstream.carrier.Owner`."""
+        self._supervisor.lose(link, reason)
+
+    def on_call_ended(self) -> None:
+        """See `meshproxy.upstream.carrier.Owner`."""
+        self._supervisor.touch()
+        self._inbound.on_call_ended()
 
     @contextmanager
     def _in_use(self) -> Iterator[None]:
         """What is no call and is not to be closed under its user either."""
-        self.take_lease()
+        if self._carrier.is_shut:
+            raise UpstreamUnavailable(self.name, "it was removed from the mesh")
+        self._carrier.enter()
         try:
             yield
         finally:
-            self.give_lease()
+            self._carrier.leave()
 
     def scrubbed(self, error: RpcError | UpstreamError) -> RpcError | UpstreamError:
         """An error without the secrets of the config."""
@@ -341,18 +293,6 @@ class ProxyProvider:
             clean = self._scrub(text)
             data = data if clean == text else Raw(clean.encode())
         return RpcError(error.code, self._scrub(error.message), data)
-
-    def take_lease(self) -> None:
-        if not self._leases:
-            self._free.clear()
-        self._leases += 1
-
-    def give_lease(self) -> None:
-        self._leases -= 1
-        self._supervisor.touch()
-        self._inbound.on_call_ended()
-        if not self._leases:
-            self._free.set()
 
     # --- what a client wants to hear of
 
@@ -412,7 +352,8 @@ class ProxyProvider:
 
     # --- connections
 
-    def _handlers(self, link: Link) -> Handlers:
+    def handlers_of(self, link: Link) -> Handlers:
+        """See `meshproxy.upstream.carrier.Owner`."""
         client = self._session_clients.get(link, self._client)
         return client.handlers if client is not None else Handlers()
 
@@ -510,7 +451,7 @@ class ProxyProvider:
             if isinstance(uri, str):
                 self.subscriptions.deliver(downstream.key if downstream else None, uri, params)
         elif method == "notifications/elicitation/complete":
-            owner = self._elicitations.owner(params) or downstream
+            owner = self._carrier.elicitations.owner(params) or downstream
             if owner is not None:
                 owner.notify(method, params)
 

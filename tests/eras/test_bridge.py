@@ -9,7 +9,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from meshproxy.catalog.catalog import Mount
 from meshproxy.eras.bridge import Bridge
-from meshproxy.eras.crossing import begin
 from meshproxy.eras.translate import Stamp
 from meshproxy.errors import (
     HEADER_MISMATCH,
@@ -21,8 +20,9 @@ from meshproxy.errors import (
     URL_ELICITATION_REQUIRED,
     RpcError,
 )
-from meshproxy.relay.call import RelayCall
-from meshproxy.relay.handlers import Handlers
+from meshproxy.relay.call import Call
+from meshproxy.relay.handler import finish
+from meshproxy.relay.lease import Lease
 from meshproxy.wire.codec import Raw
 from meshproxy.wire.messages import encode_error, encode_result, parse_answer
 from meshproxy.wire.protocol import EXTENSION_TASKS, META_SERVER, Era
@@ -33,22 +33,15 @@ from tests.kit.wires import Wire
 
 pytestmark = pytest.mark.anyio
 
+NONE: dict[str, Any] = {"nothing": "was resumed"}
 MESH = {"name": "mesh", "version": "1"}
 STAMPED = {"resultType": "complete", "_meta": {META_SERVER: MESH}}
 LINK = {"type": "resource_link", "uri": "x://y", "name": "y"}
 HERE = {**LINK, "uri": "x://ns/y"}
 
 
-@pytest.fixture(params=["long", "short"], autouse=True)
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether what can be begun without a task is."""
-    monkeypatch.setattr(Crossing, "is_short", request.param == "short")
-
-
 class Crossing:
     """A client on one side, a wire on the other."""
-
-    is_short = False
 
     def __init__(
         self, client: type[Client], era: Era, *, method: str = "tools/call", answer: Any = None, **settings: Any
@@ -60,39 +53,32 @@ class Crossing:
         self.method = method
         self.released = 0
 
-    async def _crossed(self, call: RelayCall, given: dict[str, Any]) -> Any:
-        if Crossing.is_short:
-            ended: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-            def done(outcome: Any) -> None:
-                if isinstance(outcome, BaseException):
-                    ended.set_exception(outcome)
-                else:
-                    ended.set_result(outcome)
-
-            bridge = self.bridge
-            begun = begin(bridge.publisher, bridge.legacy_to_modern, self.wire, call, self.method, given, done)
-            if begun is not None:
-                return await ended
-        return await self.bridge.carry(self.wire, call, self.method, given, self._release)
+    def call(self, params: dict[str, Any]) -> Call:
+        call = Call(Context(self.client, self.client.caller(), 7, {}), self.method, params)
+        call.mount = Mount("up", "ns")
+        call.lease = Lease(self.wire, given=self._release)
+        return call
 
     async def carry(self, **params: Any) -> Any:
-        params = {"name": "t", "arguments": {"a": 1}} | params
-        context = Context(self.client, self.client.caller(), 7, {})
-        call = RelayCall(context, Mount("up", "ns"), Handlers(), lambda *_: None, None)
-        given = parsed(params)
+        given = parsed({"name": "t", "arguments": {"a": 1}} | params)
         before = dict(given)
         try:
             async with asyncio.timeout(DEADLINE):
-                return decoded(await self._crossed(call, given))
+                return decoded(await finish(self.call(given), lambda call: self.bridge.carry(call, self.wire)))
         finally:
             assert given == before
 
     async def resume(self, asked: Any, answers: Any, **params: Any) -> Any:
+        """None if the state is none of a parked call."""
         params = {"name": "t", "arguments": {"a": 1}, "requestState": asked["requestState"]} | params
-        context = Context(self.client, self.client.caller(), 7, {})
+
+        def resume(call: Call) -> None:
+            if not self.bridge.resumes(call):
+                call.end(NONE)
+
         async with asyncio.timeout(DEADLINE):
-            return await self.bridge.resume(context, self.method, parsed({**params, "inputResponses": answers}))
+            result = await finish(self.call(parsed({**params, "inputResponses": answers})), resume)
+        return None if result is NONE else result
 
     def _release(self) -> None:
         self.released += 1
@@ -106,9 +92,8 @@ class Crossing:
 async def test_between_legacy_sides_a_result_stays_as_it_is_but_for_its_links() -> None:
     plain = Raw(b'{"content": [1.0], "x" : null}')
     crossing = Crossing(Legacy, Era.LEGACY, answer=plain)
-    context = Context(crossing.client, crossing.client.caller(), None, {})
-    call = RelayCall(context, Mount("up", "ns"), Handlers(), lambda *_: None, None)
-    assert bytes(await crossing.bridge.carry(crossing.wire, call, "tools/call", {"name": "t"})) == bytes(plain)
+    result = await finish(crossing.call({"name": "t"}), lambda call: crossing.bridge.carry(call, crossing.wire))
+    assert bytes(result) == bytes(plain)
     crossing.wire.answers["tools/call"] = {"content": [LINK], "_meta": {META_SERVER: {}}}
     assert (await crossing.carry())["content"] == [HERE]
 
@@ -265,7 +250,7 @@ async def test_a_client_that_cannot_be_asked_is_not_parked() -> None:
     assert (await crossing.refusal()).code == -32601
     assert len(crossing.bridge.parking) == 0
     # Whoever begins a request is told its end, and gives back the lane by itself.
-    assert crossing.released == (0 if Crossing.is_short else 1)
+    assert crossing.released == 0
 
 
 async def test_a_call_that_is_parked_ends_with_the_lot() -> None:
@@ -423,10 +408,11 @@ def test_no_byte_of_an_answer_leaves_the_place_of_its_result(
     assert isinstance(answer.result, Raw)
     asking = client(Quiet())
     context = Context(asking, asking.caller(), None, {})
-    call = RelayCall(context, Mount("up", "ns"), Handlers(), lambda *_: None, None)
+    call = Call(context, method, {})
+    call.mount, call.era = Mount("up", "ns"), era
     publisher = Bridge(Stamp(MESH)).publisher
     try:
-        sent = encode_result(5, publisher.answer(era, call, method, {}, answer.result))
+        sent = encode_result(5, publisher.answer(call, answer.result))
     except RpcError as error:
         sent = encode_error(5, error)
     assert members_of(sent)[:2] == [("jsonrpc", "2.0"), ("id", 5)]

@@ -8,8 +8,7 @@ from meshproxy.catalog.catalog import Mount
 from meshproxy.eras import driver
 from meshproxy.eras.driver import drive
 from meshproxy.errors import INTERNAL_ERROR, METHOD_NOT_FOUND, RpcError
-from meshproxy.relay.call import RelayCall
-from meshproxy.relay.handlers import Handlers
+from meshproxy.relay.call import Call
 from meshproxy.wire.codec import Raw, dumps, shallow
 from tests.kit.clients import ELICIT, ROOTS, SAMPLE, SAMPLED, Context, Legacy, decoded
 from tests.kit.handlers import Quiet
@@ -43,14 +42,21 @@ class Upstream:
         return shallow(dumps(result))
 
 
-def calling(client: Legacy, namespace: str = "") -> RelayCall:
+async def from_first(call: Call, params: dict[str, Any], attempt: Any) -> Any:
+    """Drive a call from its first attempt on."""
+    return await drive(call, params, attempt, await attempt(params))
+
+
+def calling(client: Legacy, namespace: str = "") -> Call:
     context = Context(client, client.caller(), None, {})
-    return RelayCall(context, Mount("up", namespace), Handlers(), lambda *_: None, None)
+    call = Call(context, "tools/call", {})
+    call.mount = Mount("up", namespace)
+    return call
 
 
 async def driven(client: Legacy, upstream: Upstream, params: dict[str, Any] | None = None) -> Any:
     async with asyncio.timeout(DEADLINE):
-        return decoded(await drive(calling(client), params or {"name": "t"}, upstream))
+        return decoded(await from_first(calling(client), params or {"name": "t"}, upstream))
 
 
 async def test_a_complete_result_is_returned_at_once() -> None:
@@ -155,7 +161,7 @@ async def test_an_error_of_the_upstream_ends_the_call() -> None:
         raise RpcError(-7, "no")
 
     with pytest.raises(RpcError, match="no"):
-        await drive(calling(Legacy(Quiet())), {"name": "t"}, fails)
+        await from_first(calling(Legacy(Quiet())), {"name": "t"}, fails)
 
 
 async def test_a_url_gets_the_id_that_the_legacy_era_requires() -> None:
@@ -176,7 +182,7 @@ async def test_links_in_questions_and_answers_are_in_the_names_of_whoever_reads_
     client.answers["sampling/createMessage"] = lambda _params: back
     sampling = ["sampling/createMessage", {"messages": [{"role": "user", "content": link}], "maxTokens": 1}]
     upstream = Upstream(asks(s=sampling), {})
-    await drive(calling(client, "up"), {"name": "t"}, upstream)
+    await from_first(calling(client, "up"), {"name": "t"}, upstream)
     (asked,) = client.asked.of("sampling/createMessage")
     assert asked["messages"][0]["content"]["uri"] == "x://up/y"
     assert upstream.attempts[1]["inputResponses"]["s"]["content"]["uri"] == "x://y"

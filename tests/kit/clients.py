@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from meshproxy.errors import METHOD_NOT_FOUND, RpcError, UpstreamError
-from meshproxy.relay.downstream import Downstream, Handler, RequestContext, no_back_channel
+from meshproxy.relay.call import Call
+from meshproxy.relay.downstream import Downstream, RequestContext, no_back_channel
+from meshproxy.relay.handler import Handler, finish
 from meshproxy.wire.codec import Raw, dumps, loads
 from meshproxy.wire.params import READ
 from meshproxy.wire.protocol import LATEST_LEGACY, LATEST_MODERN, Era
@@ -57,11 +59,10 @@ class Client:
     """What both eras have in common.
 
     `answers` says what to answer to each method that the mesh may ask; what it lacks is refused. `asked` are the questions that came, and
-    `heard` the notifications, on whatever stream. `takes_short_way` is whether requests are begun without a task where they can be.
+    `heard` the notifications, on whatever stream.
     """
 
     era: Era
-    takes_short_way = True
 
     def __init__(
         self, handler: Handler, capabilities: Json = ABLE, answers: Mapping[str, Answer] | None = None
@@ -89,33 +90,12 @@ class Client:
         context = Context(self, self.caller(), token, headers or {})
         try:
             async with asyncio.timeout(DEADLINE):
-                return decoded(await self._answer(context, method, parsed(params or {})))
+                return decoded(await finish(Call(context, method, parsed(params or {})), self.handler.answer))
+        except UpstreamError as error:
+            raise error.rpc from None
         finally:
             context.is_answered = True
             self.ended(context.downstream)
-
-    async def _answer(self, context: RequestContext, method: str, params: Json) -> Any:
-        """As the transports do: the short way where it is open, else the long one."""
-        ended: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-        def done(outcome: Any) -> None:
-            if ended.done():
-                return
-            if isinstance(outcome, UpstreamError):
-                ended.set_exception(outcome.rpc)
-            elif isinstance(outcome, BaseException):
-                ended.set_exception(outcome)
-            else:
-                ended.set_result(outcome)
-
-        give_up = self.handler.begin(context, method, dict(params), done) if self.takes_short_way else None
-        if give_up is None:
-            return await self.handler.on_request(context, method, params)
-        try:
-            return await ended
-        except asyncio.CancelledError:
-            give_up()
-            raise
 
     async def call(self, tool: str, _token: int | str | None = None, **arguments: Any) -> Json:
         """Call a tool, answering whatever it asks: the complete result."""

@@ -12,7 +12,8 @@ import httpx2
 import uvicorn
 from meshproxy.errors import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError, UpstreamUnavailable
 from meshproxy.http.server import Http1Server
-from meshproxy.relay.downstream import Done, Downstream, GiveUp, Outcome, RequestContext, Result
+from meshproxy.relay.call import Call, ended
+from meshproxy.relay.downstream import Downstream, RequestContext, Result
 from meshproxy.serving.http import HttpApp, HttpSettings
 from meshproxy.wire.codec import Raw, dumps, opened
 from meshproxy.wire.protocol import (
@@ -45,7 +46,6 @@ class EchoHandler:
         self.finished = asyncio.Event()
         self.gate = asyncio.Event()
         self.contexts: list[RequestContext] = []
-        self.begun = 0
 
     async def on_request(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
         if method == "initialize":
@@ -74,14 +74,8 @@ class EchoHandler:
         text = await tool(context, arguments)
         return self._complete(context, {"content": [{"type": "text", "text": text}]})
 
-    def begin(self, context: RequestContext, method: str, params: dict[str, Any], done: Done) -> GiveUp | None:
-        """The short way, for calls alone; a test that wants the long one closes it."""
-        if not begins_calls or method != "tools/call":
-            return None
-        task = asyncio.ensure_future(self.on_request(context, method, params))
-        task.add_done_callback(lambda _: done(asyncio.CancelledError() if task.cancelled() else outcome(task)))
-        self.begun += 1
-        return lambda: task.cancel() and None
+    def answer(self, call: Call) -> None:
+        call.wait(self.on_request(call.context, call.method, call.params), ended)
 
     def on_notification(self, downstream: Downstream, method: str, params: dict[str, Any]) -> None:
         self.notifications.append((method, params))
@@ -195,10 +189,6 @@ class Served:
         return headers
 
 
-def outcome(task: "asyncio.Future[Result]") -> Outcome:
-    return task.exception() or task.result()
-
-
 @contextlib.asynccontextmanager
 async def own_server(app: HttpApp, listening: socket.socket) -> AsyncIterator[None]:
     server = Http1Server(app)
@@ -227,8 +217,6 @@ async def uvicorn_server(app: HttpApp, listening: socket.socket) -> AsyncIterato
 
 run_app = own_server
 """What `served` serves with; a test that wants another server replaces it."""
-begins_calls = False
-"""Whether the handler has a short way; likewise."""
 
 
 @contextlib.asynccontextmanager

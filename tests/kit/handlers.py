@@ -6,10 +6,7 @@ from typing import Any
 class Nobody:
     """A handler of which nothing is asked."""
 
-    async def on_request(self, *_: Any) -> Any:
-        raise AssertionError
-
-    def begin(self, *_: Any) -> None:
+    def answer(self, *_: Any) -> None:
         raise AssertionError
 
     def on_notification(self, *_: Any) -> None:

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 from meshproxy.links.endpoint import Endpoint
 from meshproxy.links.link import Link
 from meshproxy.links.stdio import StdioEndpoint
@@ -104,39 +103,3 @@ async def call(link: Link, tool: str, call: Any = None, /, **arguments: Any) -> 
 async def seen(link: Link) -> list[dict[str, Any]]:
     """Every message that the scripted server has received on this connection."""
     return json.loads((await call(link, "seen"))["content"][0]["text"])
-
-
-class ShortWay:
-    """`Link.request` by `Link.begin`, wherever that can be: `begun` says how often it could."""
-
-    def __init__(self, kind: type[Link], monkeypatch: pytest.MonkeyPatch) -> None:
-        self.begun = 0
-        self._long = kind.request
-        way = self
-
-        async def request(link: Link, method: str, params: dict[str, Any], call: Any = None) -> Raw:
-            return await way.request(link, method, params, call)
-
-        monkeypatch.setattr(kind, "request", request)
-
-    async def request(self, link: Link, method: str, params: dict[str, Any], call: Any) -> Raw:
-        ended: asyncio.Future[Raw] = asyncio.get_running_loop().create_future()
-
-        def done(outcome: Raw | BaseException) -> None:
-            if ended.done():
-                return
-            if isinstance(outcome, BaseException):
-                ended.set_exception(outcome)
-            else:
-                ended.set_result(outcome)
-
-        call = Calls() if call is None and method == "tools/call" else call
-        give_up = None if call is None else link.begin(method, params, call, done)
-        if give_up is None:
-            return await self._long(link, method, params, call)
-        self.begun += 1
-        try:
-            return await ended
-        except asyncio.CancelledError:
-            give_up()
-            raise

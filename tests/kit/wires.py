@@ -7,8 +7,7 @@ from typing import Any
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.links.endpoint import Endpoint
 from meshproxy.links.faults import Faults
-from meshproxy.links.link import Call, Done, Link, Listener
-from meshproxy.relay.downstream import GiveUp
+from meshproxy.links.link import Call, Done, GiveUp, Link, Listener
 from meshproxy.wire.codec import Raw, dumps
 from meshproxy.wire.protocol import LATEST_LEGACY, LATEST_MODERN, Era
 from tests.kit.clients import decoded
@@ -50,7 +49,14 @@ class Wire(Link):
     def is_open(self) -> bool:
         return self.closed is None
 
-    async def request(self, method: str, params: dict[str, Any], call: Call | None = None) -> Raw:
+    def send(self, method: str, params: dict[str, Any], call: Call | None, done: Done) -> GiveUp:
+        task = asyncio.ensure_future(self._carried(method, params, call))
+        task.add_done_callback(
+            lambda _: done(asyncio.CancelledError() if task.cancelled() else task.exception() or task.result())
+        )
+        return lambda: task.cancel() and None
+
+    async def _carried(self, method: str, params: dict[str, Any], call: Call | None) -> Raw:
         if self.closed is not None:
             raise UpstreamUnavailable(self.upstream, self.closed)
         self._count += 1
@@ -79,15 +85,6 @@ class Wire(Link):
         if isinstance(answer, RpcError):
             raise answer
         return answer if isinstance(answer, Raw) else Raw(dumps(answer))
-
-    def begin(self, method: str, params: dict[str, Any], call: Call, done: Done) -> GiveUp | None:
-        if self.closed is not None:
-            return None
-        task = asyncio.ensure_future(self.request(method, params, call))
-        task.add_done_callback(
-            lambda _: done(asyncio.CancelledError() if task.cancelled() else task.exception() or task.result())
-        )
-        return lambda: task.cancel() and None
 
     async def notify(self, method: str, params: dict[str, Any] | None = None) -> None:
         self.told.append((method, params))

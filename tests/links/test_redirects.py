@@ -7,8 +7,8 @@ import pytest
 from meshproxy.errors import AnswerLost, UpstreamUnavailable
 from meshproxy.links import standing
 from meshproxy.links.redirects import origin_of, resolved, shown
-from meshproxy.links.streamable import HttpEndpoint, StreamableLink
-from tests.kit.links import Calls, Listens, ShortWay, call, connect
+from meshproxy.links.streamable import HttpEndpoint
+from tests.kit.links import Calls, Listens, call, connect
 from tests.kit.waiting import DEADLINE
 from tests.kit.web import SESSION, Web, chunk, encode, event, refuse, stream
 from tests.links.test_sse import SseWeb
@@ -21,13 +21,6 @@ DONE = {"content": [{"type": "text", "text": "done"}]}
 @pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
     return "asyncio", {"use_uvloop": request.param}
-
-
-@pytest.fixture(params=["long", "short"], autouse=True)
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether requests of calls are begun without a task."""
-    if request.param == "short":
-        ShortWay(StreamableLink, monkeypatch)
 
 
 class Moving(Web):

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.links.process import Lines, LineTooLong
-from meshproxy.links.stdio import StdioEndpoint, StdioLink, kill_all
+from meshproxy.links.stdio import StdioEndpoint, kill_all
 from meshproxy.wire.codec import Raw, loads, opened
 from meshproxy.wire.protocol import Era
-from tests.kit.links import CAPABILITIES, CLIENT, Calls, Listens, ShortWay, call, connect, scripted, seen
+from tests.kit.links import CAPABILITIES, CLIENT, Calls, Listens, call, connect, scripted, seen
 from tests.kit.places import ROOT
 from tests.kit.processes import children, nothing_left
 from tests.kit.running import command
@@ -24,12 +24,6 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
     return "asyncio", {"use_uvloop": request.param}
-
-
-@pytest.fixture(params=["long", "short"], autouse=True)
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ShortWay | None:
-    """Whether requests of calls are begun without a task."""
-    return ShortWay(StdioLink, monkeypatch) if request.param == "short" else None
 
 
 @pytest.fixture
@@ -86,8 +80,6 @@ async def test_an_error_is_handed_on_as_it_came(link):
     assert (raised.value.code, raised.value.message, opened(raised.value.data)) == (-5, "no", {"why": [1, None]})
 
 
-# The result of a begun call is read by whoever relays it.
-@pytest.mark.parametrize("way", ["long"], indirect=True)
 async def test_an_answer_that_is_neither_result_nor_error_ends_its_call_at_once(link):
     with pytest.raises(AnswerLost, match="cannot be read"):
         await call(link, "broken")

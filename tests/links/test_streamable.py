@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.links import standing, streamable
-from meshproxy.links.streamable import HttpEndpoint, StreamableLink
+from meshproxy.links.streamable import HttpEndpoint
 from meshproxy.wire.codec import loads, opened
 from meshproxy.wire.protocol import Era
-from tests.kit.links import CAPABILITIES, CLIENT, Calls, Listens, ShortWay, call, connect
+from tests.kit.links import CAPABILITIES, CLIENT, Calls, Listens, call, connect
 from tests.kit.waiting import DEADLINE, eventually
 from tests.kit.web import (
     DISCOVERED,
@@ -50,12 +50,6 @@ async def modern_web(server) -> AsyncIterator[Web]:
     made = Web(server, modern=True)
     yield made
     await made.stop()
-
-
-@pytest.fixture(params=["long", "short"], autouse=True)
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ShortWay | None:
-    """Whether requests of calls are begun without a task."""
-    return ShortWay(StreamableLink, monkeypatch) if request.param == "short" else None
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from meshproxy.catalog.catalog import Mount
 from meshproxy.errors import METHOD_NOT_FOUND, RpcError
-from meshproxy.relay.call import RelayCall
+from meshproxy.relay.call import Call
 from meshproxy.relay.handlers import (
     Handlers,
     default_proxy_elicitation_handler,
@@ -112,13 +112,11 @@ async def test_progress_is_told_under_the_clients_own_token() -> None:
     assert client.heard.all[0][1] == {"progressToken": "mine", "progress": 1.0, "message": "m", "x": None}
 
 
-def relayed(
-    client: Client, token: int | None = None, namespace: str = "up", **handlers: Any
-) -> tuple[RelayCall, list[Any]]:
+def relayed(client: Client, token: int | None = None, namespace: str = "up", **handlers: Any) -> tuple[Call, list[Any]]:
     elsewhere: list[Any] = []
-    call = RelayCall(
-        request(client, token), Mount("up", namespace), Handlers(**handlers), lambda *told: elsewhere.append(told), 5.0
-    )
+    call = Call(request(client, token), "tools/call", {})
+    call.mount, call.handlers, call.timeout = Mount("up", namespace), Handlers(**handlers), 5.0
+    call.elsewhere = lambda _owner, *told: elsewhere.append(told)
     return call, elsewhere
 
 

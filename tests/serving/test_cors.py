@@ -24,11 +24,6 @@ def run_app(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(echo, "run_app", echo.own_server if request.param == "own" else echo.uvicorn_server)
 
 
-@pytest.fixture(params=[False, True], ids=["long", "short"], autouse=True)
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(echo, "begins_calls", request.param)
-
-
 class Blocked(Exception):
     """The browser keeps the answer from the page: all that the page hears is "TypeError: Failed to fetch"."""
 

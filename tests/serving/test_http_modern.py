@@ -351,7 +351,7 @@ async def test_draining_takes_no_new_request_and_lets_the_others_end() -> None:
         slow = asyncio.ensure_future(server.post(body, **headers))
         await within(server.handler.started.wait())
         draining = asyncio.ensure_future(server.app.drain(60))
-        await eventually(lambda: server.app._modern.entry.is_shut)
+        await eventually(lambda: server.app._modern.is_shut)
         assert (await server.post(body, **headers)).status_code == 503
         server.handler.gate.set()
         assert text_of((await within(slow)).json()) == "slow"

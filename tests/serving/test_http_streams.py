@@ -355,7 +355,7 @@ async def test_draining_takes_no_new_request_and_lets_the_others_end() -> None:
             said = frames(stream)
             question = await anext(said)
             draining = asyncio.ensure_future(server.app.drain(60))
-            await eventually(lambda: server.app._legacy.entry.is_shut)
+            await eventually(lambda: server.app._legacy.posts.is_shut)
             assert (await server.post(call("echo"), **headers)).status_code == 503
             assert (
                 await server.post({"jsonrpc": "2.0", "id": question["id"], "result": {}}, **headers)

@@ -4,12 +4,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from meshproxy.catalog.catalog import Mount
 from meshproxy.errors import INTERNAL_ERROR, METHOD_NOT_FOUND, RpcError
 from meshproxy.links.link import Link
-from meshproxy.relay.call import RelayCall
+from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import Downstream
-from meshproxy.relay.handlers import Handlers
 from meshproxy.upstream import inbound
 from meshproxy.upstream.inbound import Inbound, sole
 from tests.kit.clients import ELICIT, Context, Legacy
@@ -59,7 +57,7 @@ class Calling:
     def begin(self, client: int) -> int:
         """A client calls; the number of its call."""
         made = self.clients[client]
-        call = RelayCall(Context(made, made.caller(), None, {}), Mount("up"), Handlers(), lambda *_: None, None)
+        call = Call(Context(made, made.caller(), None, {}), "tools/call", {})
         self._count += 1
         self.wire.calls[self._count] = call
         return self._count

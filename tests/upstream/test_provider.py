@@ -32,12 +32,6 @@ PROGRESS = "notifications/progress"
 UPDATED = "notifications/resources/updated"
 
 
-@pytest.fixture(params=["long", "short"], autouse=True)
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether what clients call is begun without a task where that can be."""
-    monkeypatch.setattr(Client, "takes_short_way", request.param == "short")
-
-
 def light(*arguments: str, name: str = "up") -> ProxyClient:
     return ProxyClient(Command(sys.executable, ["-IS", LIGHT, *arguments]), name=name)
 

@@ -1,4 +1,4 @@
-"""The short way: a request that came whole is offered to the application, which may answer it without a task."""
+"""A request that came whole is offered to the application, which may answer it without a task."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ class Quick:
         self.begun: list[tuple[bytes, Request]] = []
         self.gone = 0
 
-    def begin(self, head: Head, body: bytes, request: Request) -> bool:
+    def take(self, head: Head, body: bytes, request: Request) -> bool:
         self.offered.append((head, body))
         if head.scope["path"] != "/short":
             return False
@@ -37,7 +37,7 @@ class Quick:
     async def answer(self, number: int = 1, answer: bytes = b"{}", status: int = 200) -> Request:
         await eventually(lambda: len(self.begun) >= number)
         body, request = self.begun[number - 1]
-        request.answer(answer or body, status)
+        request.answer(status, answer or body)
         return request
 
 
@@ -69,8 +69,8 @@ async def test_what_is_declined_runs_as_any_other_whether_its_head_was_known_or_
         await client.send(short(b"b"))
         await quick.answer()
         await client.response()
-        quick.begin = lambda *_: False  # type: ignore[method-assign]
-        service.server.begin = quick.begin
+        quick.take = lambda *_: False  # type: ignore[method-assign]
+        service.server.take = quick.take
         assert (await client.ask(short(b"c"))).body == b"long c"
         # The application may change its scope, and must not change another's.
         assert "touched" not in quick.offered[-1][0].scope
@@ -165,7 +165,7 @@ async def test_a_client_that_leaves_after_its_answer_is_nobodys_business() -> No
         await client.send(short(b"1"))
         request = await quick.answer()
         await client.response()
-        request.answer(b"twice", 200)
+        request.answer(200, b"twice")
         client.reset()
         await service.idle()
         assert quick.gone == 0
@@ -205,8 +205,8 @@ async def many(client: Client, quick: Quick, first: int) -> None:
 
 async def test_many_connections_have_their_own_heads() -> None:
     class Echo(Quick):
-        def begin(self, head: Head, body: bytes, request: Request) -> bool:
-            asyncio.get_running_loop().call_soon(request.answer, body, 200)
+        def take(self, head: Head, body: bytes, request: Request) -> bool:
+            asyncio.get_running_loop().call_soon(request.answer, 200, body)
             return True
 
     quick = Echo()

@@ -1,0 +1,158 @@
+"""`Router`: which upstream a call is for, by the name, URI or id in it. Place: mesh, under `composite`.
+
+A call reads the snapshot once, and is handed to its upstream in the same step.
+"""
+
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final, TypeAlias
+from urllib.parse import quote
+
+from meshproxy.catalog.catalog import Mount
+from meshproxy.catalog.snapshot import Route, Snapshot
+from meshproxy.eras.translate import outgoing
+from meshproxy.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND, RpcError
+from meshproxy.kinds import Kind
+from meshproxy.relay.call import Call
+from meshproxy.relay.downstream import Downstream, Outcome
+from meshproxy.wire.codec import mapping, opened
+from meshproxy.wire.content import is_object
+from meshproxy.wire.headers import param_headers
+from meshproxy.wire.protocol import Era
+
+__all__ = ["Find", "Router", "not_found", "public_id", "public_task", "uri_of"]
+
+_REFERENCES: Final = {"ref/prompt": "name", "ref/resource": "uri"}
+
+Find: TypeAlias = "Callable[[], Route | None]"
+"""Looks a route up in the snapshot that is in force when it is called."""
+Seek: TypeAlias = "Callable[[Find, RpcError], Coroutine[Any, Any, Route]]"
+"""Waits for the upstreams that are starting until one of them has what is looked for. Raises the error if none has."""
+
+
+class Router:
+    """Routes the calls of a composite.
+
+    `seek` is asked where the snapshot does not have what a call is for.
+
+    Attributes:
+        snapshot: what is offered, now.
+    """
+
+    def __init__(self, seek: Seek) -> None:
+        self.snapshot = Snapshot()
+        self._seek = seek
+
+    def call_tool(self, call: Call) -> None:
+        """`tools/call`. Raises `RpcError`, -32602, for a name that nobody has or parameters of the wrong type."""
+        self._use(call, Kind.TOOL)
+
+    def get_prompt(self, call: Call) -> None:
+        """`prompts/get`, likewise."""
+        self._use(call, Kind.PROMPT)
+
+    def read(self, call: Call) -> None:
+        """`resources/read`, by its public URI. Raises `RpcError`: see `not_found`."""
+        uri = uri_of(call.params)
+        route = self.snapshot.resolve_uri(uri)
+        if route is None:
+            call.wait(self._seek(partial(self.find_uri, uri), not_found(call.context.downstream, uri)), self._read_from)
+        else:
+            self._read_from(call, route)
+
+    def complete(self, call: Call) -> None:
+        """`completion/complete`, for an argument of a prompt or of a template. Raises `RpcError` as `call_tool`."""
+        ref = mapping(call.params.get("ref")) or {}
+        kind = opened(ref.get("type"))
+        if not isinstance(kind, str) or kind not in _REFERENCES:
+            raise RpcError(INVALID_PARAMS, "completion/complete: 'ref' must be a ref/prompt or a ref/resource")
+        name = opened(ref.get(_REFERENCES[kind]))
+        route = self._referred(kind, name)
+        if route is None:
+            unknown = RpcError(INVALID_PARAMS, f"completion/complete: unknown {kind} {name!r}")
+            call.wait(self._seek(partial(self._referred, kind, name), unknown), self._complete_from)
+        else:
+            self._complete_from(call, route)
+
+    def find_uri(self, uri: str) -> Route | None:
+        """The route of a public URI."""
+        return self.snapshot.resolve_uri(uri)
+
+    def _use(self, call: Call, kind: Kind) -> None:
+        params = call.params
+        name, arguments = params.get("name"), params.get("arguments")
+        if not isinstance(name, str):
+            raise RpcError(INVALID_PARAMS, f"{call.method}: 'name' must be a string")
+        if arguments is not None and not is_object(arguments):
+            raise RpcError(INVALID_PARAMS, f"{call.method}: 'arguments' must be an object")
+        route = self.snapshot.find(kind, name)
+        if route is None:
+            unknown = RpcError(INVALID_PARAMS, f"Unknown {kind}: {name}")
+            call.wait(self._seek(partial(self._find, kind, name), unknown), self._use_from)
+        else:
+            self._use_from(call, route)
+
+    def _use_from(self, call: Call, route: Route) -> None:
+        arguments = call.params.get("arguments")
+        if route.headers and arguments is not None:
+            # The arguments that the upstream wants to see in headers too (SEP-2243).
+            call.headers = param_headers(route.headers, opened(arguments))
+        call.params = outgoing(call.params, {"name": route.origin})
+        if call.context.downstream.era is Era.MODERN:
+            call.then(_task_made)
+        self._carry(call, route)
+
+    def _read_from(self, call: Call, route: Route) -> None:
+        call.params = outgoing(call.params, {"uri": route.origin})
+        self._carry(call, route)
+
+    def _complete_from(self, call: Call, route: Route) -> None:
+        ref = mapping(call.params.get("ref")) or {}
+        key = _REFERENCES[str(opened(ref.get("type")))]
+        if not route.source.completes:
+            call.end({"completion": {"values": []}})
+            return
+        call.params = outgoing(call.params, {"ref": {**ref, key: route.origin}})
+        self._carry(call, route)
+
+    def _carry(self, call: Call, route: Route) -> None:
+        call.mount = route.mount
+        route.source.carry(call)
+
+    def _find(self, kind: Kind, name: str) -> Route | None:
+        return self.snapshot.find(kind, name)
+
+    def _referred(self, kind: str, name: Any) -> Route | None:
+        if not isinstance(name, str):
+            return None
+        return self._find(Kind.PROMPT, name) if kind == "ref/prompt" else self.snapshot.resolve_template(name)
+
+
+def uri_of(params: dict[str, Any]) -> str:
+    """The public URI that parameters name. Raises `RpcError` if it is none."""
+    uri = params.get("uri")
+    if not isinstance(uri, str):
+        raise RpcError(INVALID_PARAMS, "'uri' must be a string")
+    return uri
+
+
+def not_found(downstream: Downstream, uri: str) -> RpcError:
+    """The answer where no upstream has a URI: -32602, or -32002 in the legacy era, with the URI as data (SEP-2164)."""
+    code = INVALID_PARAMS if downstream.era is Era.MODERN else RESOURCE_NOT_FOUND
+    return RpcError(code, f"Resource not found: {uri}", {"uri": uri})
+
+
+def public_task(result: dict[str, Any], mount: Mount) -> dict[str, Any]:
+    """A result that names a task, with the id that leads back to its upstream."""
+    return {**result, "taskId": public_id(mount, opened(result["taskId"]))}
+
+
+def public_id(mount: Mount, origin: Any) -> str:
+    return f"{quote(mount.name, safe='')}/{origin}"
+
+
+def _task_made(call: Call, outcome: Outcome) -> Outcome:
+    """On the way back of a use: if it ended with a task (SEP-2663), that is named as the mesh names it."""
+    if isinstance(outcome, dict) and opened(outcome.get("resultType")) == "task":
+        return public_task(outcome, call.mount)
+    return outcome

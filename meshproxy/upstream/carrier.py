@@ -1,0 +1,167 @@
+"""`Carrier`: the way of a call through one upstream. Place: upstream, under `provider`.
+
+A call takes its lease, goes over a link (`Lanes` chooses it, `Bridge` crosses the eras), and is counted until it has ended. One that never left is
+sent once more, over another link.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from typing import Any, Protocol
+
+from meshproxy.eras.bridge import Bridge
+from meshproxy.errors import RpcError, UpstreamError, UpstreamUnavailable
+from meshproxy.links.link import Link
+from meshproxy.relay.call import PENDING, Call
+from meshproxy.relay.downstream import Downstream, Outcome
+from meshproxy.relay.elicitations import Elicitations
+from meshproxy.relay.handlers import Handlers
+from meshproxy.relay.lease import Lease
+from meshproxy.upstream.lanes import Lanes
+from meshproxy.wire.protocol import Era
+
+__all__ = ["Carrier"]
+
+
+class Owner(Protocol):
+    """The provider, as the way of its calls sees it."""
+
+    @property
+    def name(self) -> str: ...
+
+    def handlers_of(self, link: Link) -> Handlers:
+        """Who puts what is asked over a link to the client."""
+        ...
+
+    def on_elsewhere(self, downstream: Downstream | None, method: str, params: dict[str, Any]) -> None:
+        """A notification about a listing, a resource or the like."""
+        ...
+
+    def tell_level(self, call: Call) -> Coroutine[Any, Any, None]:
+        """Let the upstream know which log lines a call wants, over a link that others use too."""
+        ...
+
+    def lose(self, link: Link, reason: str) -> None:
+        """A link ended, or failed a request in a way that makes one doubt it."""
+        ...
+
+    def scrubbed(self, error: RpcError | UpstreamError) -> RpcError | UpstreamError:
+        """An error without the secrets of the config."""
+        ...
+
+    def on_call_ended(self) -> None:
+        """A call is over."""
+        ...
+
+
+class Carrier:
+    """The calls of one upstream.
+
+    Attributes:
+        running: how many are under way.
+        is_shut: no new ones are taken.
+        free: set while none is under way.
+        elicitations: which client was sent to which page.
+    """
+
+    def __init__(
+        self,
+        owner: Owner,
+        lanes: Lanes,
+        bridge: Bridge,
+        elicitations: Elicitations,
+        forward: tuple[str, ...],
+        timeout: float | None,
+    ) -> None:
+        self.running = 0
+        self.is_shut = False
+        self.free = asyncio.Event()
+        self.free.set()
+        self._owner = owner
+        self._lanes = lanes
+        self._bridge = bridge
+        self.elicitations = elicitations
+        self._forward = forward
+        self._timeout = timeout
+
+    def carry(self, call: Call) -> None:
+        """See `ProxyProvider.carry`."""
+        if self.is_shut:
+            raise UpstreamUnavailable(self._owner.name, "it was removed from the mesh")
+        self.enter()
+        call.then(self._left)
+        is_modern = call.context.downstream.era is Era.MODERN
+        if is_modern and "requestState" in call.params and self._bridge.resumes(call):
+            return
+        self._choose(call)
+
+    def enter(self) -> None:
+        """Something is under way that the upstream is not to be closed under."""
+        if not self.running:
+            self.free.clear()
+        self.running += 1
+
+    def leave(self) -> None:
+        """It is over."""
+        self.running -= 1
+        self._owner.on_call_ended()
+        if not self.running:
+            self.free.set()
+
+    def _choose(self, call: Call) -> None:
+        use = (call.method, call.params.get("name"))
+        lease = self._lanes.at_hand(call.context.downstream, use)
+        if lease is None:
+            call.wait(self._lanes.reach(call.context.downstream, use), self._over)
+        else:
+            self._over(call, lease)
+
+    def _over(self, call: Call, lease: Lease) -> None:
+        """A link is there: what the upstream says meanwhile finds its way back from now on."""
+        call.lease = lease
+        call.timeout = self._timeout
+        call.handlers = self._owner.handlers_of(lease.link)
+        call.elsewhere = self._owner.on_elsewhere
+        call.elicitations = self.elicitations
+        if self._forward:
+            call.headers = self._forwarded(call) | dict(call.headers)
+        call.then(self._came_back)
+        downstream = call.context.downstream
+        if downstream.log_level is not None and lease.owner is None and downstream.era is Era.MODERN:
+            call.wait(self._owner.tell_level(call), self._cross)
+        else:
+            self._bridge.carry(call, lease.link)
+
+    def _cross(self, call: Call, _: None) -> None:
+        if call.lease is not None:
+            self._bridge.carry(call, call.lease.link)
+
+    def _forwarded(self, call: Call) -> dict[str, str]:
+        headers: Mapping[str, str] = call.context.headers
+        return {name: headers[name] for name in self._forward if name in headers}
+
+    def _came_back(self, call: Call, outcome: Outcome) -> Any:
+        """On the way back: the link is free again. What never left goes over another one, once."""
+        lease = call.lease
+        if lease is None:
+            return outcome
+        if not isinstance(outcome, BaseException):
+            if not call.is_parked:
+                lease.give()
+            self._lanes.use_ended((call.method, call.params.get("name")))
+            return outcome
+        lease.give()
+        if isinstance(outcome, UpstreamUnavailable):
+            self._owner.lose(lease.link, outcome.reason)
+            if not lease.link.is_open and not call.is_repeated:
+                call.is_repeated = True
+                self._choose(call)
+                return PENDING
+        elif isinstance(outcome, RpcError):
+            self.elicitations.note_error(call.context.downstream, outcome)
+        # An answer that was lost says nothing of the link, which others use: it may be late, and a link that ends says so itself.
+        return outcome
+
+    def _left(self, call: Call, outcome: Outcome) -> Any:
+        """On the way back: the call is over."""
+        self.leave()
+        return self._owner.scrubbed(outcome) if isinstance(outcome, (RpcError, UpstreamError)) else outcome
