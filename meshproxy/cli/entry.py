@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import TextIO
 
+from meshproxy.cli.init import attend
 from meshproxy.errors import ConfigError, MeshError, RpcError
 
 __all__ = ["Failure", "guarded", "main", "note"]
@@ -27,6 +28,7 @@ class Failure(MeshError):
 
 def main() -> None:
     """The entry point of the program `meshproxy`."""
+    attend()
     status = guarded(_run)
     for stream in (sys.stdout, sys.stderr):
         try:

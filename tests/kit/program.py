@@ -8,7 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,9 +79,9 @@ class Serving:
 
 
 @contextlib.contextmanager
-def serve(file: Path, log: Path, *options: str) -> Iterator[Serving]:
-    """A mesh, from when its port is open; ended at the latest with the block."""
-    line = [*PROGRAM, "serve", str(file), "--port", "0", "--log-format", "json", *options]
+def serve(file: Path, log: Path, *options: str, under: Sequence[str] = ()) -> Iterator[Serving]:
+    """A mesh, from when its port is open; ended at the latest with the block. `under` is a program, with arguments, that runs it."""
+    line = [*under, *PROGRAM, "serve", str(file), "--port", "0", "--log-format", "json", *options]
     with log.open("wb") as sink:
         process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=ENVIRONMENT)
     try:
