@@ -83,7 +83,7 @@ class ProxyComponent:
 
     @property
     def task_mode(self) -> str:
-        """Whether it may run as a task of 2025-11-25: never, since a task would outlive the call that a proxy carries."""
+        """Whether a client may run it as a task of 2025-11-25: never. One that can do nothing else is called like any other all the same."""
         return TASKS_FORBIDDEN
 
     @property
@@ -128,6 +128,12 @@ class ProxyTool(ProxyComponent):
         """See `ProxyComponent.from_mcp`."""
         return cls.from_mcp(source, tool)
 
+    @property
+    def needs_task(self) -> bool:
+        """Whether its upstream runs it as a task alone (2025-11-25 basic/utilities/tasks): a call of it has a `task` then, for the way there."""
+        execution = self.definition.get("execution")
+        return isinstance(execution, Mapping) and execution.get("taskSupport") == "required"
+
     async def run(self, arguments: Mapping[str, Any] | None = None, context: Any = None) -> dict[str, Any]:
         """Call it. The result is that of `tools/call`, decoded; `isError` in it is the tool's own word.
 
@@ -135,7 +141,8 @@ class ProxyTool(ProxyComponent):
             RpcError: the upstream refused the call.
             UpstreamError: it could not be reached, or its answer was lost.
         """
-        return await self._use({"name": self.origin, "arguments": dict(arguments or {})}, context)
+        params = {"name": self.origin, "arguments": dict(arguments or {})}
+        return await self._use(params | ({"task": {}} if self.needs_task else {}), context)
 
 
 @dataclass(frozen=True, slots=True)

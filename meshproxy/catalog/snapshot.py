@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from meshproxy.catalog.catalog import Catalog, Mount
-from meshproxy.catalog.component import COMPONENTS, ProxyComponent, Source
+from meshproxy.catalog.component import COMPONENTS, ProxyComponent, ProxyTool, Source
 from meshproxy.catalog.definitions import with_object_schemas
 from meshproxy.catalog.rewrite import rewrite_definition
 from meshproxy.kinds import KINDS, Kind
@@ -42,6 +42,7 @@ class Route:
         mount: how its answer is put into the mesh's names.
         component: the listed component; None for a URI that is routed by its namespace alone.
         headers: for a tool, which arguments go into `Mcp-Param-*` headers (SEP-2243), by path.
+        needs_task: whether it is a tool that its upstream runs as a task alone (2025-11-25 basic/utilities/tasks).
     """
 
     source: Source
@@ -49,6 +50,7 @@ class Route:
     mount: Mount
     component: ProxyComponent | None = None
     headers: ParamMap = field(default_factory=dict)
+    needs_task: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,23 +201,19 @@ def _routes(member: Member, definitions: Iterable[Mapping[str, Any]], kind: Kind
     shown = mount.filter(kind)
     for definition in definitions:
         origin = definition.get(spec.key)
-        # A component without its key cannot be used by anybody; one that needs a core task cannot be called through a proxy.
-        if not isinstance(origin, str) or not shown.admits(origin) or _needs_task(definition):
+        # A component without its key cannot be used by anybody.
+        if not isinstance(origin, str) or not shown.admits(origin):
             continue
         public = mount.public_key(kind, origin, by_uri=spec.by_uri)
         mapped = rewrite_definition(definition, mount.public)
         component = COMPONENTS[kind](definition=mapped, source=member.source, origin=origin, public=public)
         headers: ParamMap = param_header_map(definition.get("inputSchema")) if kind is Kind.TOOL else {}
-        yield public, Route(member.source, origin, mount, component, headers)
-
-
-def _needs_task(definition: Mapping[str, Any]) -> bool:
-    execution = definition.get("execution")
-    return isinstance(execution, Mapping) and execution.get("taskSupport") == "required"
+        needs_task = isinstance(component, ProxyTool) and component.needs_task
+        yield public, Route(member.source, origin, mount, component, headers, needs_task)
 
 
 def _shown(route: Route, era: Era) -> dict[str, Any]:
-    """A definition as an era allows it: `execution` is of 2025-11-25 tasks, which stay stripped; legacy schemas are of objects, in objects."""
+    """A definition as an era allows it: `execution` is of 2025-11-25 tasks, which clients do not make; legacy schemas are of objects, in objects."""
     definition = route.component.listed() if route.component else {}
     definition.pop("execution", None)
     if era is Era.LEGACY:

@@ -16,6 +16,7 @@ from typing import Any
 from meshproxy.catalog.rewrite import rewrite_question
 from meshproxy.eras.parked import ParkingLot
 from meshproxy.eras.publisher import Publisher, as_told, asked_of_url
+from meshproxy.eras.required_task import request as request_task
 from meshproxy.eras.seal import Sealer, binding_of
 from meshproxy.eras.translate import Stamp
 from meshproxy.eras.waiting import ask_and_repeat, park, resume
@@ -41,11 +42,17 @@ class Bridge:
     def carry(self, call: Call, link: Link) -> None:
         """Send a call in the upstream's names; its outcome is in the mesh's, and of the caller's era.
 
-        It ends with the upstream's error as the caller's era spells it, or with what `Link.send` tells.
+        It ends with the upstream's error as the caller's era spells it, or with what `Link.send` tells. A call whose parameters have a member `task` is
+        of a tool that needs one.
         """
         call.era = link.era
         call.then(self._told)
         params = call.params
+        needs_task = "task" in params
+        if needs_task and link.era is Era.MODERN:
+            # That era has no such tasks: the call is all that it takes.
+            params = call.params = {key: value for key, value in params.items() if key != "task"}
+            needs_task = False
         if call.context.downstream.era is Era.MODERN:
             if link.era is Era.MODERN:
                 if "requestState" in params and call.method in INPUT_METHODS:
@@ -63,7 +70,10 @@ class Bridge:
         if link.era is Era.MODERN and "inputResponses" in params:
             params = rewrite_question(call.method, params, call.mount.origin)
         call.then(self._answered)
-        call.under_way(link.send(call.method, params, call, call.end))
+        if needs_task:
+            call.wait(request_task(link, call.method, params, call), ended)
+        else:
+            call.under_way(link.send(call.method, params, call, call.end))
 
     def resumes(self, call: Call) -> bool:
         """Take up the parked call that a retry names; false if it names none of this upstream's, and then nothing has happened."""

@@ -7,6 +7,7 @@ from meshproxy.catalog.rewrite import rewrite_answer
 from meshproxy.eras.driver import drive
 from meshproxy.eras.parked import ParkingLot
 from meshproxy.eras.publisher import Publisher
+from meshproxy.eras.required_task import request as request_task
 from meshproxy.eras.seal import binding_of
 from meshproxy.eras.translate import opened_result, result_type, to_legacy
 from meshproxy.links.link import Link
@@ -49,7 +50,8 @@ async def _carry(publisher: Publisher, call: Call, link: Link, attended: Request
     """Carry the upstream's side of a parked call, which goes on when the client's request has ended with a question."""
     inner = call.parked(attended)
     try:
-        answer = await link.request(inner.method, inner.params, inner)
+        send = request_task if "task" in inner.params else type(link).request
+        answer = await send(link, inner.method, inner.params, inner)
     finally:
         if inner.lease is not None:
             inner.lease.give()

@@ -77,7 +77,8 @@ class DuplexLink(Link):
             self._on_notification(message, call)
         else:
             answerer = partial(self._listener.on_request, self) if call is None else call.on_request
-            self._questions.ask(message, answerer)
+            of_task = self.tasks.answerer(message.params) if self.tasks is not None else None
+            self._questions.ask(message, of_task or answerer)
 
     def _is_relayed(self, request_id: int) -> bool:
         return self.calls.get(request_id) is not None
@@ -110,6 +111,8 @@ class DuplexLink(Link):
             self._ended_with(request_id, kind(self.upstream, reason))
         self._deadlines.clear()
         self._questions.cancel_all()
+        if self.tasks is not None:
+            self.tasks.end(reason)
         self._resumed()
         return True
 
@@ -155,6 +158,10 @@ class DuplexLink(Link):
     @property
     def is_open(self) -> bool:
         return self._ended is None
+
+    def next_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
 
     def send(self, method: str, params: dict[str, Any], call: Call | None, done: Done) -> GiveUp:
         request_id = self._last_id = self._last_id + 1
@@ -240,6 +247,8 @@ class DuplexLink(Link):
                     call.on_notification(method, params)
             elif method == "notifications/cancelled":
                 self._on_cancelled(opened(params.get("requestId")))
+            elif self.tasks is not None and self.tasks.take(method, params):
+                pass
             elif owner is not None:
                 owner.on_notification(method, params)
             else:

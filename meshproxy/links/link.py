@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from meshproxy.links.faults import Faults
+from meshproxy.links.tasks import Tasks
 from meshproxy.wire.codec import Raw
 from meshproxy.wire.protocol import Era
 
@@ -87,6 +88,7 @@ class Link(ABC):
         calls: the calls under way, in order of their start.
         given_up: calls that nobody waits for any more, as long as the upstream may not know it yet: what it says may still be of them.
         has_expired: whether it ended because the upstream, which is there, does not know the session any more.
+        tasks: the core tasks that somebody waits for; None where none was ever made.
     """
 
     upstream: str
@@ -97,6 +99,7 @@ class Link(ABC):
     calls: dict[int, Call | None]
     given_up: dict[int, Call | None]
     has_expired: bool = False
+    tasks: Tasks | None = None
 
     @property
     @abstractmethod
@@ -143,6 +146,16 @@ class Link(ABC):
         except asyncio.CancelledError:
             give_up()
             raise
+
+    @abstractmethod
+    def next_id(self) -> int:
+        """A number for a call that outlives its request: no request of this link has it."""
+
+    def keep_tasks(self) -> Tasks:
+        """The core tasks of this link, for whoever is about to make one."""
+        if self.tasks is None:
+            self.tasks = Tasks(self.calls, self.given_up, self.next_id)
+        return self.tasks
 
     @abstractmethod
     async def notify(self, method: str, params: dict[str, Any] | None = None) -> None:

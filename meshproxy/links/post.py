@@ -123,6 +123,11 @@ class Posts:
             post.follow(self.link.dial(head, body, timeout, post.on_head))
         return post
 
+    def next_id(self) -> int:
+        """A number that no request has."""
+        self._last_id += 1
+        return self._last_id
+
     def head_of(self, method: str, params: dict[str, Any], call: Call | None) -> bytes:
         """The header lines of a request. Raises `UpstreamUnavailable` if a header of its caller's cannot be sent."""
         head = self.head

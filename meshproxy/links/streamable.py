@@ -211,9 +211,13 @@ class StreamableLink(Link):
             self._standing = StandingStream(self._get, head, Exchange(self, 0, None), self._on_stream_lost)
         await self._standing.open()
 
+    def next_id(self) -> int:
+        return self._posts.next_id()
+
     async def aclose(self) -> None:
-        if self._ended is None:
-            self._ended = "the link is closed"
+        if self._ended is None and self.tasks is not None:
+            await self.tasks.aclose(FAREWELL)
+        self._end("the link is closed")
         if self.has_expired and self._posts.waiting:
             # To each the upstream says so itself, and then it is certain that it was not carried out.
             self._posts.emptied = emptied = asyncio.Event()
@@ -406,10 +410,17 @@ class StreamableLink(Link):
         self._lost(reason)
 
     def _lost(self, reason: str) -> None:
-        if self._ended is None:
-            self._ended = reason
-            if self._adopted:
-                self._listener.on_closed(self, reason)
+        if self._end(reason) and self._adopted:
+            self._listener.on_closed(self, reason)
+
+    def _end(self, reason: str) -> bool:
+        """No request can be sent any more; false if that was so already."""
+        if self._ended is not None:
+            return False
+        self._ended = reason
+        if self.tasks is not None:
+            self.tasks.end(reason)
+        return True
 
     # For the exchanges.
 
@@ -427,6 +438,8 @@ class StreamableLink(Link):
                     whose.on_notification(method, params)
             elif method == "notifications/cancelled":
                 self._questions.cancel(opened(params.get("requestId")))
+            elif self.tasks is not None and self.tasks.take(method, params):
+                pass
             elif call is not None:
                 call.on_notification(method, params)
             else:
@@ -436,6 +449,11 @@ class StreamableLink(Link):
             log.exception("upstream.notification_failed", upstream=self.upstream, method=method)
 
     def on_question(self, message: Message, exchange: Exchange) -> None:
+        of_task = self.tasks.answerer(message.params) if self.tasks is not None else None
+        if of_task is not None:
+            # It may come on any stream, and outlives it.
+            self._questions.ask(message, of_task)
+            return
         answerer = partial(self._listener.on_request, self) if exchange.call is None else exchange.call.on_request
         task = self._questions.ask(message, answerer)
         # What nobody's stream asked outlives that stream.

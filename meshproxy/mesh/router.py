@@ -98,6 +98,9 @@ class Router:
             # The arguments that the upstream wants to see in headers too (SEP-2243).
             call.headers = param_headers(route.headers, opened(arguments))
         call.params = outgoing(call.params, {"name": route.origin})
+        if route.needs_task:
+            # Not its client's wish, which is not passed on: the tool's need.
+            call.params["task"] = {}
         if call.context.downstream.era is Era.MODERN:
             call.then(_task_made)
         self._carry(call, route)

@@ -12,6 +12,7 @@ import structlog
 from meshproxy.catalog.catalog import Catalog, Mount
 from meshproxy.catalog.component import COMPONENTS, ProxyComponent
 from meshproxy.eras.bridge import Bridge
+from meshproxy.eras.required_task import request as request_task
 from meshproxy.eras.translate import Stamp
 from meshproxy.errors import METHOD_NOT_FOUND, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import BY_CHANGED, KINDS, Kind
@@ -238,7 +239,10 @@ class ProxyProvider:
         if context is None:
             with self._in_use():
                 try:
-                    return await (await self._lanes.control()).request(method, params)
+                    link = await self._lanes.control()
+                    if "task" in params:
+                        return await request_task(link, method, params)
+                    return await link.request(method, params)
                 except (RpcError, UpstreamError) as error:
                     raise self.scrubbed(error) from None
         call = Call(context, method, params)

@@ -128,8 +128,6 @@ def test_every_admitted_component_is_served_or_the_first_upstream_has_its_name(u
             chosen = one.mount.filter(kind)
             for definition in one.catalog[kind]:
                 origin = definition[spec.key]
-                if definition.get("execution") == {"taskSupport": "required"}:
-                    continue
                 if not any(fnmatchcase(origin, glob) for glob in chosen.include):
                     continue
                 if any(fnmatchcase(origin, glob) for glob in chosen.exclude):
@@ -230,6 +228,15 @@ def test_the_legacy_era_has_output_schemas_of_objects_alone(schema: Any, eras: l
         assert ("outputSchema" in shown) == (era in eras)
         assert "execution" not in shown
     assert "execution" in tool
+
+
+def test_a_tool_that_needs_a_task_is_listed_as_any_other_and_its_route_says_so() -> None:
+    tools = [{"name": support, "execution": {"taskSupport": support}} for support in ("required", "optional", "odd")]
+    snapshot = build_snapshot([member("a", catalog(tools=[*tools, {"name": "odder", "execution": "required"}]))])
+    for era in Era:
+        listed = json.loads(snapshot.listing(Kind.TOOL, era))
+        assert listed == [{"name": f"a_{name}"} for name in ("required", "optional", "odd", "odder")]
+    assert [route.origin for route in snapshot.routes[Kind.TOOL].values() if route.needs_task] == ["required"]
 
 
 def test_what_every_client_can_fetch_collides_with_nothing() -> None:

@@ -92,7 +92,7 @@ async def _(peer: Peer) -> Any:
 async def _(peer: Peer) -> Any:
     if not peer.is_direct:
         listed = {tool["name"]: tool for tool in await peer.list("tools")}
-        assert "background" not in listed
+        assert "execution" not in listed["background"]
         assert "execution" not in listed["patient"]
         assert "tasks" not in peer.server["capabilities"]
     if peer.is_direct or peer.era == "modern":

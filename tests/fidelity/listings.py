@@ -17,8 +17,7 @@ async def _(peer: Peer) -> Any:
     listed = await peer.list("tools")
     assert len(listed) > TOOLS
     # Core tasks, and structured content that is no object, have rows of their own.
-    seen = [tool for tool in listed if tool.get("execution", {}).get("taskSupport") != "required"]
-    plain = [{key: value for key, value in tool.items() if key != "execution"} for tool in seen]
+    plain = [{key: value for key, value in tool.items() if key != "execution"} for tool in listed]
     return [tool for tool in plain if tool["name"] != "numbers"]
 
 

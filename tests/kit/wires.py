@@ -49,6 +49,10 @@ class Wire(Link):
     def is_open(self) -> bool:
         return self.closed is None
 
+    def next_id(self) -> int:
+        self._count += 1
+        return self._count
+
     def send(self, method: str, params: dict[str, Any], call: Call | None, done: Done) -> GiveUp:
         task = asyncio.ensure_future(self._carried(method, params, call))
         task.add_done_callback(
@@ -59,8 +63,7 @@ class Wire(Link):
     async def _carried(self, method: str, params: dict[str, Any], call: Call | None) -> Raw:
         if self.closed is not None:
             raise UpstreamUnavailable(self.upstream, self.closed)
-        self._count += 1
-        number = self._count
+        number = self.next_id()
         self.calls[number] = call
         self.sent.append((method, decoded(params)))
         self._changed.set()
@@ -99,6 +102,8 @@ class Wire(Link):
         """End it as the other side would."""
         if self.closed is None:
             self.closed = reason
+            if self.tasks is not None:
+                self.tasks.end(reason)
             for answering in self._open_requests:
                 answering.cancel()
 

@@ -153,6 +153,8 @@ class Kit:
         self.cache: Json = {"ttlMs": 0, "cacheScope": "private"}
         self.extensions: Json = {}
         self.methods: dict[str, Callable[[Call], Awaitable[Json]]] = {}
+        self.legacy_methods: dict[str, Callable[[Call], Awaitable[Json]]] = {}
+        self.legacy_capabilities: Json = {}
         self.tasks: dict[str, Json] = {}
         self.state_key = b"a key that only fixtures have, and that is not secret"
         self.tools: dict[str, tuple[Json, Run]] = {}
@@ -288,6 +290,8 @@ class Kit:
         answer = ANSWERS.get(ctx.method)
         if ctx.method in self.methods and ctx.protocol_version not in HANDSHAKE_PROTOCOL_VERSIONS:
             return {"resultType": "complete"} | await self.methods[ctx.method](Call(self, ctx))
+        if ctx.method in self.legacy_methods and ctx.protocol_version in HANDSHAKE_PROTOCOL_VERSIONS:
+            return await self.legacy_methods[ctx.method](Call(self, ctx))
         if answer is None:
             result = await call_next(ctx)
             if ctx.method in ("initialize", "server/discover") and isinstance(result, dict):
@@ -296,6 +300,8 @@ class Kit:
                     result["capabilities"][kind]["listChanged"] = True
                 if self.extensions:
                     result["capabilities"]["extensions"] = self.extensions
+                if ctx.method == "initialize":
+                    result["capabilities"] |= self.legacy_capabilities
             elif ctx.method == "notifications/initialized":
                 connection = ctx.session._connection
                 self.connections.add(connection)
