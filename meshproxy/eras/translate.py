@@ -10,7 +10,7 @@ from meshproxy.eras.tool_result import ToolResult
 from meshproxy.errors import INTERNAL_ERROR, RpcError
 from meshproxy.wire.codec import JsonError, Raw, dumps, mapping, opened, shallow
 from meshproxy.wire.content import is_text
-from meshproxy.wire.messages import result_alone
+from meshproxy.wire.mending import result_meant
 from meshproxy.wire.protocol import (
     COMPLETE,
     EXTENSION_TASKS,
@@ -116,7 +116,7 @@ def opened_result(method: str, result: Raw) -> tuple[Raw, dict[str, Any]]:
         return result, shallow(result)
     except JsonError:
         # More members may have followed it in the answer.
-        alone = result_alone(result)
+        alone = result_meant(result)
     try:
         return alone, shallow(alone)
     except JsonError:

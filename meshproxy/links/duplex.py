@@ -19,8 +19,10 @@ from meshproxy.links.faults import Faults
 from meshproxy.links.link import Call, Done, GiveUp, Link, Listener
 from meshproxy.links.negotiation import negotiate
 from meshproxy.links.questions import Questions
-from meshproxy.wire.codec import JsonError, Raw, mapping, opened, shallow
+from meshproxy.wire.codec import JsonError, Raw, mapping, opened
+from meshproxy.wire.mending import own_id
 from meshproxy.wire.messages import Message, encode_notification, encode_request, parse_answer
+from meshproxy.wire.params import closed_params
 from meshproxy.wire.protocol import META_SUBSCRIPTION, Era
 
 log = structlog.get_logger(__name__)
@@ -69,8 +71,17 @@ class DuplexLink(Link):
         try:
             message = parse_answer(data, self._is_relayed)
         except RpcError as error:
-            self._on_garbage(data, error)
+            try:
+                messages = self.faults.messages(data, error)
+            except RpcError as hopeless:
+                self._on_garbage(data, hopeless)
+                return
+            for meant in messages:
+                self._sort(meant, call)
             return
+        self._sort(message, call)
+
+    def _sort(self, message: Message, call: Call | None) -> None:
         if message.method is None:
             self._on_answer(message)
         elif message.id is None:
@@ -229,6 +240,8 @@ class DuplexLink(Link):
 
     def _on_answer(self, message: Message) -> None:
         request_id = message.id
+        if type(request_id) is not int:
+            request_id = self.faults.answered(message)
         # It may have been given up meanwhile, or never asked.
         if type(request_id) is int and request_id in self._answers:
             self._ended_with(request_id, message.result if isinstance(message.result, Raw) else message.rpc_error)
@@ -236,7 +249,7 @@ class DuplexLink(Link):
     def _on_notification(self, message: Message, owner: Call | None) -> None:
         method = str(message.method)
         try:
-            params = _params(message)
+            params = closed_params(message)
         except JsonError:
             log.warning("upstream.garbage", upstream=self.upstream, reason=f"the params of {method} are no object")
             return
@@ -255,7 +268,7 @@ class DuplexLink(Link):
                 subscription = self._subscription(params)
                 if subscription is None:
                     self._listener.on_notification(self, method, params)
-                elif type(subscription) is int and (call := self.calls.get(subscription)) is not None:
+                elif (number := own_id(subscription)) is not None and (call := self.calls.get(number)) is not None:
                     call.on_notification(method, params)
         except Exception:
             # One receiver's defect must not cost the others their connection.
@@ -274,10 +287,6 @@ class DuplexLink(Link):
             return None
         meta = mapping(params["_meta"])
         return None if meta is None else opened(meta.get(META_SUBSCRIPTION))
-
-
-def _params(message: Message) -> dict[str, Any]:
-    return shallow(message.params) if isinstance(message.params, Raw) else {}
 
 
 def _nothing() -> None:

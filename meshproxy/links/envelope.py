@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from meshproxy.links.link import Call
 from meshproxy.wire.codec import Raw, dumps, mapping, opened
+from meshproxy.wire.mending import own_id
 from meshproxy.wire.protocol import LATEST_LEGACY, META_CAPABILITIES, META_LOG_LEVEL, META_PROGRESS, Era, envelope
 
 
@@ -48,8 +49,8 @@ class Stamp:
 
 def whose_progress(calls: Mapping[int, Call | None], params: dict[str, Any]) -> Call | None:
     """The call that a `notifications/progress` belongs to, by the token that `Stamp.onto` gave it; None if it asked for none."""
-    token = opened(params.get(META_PROGRESS))
-    call = calls.get(token) if type(token) is int else None
+    token = own_id(opened(params.get(META_PROGRESS)))
+    call = calls.get(token) if token is not None else None
     return call if call is not None and call.wants_progress else None
 
 

@@ -13,6 +13,7 @@ from meshproxy.errors import RpcError
 from meshproxy.http.response import Response
 from meshproxy.http.sse import SseParser
 from meshproxy.http.transport_errors import TransportError
+from meshproxy.links.faults import Faults
 from meshproxy.links.link import Call
 from meshproxy.wire.messages import Message, parse_answer
 
@@ -23,6 +24,7 @@ class Inbox(Protocol):
     """The link, as its exchanges see it."""
 
     upstream: str
+    faults: Faults
     max_event: int
 
     def on_notification(self, message: Message, call: Call | None) -> None:
@@ -131,14 +133,51 @@ class Exchange:
         return self.call is not None and request_id == self.request_id
 
     def _take(self, data: bytes) -> None:
-        inbox = self._inbox
         try:
             message = parse_answer(data, self.is_relayed)
         except RpcError as error:
-            log.warning("upstream.garbage", upstream=inbox.upstream, reason=error.message)
+            self._take_mended(data, error)
             return
+        self._sort(message)
+
+    def _take_mended(self, data: bytes, error: RpcError) -> None:
+        """Take what was meant with an event that cannot be read as it is."""
+        try:
+            messages = self._inbox.faults.messages(data, error)
+        except RpcError as hopeless:
+            if isinstance(hopeless.data, dict) and hopeless.data.get("id") == self.request_id:
+                # This closes the stream: there will be no other answer.
+                raise ValueError(f"its answer cannot be read: {hopeless.message}") from None
+            log.warning("upstream.garbage", upstream=self._inbox.upstream, reason=hopeless.message)
+            return
+        for message in messages:
+            self._sort(message)
+
+    def answer_in(self, body: bytes) -> Message | None:
+        """The answer in a body that is no event stream; None if there is none."""
+        try:
+            message = parse_answer(body, self.is_relayed)
+        except RpcError as error:
+            return self._mended_in(body, error)
+        return message if message.method is None else None
+
+    def _mended_in(self, body: bytes, error: RpcError) -> Message | None:
+        try:
+            messages = self._inbox.faults.messages(body, error)
+        except RpcError:
+            return None
+        if len(messages) == 1 and messages[0].method is None:
+            return messages[0]
+        for message in messages:
+            self._sort(message)
+        return self.answer
+
+    def _sort(self, message: Message) -> None:
+        inbox = self._inbox
         if message.method is None:
-            if message.id == self.request_id:
+            if message.id == self.request_id or (
+                type(message.id) is not int and inbox.faults.answered(message) == self.request_id
+            ):
                 self.answer = message
         elif message.id is None:
             inbox.on_notification(message, self.call)

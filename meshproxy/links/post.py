@@ -19,7 +19,7 @@ from meshproxy.links.envelope import Stamp
 from meshproxy.links.exchange import Exchange, Inbox
 from meshproxy.links.headers import SESSION_HEADER, carried
 from meshproxy.links.link import Call, Done
-from meshproxy.links.refusals import message_in, not_mcp
+from meshproxy.links.refusals import not_mcp
 from meshproxy.wire.codec import Raw, opened
 from meshproxy.wire.headers import METHOD_HEADER, NAME_HEADER, encode_header_value
 from meshproxy.wire.messages import encode_request
@@ -182,7 +182,7 @@ class Post(Exchange):
         """See `meshproxy.http.client_connection.Errand`."""
         if self.method == "initialize" and (session := headers.get(SESSION_HEADER.encode())) is not None:
             self.session = session.decode("latin-1")
-        message = message_in(body, self.is_relayed)
+        message = self.answer_in(body)
         if message is None:
             self.end(AnswerLost(self._link.upstream, not_mcp(200, headers, body)))
         else:

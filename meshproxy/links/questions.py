@@ -7,8 +7,9 @@ from typing import Any, Final
 import structlog
 
 from meshproxy.errors import INTERNAL_ERROR, INVALID_PARAMS, RpcError
-from meshproxy.wire.codec import JsonError, Raw, shallow
+from meshproxy.wire.codec import JsonError
 from meshproxy.wire.messages import Id, Message, encode_error, encode_result
+from meshproxy.wire.params import closed_params
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +43,7 @@ class Questions:
             self._send(encode_result(request_id, {}))
             return None
         try:
-            params = shallow(message.params) if isinstance(message.params, Raw) else {}
+            params = closed_params(message)
         except JsonError:
             self._send(encode_error(request_id, RpcError(INVALID_PARAMS, f"the params of {method} must be an object")))
             return None

@@ -4,7 +4,7 @@ Source: basic/transports, "Streamable HTTP", of both eras; RFC 9110, section 15,
 carried out.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
@@ -12,7 +12,7 @@ from meshproxy.http.response import Response
 from meshproxy.links.duplex import excerpt
 from meshproxy.links.negotiation import RefusedError
 from meshproxy.links.redirects import is_redirect, shown
-from meshproxy.wire.messages import Message, parse_answer
+from meshproxy.wire.messages import Message, parse
 
 EXPIRED: Final = "the session has expired"
 
@@ -37,12 +37,12 @@ class SessionExpiredError(UpstreamUnavailable):
 def judge(
     upstream: str,
     response: Response,
+    message: Message | None,
     request_id: int,
     *,
     has_session: bool,
-    is_relayed: Callable[[int], bool] = lambda _: False,
 ) -> Message:
-    """The answer to a request in a whole response, whatever its status; see `parse_answer`.
+    """The answer to a request in a whole response, whatever its status. `message` is what its body holds.
 
     Raises:
         SessionExpiredError: the session is gone.
@@ -50,7 +50,6 @@ def judge(
         AnswerLost: it may have been.
     """
     status = response.status
-    message = message_in(response.body, is_relayed)
     if status < 300:
         if message is not None:
             return message
@@ -80,10 +79,10 @@ def judge(
     raise AnswerLost(upstream, reason)
 
 
-def message_in(body: bytes, is_relayed: Callable[[int], bool]) -> Message | None:
-    """The answer in a body, see `parse_answer`; None if there is none."""
+def message_in(body: bytes) -> Message | None:
+    """The answer in a body; None if there is none."""
     try:
-        message = parse_answer(body, is_relayed)
+        message = parse(body)
     except RpcError:
         return None
     return message if message.method is None else None

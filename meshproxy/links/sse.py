@@ -16,7 +16,7 @@ from meshproxy.links.headers import carried
 from meshproxy.links.link import Link, Listener
 from meshproxy.links.negotiation import RefusedError
 from meshproxy.links.redirects import Trail, follow, origin_of, resolved, shown
-from meshproxy.links.refusals import judge
+from meshproxy.links.refusals import judge, message_in
 from meshproxy.links.web import WebEndpoint
 from meshproxy.wire.protocol import Era
 
@@ -144,7 +144,7 @@ class SseLink(DuplexLink):
                 "if it is a newer server, set `transport: streamable-http`"
             )
         try:
-            judge(self.upstream, response, 0, has_session=False)
+            judge(self.upstream, response, None, 0, has_session=False)
         except (UpstreamUnavailable, AnswerLost) as error:
             return error.reason
         return f"it answered HTTP {response.status} instead of an event stream"
@@ -184,7 +184,8 @@ class SseLink(DuplexLink):
                 self._fail(request_id, self._refused(response, request_id))
 
     def _refused(self, response: Response, request_id: int | None) -> Exception:
+        answer = message_in(response.body)
         try:
-            return judge(self.upstream, response, request_id or 0, has_session=False).rpc_error
+            return judge(self.upstream, response, answer, request_id or 0, has_session=False).rpc_error
         except (UpstreamUnavailable, AnswerLost, RpcError) as error:
             return error

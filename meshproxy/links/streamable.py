@@ -34,9 +34,10 @@ from meshproxy.links.redirects import Trail, follow, is_redirect, shown
 from meshproxy.links.refusals import EXPIRED, SessionExpiredError, judge
 from meshproxy.links.standing import StandingStream, pause
 from meshproxy.links.web import WebEndpoint
-from meshproxy.wire.codec import JsonError, Raw, opened, shallow
+from meshproxy.wire.codec import JsonError, Raw, opened
 from meshproxy.wire.headers import VERSION_HEADER
 from meshproxy.wire.messages import Message, encode_notification, encode_request
+from meshproxy.wire.params import closed_params
 from meshproxy.wire.protocol import Era
 
 __all__ = ["HttpEndpoint", "StreamableLink"]
@@ -282,9 +283,9 @@ class StreamableLink(Link):
             return judge(
                 self.upstream,
                 response,
+                exchange.answer_in(response.body),
                 exchange.request_id,
                 has_session=exchange.has_session,
-                is_relayed=exchange.is_relayed,
             )
         except SessionExpiredError as error:
             self._expire(error.reason)
@@ -427,7 +428,7 @@ class StreamableLink(Link):
     def on_notification(self, message: Message, call: Call | None) -> None:
         method = str(message.method)
         try:
-            params = shallow(message.params) if isinstance(message.params, Raw) else {}
+            params = closed_params(message)
         except JsonError:
             log.warning("upstream.garbage", upstream=self.upstream, reason=f"the params of {method} are no object")
             return

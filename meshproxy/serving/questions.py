@@ -6,6 +6,7 @@ from typing import Any
 
 from meshproxy.errors import INTERNAL_ERROR, RpcError
 from meshproxy.wire.codec import Raw, mapping
+from meshproxy.wire.mending import own_id
 from meshproxy.wire.messages import Id, Message, encode_notification, encode_request
 
 __all__ = ["Questions"]
@@ -41,9 +42,7 @@ class Questions:
 
     def answer(self, message: Message) -> None:
         """Hand a client's answer to who waits for it; one that nobody waits for is dropped."""
-        number = message.id
-        if isinstance(number, str) and number.isdecimal() and len(number) < 20:
-            number = int(number)  # some clients turn ids into strings
+        number = own_id(message.id)
         waiting = None if number is None else self._open.get(number)
         if waiting is None or waiting.done():
             return

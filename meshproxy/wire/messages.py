@@ -27,16 +27,19 @@ _UNSET: Final = msgspec.UNSET
 _envelope = msgspec.json.Decoder(Envelope)
 _RESULT_HEAD: Final = b'{"jsonrpc":"2.0","id":'
 _VERSION: Final = "2.0"
+_BOM: Final = b"\xef\xbb\xbf"
 _ANSWER_HEAD: Final = re.compile(rb'\{"jsonrpc": ?"2\.0", ?"id": ?(\d{1,15}), ?"result": ?(?=\{)')
 
 
 def parse(data: bytes) -> Message:
-    """Read one message.
+    """Read one message. A byte order mark before it says nothing (RFC 8259, 8.1).
 
     Raises:
-        RpcError: -32700 if `data` is no JSON, -32600 if it is no single JSON-RPC 2.0 message. Its `data` is
+        RpcError: -32700 if `data` is no JSON in UTF-8, -32600 if it is no single JSON-RPC 2.0 message. Its `data` is
             `{"id": id}` where the id could be read, so that the answer can carry it.
     """
+    if not data.isascii():
+        data = _checked(data)
     try:
         envelope = _envelope.decode(data)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -70,7 +73,18 @@ def parse_answer(data: bytes, is_relayed: Callable[[int], bool]) -> Message:
     head = _ANSWER_HEAD.match(data)
     if head is None or data[-1:] != b"}" or not is_relayed(request_id := int(head[1])):
         return parse(data)
+    if not data.isascii():
+        _checked(data)
     return Message(request_id, None, _UNSET, Raw(memoryview(data)[head.end() : -1]))
+
+
+def _checked(data: bytes) -> bytes:
+    """`data` without a byte order mark. It has other bytes than those of ASCII, and what leaves the mesh must be UTF-8: decoders do not look at what they leave closed."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        raise RpcError(PARSE_ERROR, "Parse error: it is not in UTF-8") from None
+    return data.removeprefix(_BOM)
 
 
 def result_alone(unread: Raw) -> Raw:

@@ -2,6 +2,7 @@
 
 Arguments: `modern` speaks that era alone; `legacy` (default) refuses `server/discover`; `deaf` does not answer `server/discover`;
 `rude` exits at any request before `initialize`; `mute` answers nothing, and `noisy` prints instead; `noread` reads nothing once it is initialized.
+A name of `SPELLINGS` spells its messages so.
 """
 
 import json
@@ -11,20 +12,28 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from spelling import HALF, SPELLINGS, WORD, half  # it is started as a program, so this is no part of a package
+
 MODES = set(sys.argv[1:])
+SPELL = next((SPELLINGS[mode] for mode in sys.argv[1:] if mode in SPELLINGS), half if HALF in MODES else None)
 VERSION = "2025-11-25"
 received: list[dict] = []
 held: list[dict] = []
 waiting: dict = {}
 
 
-def write(text: str) -> None:
-    data = text.encode()
+def write(text: str | bytes) -> None:
+    data = text if isinstance(text, bytes) else text.encode()
     while data:
         data = data[os.write(1, data) :]
 
 
 def send(**message: object) -> None:
+    if SPELL is not None:
+        write(SPELL({"jsonrpc": "2.0", **message}) + b"\n")
+        return
     write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
 
 
@@ -61,6 +70,8 @@ def call(request: dict) -> None:
         text(request, "fine")
     elif name == "big":
         text(request, "x" * arguments["size"])
+    elif name == "word":
+        text(request, WORD)
     elif name == "echo":
         text(request, json.dumps(arguments))
     elif name == "slowly":
@@ -71,6 +82,11 @@ def call(request: dict) -> None:
             for byte in character.encode():
                 os.write(1, bytes([byte]))
                 time.sleep(0.001)
+    elif name == "nulls":
+        send(method="notifications/tools/list_changed", params=None)
+        notify("notifications/progress", progressToken=str(meta["progressToken"]), progress=1)
+        waiting["q3"] = request
+        send(id="q3", method="roots/list", params=None)
     elif name == "progress":
         token = meta.get("progressToken")
         notify("notifications/progress", progressToken="not yours", progress=1)

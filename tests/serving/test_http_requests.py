@@ -56,6 +56,29 @@ async def test_a_body_that_is_no_message_gets_an_error_that_says_so(version: str
         assert "Traceback" not in response.text
 
 
+@ERAS
+async def test_a_byte_order_mark_before_a_body_says_nothing(version: str) -> None:
+    async with served() as server:
+        if version == LATEST_MODERN:
+            body, headers = modern(call("echo", text="hi"))
+        else:
+            body, headers = call("echo", text="hi"), await server.open()
+        response = await server.post(b"\xef\xbb\xbf" + json.dumps(body).encode(), **headers)
+        assert response.status_code == 200
+        assert text_of(response.json()) == "hi"
+
+
+@ERAS
+async def test_a_body_that_is_not_in_utf_8_is_refused_wherever_that_is(version: str) -> None:
+    async with served() as server:
+        body, headers = modern(call("echo", text="Größe"))
+        if version != LATEST_MODERN:
+            headers = await server.open()
+        response = await server.post(json.dumps(body, ensure_ascii=False).encode("latin-1"), **headers)
+        assert response.status_code == 400
+        assert response.json()["error"] == {"code": -32700, "message": "Parse error: it is not in UTF-8"}
+
+
 async def test_a_malformed_message_is_answered_under_its_id_where_that_can_be_read() -> None:
     async with served() as server:
         response = await server.post(b'{"jsonrpc":"1.0","id":"x","method":"ping"}')

@@ -130,6 +130,17 @@ async def test_what_is_no_message_is_answered_with_an_error_and_the_connection_g
         assert (await running.ask(call("crash")))["error"] == {"code": -32603, "message": "Internal error"}
 
 
+async def test_a_byte_order_mark_says_nothing_and_other_encodings_are_refused() -> None:
+    async with program() as running:
+        running.stdin.write(b"\xef\xbb\xbf")
+        assert (await running.ask(INITIALIZE))["result"]["serverInfo"]["name"] == "echo"
+        line = json.dumps(call("echo", text="Größe"), ensure_ascii=False)
+        running.stdin.write(line.encode("latin-1") + b"\r\n")
+        assert (await running.read())["error"]["message"] == "Parse error: it is not in UTF-8"
+        running.stdin.write(line.encode() + b"\r\n")
+        assert text_of(await running.read()) == "Größe"
+
+
 async def test_requests_run_side_by_side_and_a_cancelled_one_is_not_answered() -> None:
     async with initialized() as running:
         running.write(call("slow", id="s"))

@@ -173,3 +173,38 @@ def test_a_message_in_another_encoding_than_utf_8_is_refused(encoding: str) -> N
     with pytest.raises(RpcError) as refused:
         parse('{"jsonrpc":"2.0","id":7,"method":"ping"}'.encode(encoding))
     assert refused.value.code == PARSE_ERROR
+
+
+MARK = b"\xef\xbb\xbf"
+
+
+@pytest.mark.parametrize(
+    "message", [b'{"jsonrpc":"2.0","id":1,"method":"ping"}', b'{"jsonrpc":"2.0","id":1,"result":{"a":"\xc3\xb6"}}']
+)
+def test_a_byte_order_mark_says_nothing(message: bytes) -> None:
+    assert parse(MARK + message) == parse(message)
+    assert parse_answer(MARK + message, lambda _: True) == parse(message)
+    # There is one such mark, and it comes first.
+    for wrong in (MARK + MARK + message, message + MARK, MARK):
+        with pytest.raises(RpcError) as refused:
+            parse(wrong)
+        assert refused.value.code == PARSE_ERROR
+
+
+@pytest.mark.parametrize("text", [b"Gr\xf6\xdfe", b"\xed\xa0\x80", b"\xc3", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    ("head", "tail"),
+    [
+        (b'{"jsonrpc":"2.0","id":1,"result":{"a":"', b'"}}'),
+        (b'{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"m","data":"', b'"}}'),
+        (b'{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":"', b'"}}'),
+        (b'{"jsonrpc":"2.0","method":"m","params":{"', b'":1}}'),
+        (b'{"jsonrpc":"2.0","method":"m","other":"', b'"}'),
+    ],
+)
+def test_what_is_not_in_utf_8_is_refused_wherever_it_stands(head: bytes, text: bytes, tail: bytes) -> None:
+    for read in (parse, lambda data: parse_answer(data, lambda _: True)):
+        assert read(head + "Größe 漢字 \U0001f600".encode() + tail)
+        with pytest.raises(RpcError) as refused:
+            read(head + text + tail)
+        assert (refused.value.code, refused.value.message) == (PARSE_ERROR, "Parse error: it is not in UTF-8")
