@@ -152,7 +152,7 @@ class DuplexLink(Link):
 
     async def open(self, remembered: Era | None) -> None:
         """Negotiate. Raises `UpstreamUnavailable`."""
-        self.era, self.version, self.server = await negotiate(self.upstream, self, remembered)
+        self.era, self.version, self.server = await negotiate(self.faults, self, remembered)
         self._stamp = Stamp(self.era, self.version, self._client, self._declared)
         if self.era is Era.LEGACY:
             await self._initialized(encode_notification("notifications/initialized"))

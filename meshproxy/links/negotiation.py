@@ -18,8 +18,10 @@ from meshproxy.errors import (
     UpstreamError,
     UpstreamUnavailable,
 )
+from meshproxy.links.faults import Faults
+from meshproxy.links.introduction import introduced, is_introduction, understood
 from meshproxy.wire.codec import JsonError, Raw, loads, mapping, opened
-from meshproxy.wire.protocol import LATEST_MODERN, LEGACY_VERSIONS, MODERN_VERSIONS, Era
+from meshproxy.wire.protocol import LATEST_MODERN, MODERN_VERSIONS, Era
 
 HEAD_START: Final = 1.0
 """Seconds that a server has to answer `server/discover` before the handshake is tried beside it."""
@@ -52,13 +54,14 @@ class Peer(Protocol):
         ...
 
 
-_Way = Callable[[Peer], Coroutine[Any, Any, Opening]]
+_Way = Callable[[Peer, Faults], Coroutine[Any, Any, Opening]]
 
 
-async def negotiate(upstream: str, peer: Peer, remembered: Era | None = None) -> Opening:
+async def negotiate(faults: Faults, peer: Peer, remembered: Era | None = None) -> Opening:
     """Find the era of `peer`: the remembered one if it still answers so, and whichever answers first otherwise.
 
-    There is no deadline in here: the caller has one for the whole of connecting.
+    There is no deadline in here: the caller has one for the whole of connecting. What the server says of itself is taken as it is meant, and
+    `faults` says so.
 
     Raises:
         UpstreamUnavailable: it answers neither way, or cannot be reached.
@@ -71,7 +74,7 @@ async def negotiate(upstream: str, peer: Peer, remembered: Era | None = None) ->
         while attempts or waiting:
             if waiting:
                 way = waiting.pop(0)
-                attempts[asyncio.create_task(way(peer))] = way
+                attempts[asyncio.create_task(way(peer, faults))] = way
             head_start = HEAD_START if waiting and remembered is None else None
             done, _ = await asyncio.wait(attempts, timeout=head_start, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -84,10 +87,10 @@ async def negotiate(upstream: str, peer: Peer, remembered: Era | None = None) ->
         for task in attempts:
             task.cancel()
         await asyncio.gather(*attempts, return_exceptions=True)
-    raise UpstreamUnavailable(upstream, _reason(refusals[_legacy], refusals[_modern]))
+    raise UpstreamUnavailable(faults.upstream, _reason(refusals[_legacy], refusals[_modern]))
 
 
-async def _modern(peer: Peer) -> Opening:
+async def _modern(peer: Peer, faults: Faults) -> Opening:
     try:
         answer = await peer.discover(LATEST_MODERN)
     except RpcError as refusal:
@@ -105,18 +108,14 @@ async def _modern(peer: Peer) -> Opening:
         raise RpcError(
             UNSUPPORTED_VERSION, f"it speaks the versions {listed}, and none of {', '.join(MODERN_VERSIONS)}"
         )
-    return Opening(Era.MODERN, common[-1], result)
+    return Opening(Era.MODERN, common[-1], introduced(result, faults))
 
 
-async def _legacy(peer: Peer) -> Opening:
+async def _legacy(peer: Peer, faults: Faults) -> Opening:
     result = _decoded("initialize", await peer.initialize())
-    version = result.get("protocolVersion")
-    if version not in LEGACY_VERSIONS:
-        raise RpcError(
-            UNSUPPORTED_VERSION,
-            f"it answered initialize with version {version!r}, and not {', '.join(LEGACY_VERSIONS)}",
-        )
-    return Opening(Era.LEGACY, version, result)
+    if not is_introduction(result):
+        raise RpcError(INVALID_REQUEST, "the result of initialize says nothing of the server")
+    return Opening(Era.LEGACY, understood(result.get("protocolVersion"), faults), introduced(result, faults))
 
 
 def _named_instead(refusal: RpcError) -> str | None:

@@ -139,7 +139,7 @@ class StreamableLink(Link):
 
     async def open(self, remembered: Era | None) -> None:
         """Negotiate. Raises `UpstreamUnavailable`."""
-        self.era, self.version, self.server = await negotiate(self.upstream, self, remembered)
+        self.era, self.version, self.server = await negotiate(self.faults, self, remembered)
         self._is_modern = self._posts.is_modern = self.era is Era.MODERN
         self._posts.stamp = Stamp(self.era, self.version, self._client, self._declared)
         self._posts.head = self._lines(version=self.version)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.links import negotiation
+from meshproxy.links.faults import Faults
 from meshproxy.links.negotiation import RefusedError, negotiate
 from meshproxy.links.stdio import StdioEndpoint
 from meshproxy.links.streamable import HttpEndpoint
@@ -64,7 +65,7 @@ def impatient(monkeypatch):
 
 async def test_a_good_answer_to_the_probe_needs_no_handshake():
     peer = Peer(MODERN, LEGACY)
-    assert await negotiate("x", peer) == (Era.MODERN, "2026-07-28", MODERN)
+    assert await negotiate(Faults("x"), peer) == (Era.MODERN, "2026-07-28", MODERN)
     assert peer.asked == ["discover"]
 
 
@@ -88,7 +89,7 @@ async def test_anything_else_leads_to_the_handshake_at_once(no, monkeypatch):
     monkeypatch.setattr(negotiation, "HEAD_START", 3600)
     peer = Peer(no, LEGACY)
     async with asyncio.timeout(DEADLINE):
-        assert await negotiate("x", peer) == (Era.LEGACY, "2025-06-18", LEGACY)
+        assert await negotiate(Faults("x"), peer) == (Era.LEGACY, "2025-06-18", LEGACY)
     assert peer.asked == ["discover", "initialize"]
 
 
@@ -101,21 +102,21 @@ async def test_a_version_that_the_refusal_names_is_asked_for():
                 self.answers["discover"] = MODERN
 
     peer = Picky(RpcError(-32022, "not so", {"supported": ["2026-07-28"]}), LEGACY)
-    assert (await negotiate("x", peer)).era is Era.MODERN
+    assert (await negotiate(Faults("x"), peer)).era is Era.MODERN
     assert peer.asked == ["discover", "discover"]
 
 
 async def test_silence_leads_to_the_handshake_beside_the_probe():
     async with nothing_left():
         peer = Peer(never(), LEGACY)
-        assert (await negotiate("x", peer)).era is Era.LEGACY
+        assert (await negotiate(Faults("x"), peer)).era is Era.LEGACY
         assert peer.given_up == ["discover"]
 
 
 async def test_a_late_answer_to_the_probe_still_counts():
     async with nothing_left():
         peer = Peer(never(), never())
-        asking = asyncio.create_task(negotiate("x", peer))
+        asking = asyncio.create_task(negotiate(Faults("x"), peer))
         async with asyncio.timeout(DEADLINE):
             while len(peer.asked) < 2:
                 await asyncio.sleep(0.001)
@@ -126,7 +127,7 @@ async def test_a_late_answer_to_the_probe_still_counts():
 
 async def test_a_handshake_that_is_refused_leaves_the_probe_its_time():
     peer = Peer(never(), RpcError(-32022, "modern only"))
-    asking = asyncio.create_task(negotiate("x", peer))
+    asking = asyncio.create_task(negotiate(Faults("x"), peer))
     async with asyncio.timeout(DEADLINE):
         while len(peer.asked) < 2:
             await asyncio.sleep(0.001)
@@ -137,7 +138,7 @@ async def test_a_handshake_that_is_refused_leaves_the_probe_its_time():
 async def test_an_unreachable_upstream_is_asked_no_further():
     peer = Peer(UpstreamUnavailable("x", "refused"), LEGACY)
     with pytest.raises(UpstreamUnavailable, match="refused"):
-        await negotiate("x", peer)
+        await negotiate(Faults("x"), peer)
     assert peer.asked == ["discover"]
 
 
@@ -145,7 +146,8 @@ async def test_an_unreachable_upstream_is_asked_no_further():
     ("discover", "initialize", "reason"),
     [
         (NO, RpcError(-5, "not today"), r"refused the handshake: not today \(-5\)"),
-        (NO, {"protocolVersion": "1999-01-01"}, "version '1999-01-01', and not 2024-11-05"),
+        (NO, {}, "the result of initialize says nothing of the server"),
+        (NO, {"echo": {"protocolVersion": "2025-11-25"}}, "the result of initialize says nothing of the server"),
         (NO, [], "the result of initialize is no object"),
         (
             {"supportedVersions": ["2031-01-01"]},
@@ -158,7 +160,59 @@ async def test_an_unreachable_upstream_is_asked_no_further():
 )
 async def test_a_no_on_both_ways_is_told_with_the_reason_that_says_most(discover, initialize, reason):
     with pytest.raises(UpstreamUnavailable, match=reason):
-        await negotiate("x", Peer(discover, initialize))
+        await negotiate(Faults("x"), Peer(discover, initialize))
+
+
+@pytest.mark.parametrize(
+    ("named", "spoken"),
+    [
+        ("2024-10-07", "2024-11-05"),
+        ("2025-04-01", "2025-03-26"),
+        ("2025-12-31", "2025-11-25"),
+        ("2026-07-28", "2025-11-25"),
+        ("1.0", "2024-11-05"),
+        ("DRAFT-2026-v1", "2024-11-05"),
+        (20250326, "2024-11-05"),
+        (["2025-06-18"], "2024-11-05"),
+        (None, "2024-11-05"),
+    ],
+)
+async def test_a_version_that_is_none_is_spoken_as_the_one_before_it(named, spoken, journal):
+    faults = Faults("x")
+    for _ in range(2):
+        opening = await negotiate(faults, Peer(NO, {"protocolVersion": named, "capabilities": {}}))
+        assert (opening.era, opening.version) == (Era.LEGACY, spoken)
+    (said,) = journal.of("upstream.mended")
+    assert (said["upstream"], said["consequence"]) == ("x", f"{spoken} is spoken with it")
+    assert repr(named) in said["reason"]
+
+
+UNSAID = {"tools": {}, "resources": {}, "prompts": {}}
+
+
+@pytest.mark.parametrize(
+    ("said", "meant", "count"),
+    [
+        ({"tools": {"listChanged": True}, "x": {}}, {"tools": {"listChanged": True}, "x": {}}, 0),
+        ({"tools": None, "logging": False, "prompts": {}}, {"prompts": {}}, 0),
+        ({"tools": [], "prompts": True, "logging": "yes"}, {"tools": {}, "prompts": {}, "logging": {}}, 1),
+        (["tools", "prompts", 3], {"tools": {}, "prompts": {}}, 1),
+        ([], UNSAID, 1),
+        (None, UNSAID, 1),
+        ("tools", UNSAID, 1),
+    ],
+)
+@pytest.mark.parametrize("era", Era)
+async def test_capabilities_are_taken_as_they_are_meant(said, meant, count, era, journal):
+    modern = {**MODERN, "capabilities": said} if era is Era.MODERN else NO
+    opening = await negotiate(Faults("x"), Peer(modern, {**LEGACY, "capabilities": said}))
+    assert (opening.era, opening.server["capabilities"]) == (era, meant)
+    assert len(journal.of("upstream.mended")) == count
+
+
+async def test_a_server_that_does_not_say_its_capabilities_is_asked_for_each():
+    opening = await negotiate(Faults("x"), Peer(NO, {"protocolVersion": "2025-06-18"}))
+    assert opening.server == {"protocolVersion": "2025-06-18", "capabilities": UNSAID}
 
 
 @pytest.mark.parametrize(
@@ -172,14 +226,14 @@ async def test_a_no_on_both_ways_is_told_with_the_reason_that_says_most(discover
 )
 async def test_a_remembered_era_is_asked_for_first_and_alone(remembered, peer, asked):
     made = Peer(*peer)
-    await negotiate("x", made, remembered)
+    await negotiate(Faults("x"), made, remembered)
     assert made.asked == asked
 
 
 async def test_cancelling_takes_both_attempts_along():
     async with nothing_left():
         peer = Peer(never(), never())
-        asking = asyncio.create_task(negotiate("x", peer))
+        asking = asyncio.create_task(negotiate(Faults("x"), peer))
         async with asyncio.timeout(DEADLINE):
             while len(peer.asked) < 2:
                 await asyncio.sleep(0.001)
