@@ -20,6 +20,7 @@ from meshproxy.serving.legacy_exchange import record_client, record_version
 from meshproxy.serving.modern import ModernDownstream
 from meshproxy.serving.questions import Questions
 from meshproxy.wire.headers import check_envelope
+from meshproxy.wire.mending import answer_meant
 from meshproxy.wire.messages import Id, Message, encode_error, encode_notification, encode_result, parse
 from meshproxy.wire.params import params_of
 from meshproxy.wire.protocol import META_VERSION, MODERN_VERSIONS, Era
@@ -67,9 +68,12 @@ class Channel:
         try:
             message = parse(data)
         except RpcError as error:
-            known = error.data.get("id") if isinstance(error.data, dict) else None
-            self.send(encode_error(known, RpcError(error.code, error.message)))
-            return
+            meant = answer_meant(data, error)
+            if meant is None:
+                known = error.data.get("id") if isinstance(error.data, dict) else None
+                self.send(encode_error(known, RpcError(error.code, error.message)))
+                return
+            message = meant
         if message.method is None:
             if self._client is not None:
                 self._client.questions.answer(message)

@@ -16,6 +16,7 @@ from meshproxy.serving.response import SHUTDOWN, UNKNOWN_SESSION, encode_malform
 from meshproxy.serving.session import Session, Sessions
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.wire.codec import loads
+from meshproxy.wire.mending import answer_meant
 from meshproxy.wire.messages import Id, Message, encode_error, encode_notification, parse
 from meshproxy.wire.params import params_of
 
@@ -203,8 +204,11 @@ class LegacyPosts:
         try:
             message = parse(body)
         except RpcError as error:
-            reply.answer(400, encode_malformed(error))
-            return None
+            meant = answer_meant(body, error)
+            if meant is None:
+                reply.answer(400, encode_malformed(error))
+                return None
+            message = meant
         if self.is_shut and message.is_request:
             reply.answer(503, *SHUTDOWN)
             return None

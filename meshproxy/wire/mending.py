@@ -17,7 +17,7 @@ from meshproxy.http.sse import SseParser
 from meshproxy.wire.codec import JsonError, Raw, dumps, loads, members, shallow_list
 from meshproxy.wire.messages import Message, parse, result_alone
 
-__all__ = ["Mended", "mend", "own_id", "result_meant"]
+__all__ = ["Mended", "answer_meant", "mend", "own_id", "result_meant"]
 
 
 class Mended(NamedTuple):
@@ -41,6 +41,15 @@ def mend(data: bytes, error: RpcError) -> Mended:
     if not messages:
         raise error
     return Mended(tuple(messages), tuple(dict.fromkeys(faults)))
+
+
+def answer_meant(data: bytes, error: RpcError) -> Message | None:
+    """As `mend`, of a client, whose requests have to be right: its answer to a question of ours; None if it is none."""
+    try:
+        meant = mend(data, error).messages
+    except RpcError:
+        return None
+    return meant[0] if len(meant) == 1 and meant[0].method is None else None
 
 
 def result_meant(unread: Raw) -> Raw:

@@ -269,6 +269,22 @@ async def test_a_client_that_refuses_a_question_fails_what_asked(answer: Any, ex
             assert (await anext(said))["error"] == expected
 
 
+@pytest.mark.parametrize("spelled", [{"error": None}, {"jsonrpc": None}, {"id": 1.0}])
+async def test_an_answer_that_is_a_little_wrong_is_taken_as_it_is_meant(spelled: Any) -> None:
+    async with served() as server:
+        headers = await server.open()
+        async with server.http.stream("POST", server.url, json=call("ask"), headers=heads(**headers)) as stream:
+            said = frames(stream)
+            question = await anext(said)
+            assert question["id"] == 1
+            answer = {"jsonrpc": "2.0", "id": 1, "result": {"roots": []}, **spelled}
+            assert (await server.post(answer, **headers)).status_code == 202
+            assert json.loads(text_of(await anext(said))) == {"roots": []}
+            # A request is not.
+            for wrong in ({"id": 1.0}, {"jsonrpc": None}):
+                assert (await server.post({**call("echo"), **wrong}, **headers)).status_code == 400
+
+
 async def test_a_request_that_is_cancelled_takes_its_question_back() -> None:
     async with served() as server:
         headers = await server.open()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from meshproxy.errors import RpcError
 from meshproxy.wire.codec import Raw, loads
-from meshproxy.wire.mending import Mended, mend, own_id, result_meant
+from meshproxy.wire.mending import Mended, answer_meant, mend, own_id, result_meant
 from meshproxy.wire.messages import Message, parse
 
 ANSWER = '"jsonrpc":"2.0","id":1,"result":{"a": 1.50}'
@@ -153,6 +153,24 @@ def test_an_answer_that_cannot_be_read_says_whose_it_is_if_that_can_be_seen(data
     with pytest.raises(RpcError) as refused:
         mended(data)
     assert refused.value.data == about
+
+
+def test_a_clients_answer_is_taken_as_it_is_meant_and_nothing_else() -> None:
+    def meant(data: bytes) -> Message | None:
+        with pytest.raises(RpcError) as refused:
+            parse(data)
+        return answer_meant(data, refused.value)
+
+    message = meant(b'{"jsonrpc":"2.0","id":1,"result":{},"error":null}')
+    assert message is not None
+    assert message.id == 1
+    for wrong in (
+        b'{"jsonrpc":"2.0","id":null,"method":"notifications/x"}',
+        b"[]",
+        b"hello",
+        b'{"id":1,"method":"ping"}',
+    ):
+        assert meant(wrong) is None
 
 
 def test_the_result_of_a_relayed_answer_is_what_stands_before_a_null_error() -> None:
