@@ -16,7 +16,7 @@ from typing import Any
 
 from meshproxy.naming import origin_uri, public_uri
 from meshproxy.wire.headers import encode_header_value
-from tests.kit.waiting import DEADLINE
+from tests.kit.heard import Heard
 
 Json = dict[str, Any]
 Answer = Callable[[Json], Any]
@@ -112,30 +112,6 @@ class Reply:
 
     def of(self, method: str) -> list[Json]:
         return [params for said, params in self.said if said == method]
-
-
-class Heard:
-    """Notifications in the order in which they came, and a way to wait for one."""
-
-    def __init__(self) -> None:
-        self.all: list[tuple[str, Json]] = []
-        self._came = asyncio.Event()
-
-    def add(self, method: str, params: Json) -> None:
-        self.all.append((method, params))
-        self._came.set()
-
-    def of(self, method: str) -> list[Json]:
-        return [params for heard, params in self.all if heard == method]
-
-    async def until(self, method: str, matches: Callable[[Json], bool] = lambda _: True) -> Json:
-        async with asyncio.timeout(DEADLINE):
-            while True:
-                for heard, params in self.all:
-                    if heard == method and matches(params):
-                        return params
-                self._came.clear()
-                await self._came.wait()
 
 
 class Peer(ABC):
@@ -382,7 +358,9 @@ class ModernPeer(Peer):
         def is_ours(params: Json) -> bool:
             return bool(params["_meta"][f"{META}subscriptionId"] == number)
 
-        acknowledged = asyncio.ensure_future(self.heard.until("notifications/subscriptions/acknowledged", is_ours))
+        acknowledged = asyncio.ensure_future(
+            self.heard.until("notifications/subscriptions/acknowledged", matches=is_ours)
+        )
         await asyncio.wait({task, acknowledged}, return_when=asyncio.FIRST_COMPLETED)
         if not acknowledged.done():
             acknowledged.cancel()

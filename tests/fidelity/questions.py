@@ -189,7 +189,9 @@ async def _(peer: Peer) -> Any:
     number = str(uuid.uuid4())
     with answering(peer, "elicitation/create", lambda _: {"action": "accept"}):
         await peer.call("ask_url", url="https://example.com/consent", id=number, aside=True)
-    told = await peer.heard.until("notifications/elicitation/complete", lambda told: told["elicitationId"] == number)
+    told = await peer.heard.until(
+        "notifications/elicitation/complete", matches=lambda told: told["elicitationId"] == number
+    )
     return sorted(told)
 
 

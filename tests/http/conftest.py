@@ -1,14 +1,6 @@
-"""What the tests of HTTP/1.1 and of links share: a server whose every byte the test decides."""
+"""The tests of HTTP/1.1 have a server whose every byte the test decides, and run on both event loops."""
 
-from collections.abc import AsyncIterator
+from tests.kit.loops import anyio_backend
+from tests.kit.raw_server import server
 
-import pytest
-from tests.kit.raw_server import RawServer
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[RawServer]:
-    raw = RawServer()
-    await raw.start()
-    yield raw
-    await raw.stop()
+__all__ = ["anyio_backend", "server"]

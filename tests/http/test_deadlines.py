@@ -9,11 +9,6 @@ from tests.kit.waiting import DEADLINE
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
-    return "asyncio", {"use_uvloop": request.param}
-
-
 async def test_what_is_due_first_expires_first_whatever_was_added_first() -> None:
     expired: asyncio.Queue[str] = asyncio.Queue()
     deadlines: Deadlines[str] = Deadlines(expired.put_nowait)

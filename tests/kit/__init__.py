@@ -5,8 +5,9 @@ Waiting and what is left over:
 - `waiting`: `DEADLINE`, `within` for what can be awaited, `eventually` for what only polling tells, `wait_for` in tests that are not
   asynchronous, and `Changes` for a thing that says when it changes.
 - `processes`: the children of a process, its file descriptors, whether a process lives, and `nothing_left`.
+- `heard`: messages as they come, and a way to wait for one.
 - `journal`: what is logged while a test runs; the fixture `journal` brings it.
-- `places`: where things are.
+- `places`: where things are. `loops`: the two event loops.
 
 Servers to put behind the mesh:
 

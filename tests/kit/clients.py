@@ -13,6 +13,7 @@ from meshproxy.relay.handler import Handler, finish
 from meshproxy.wire.codec import Raw, dumps, loads
 from meshproxy.wire.params import READ
 from meshproxy.wire.protocol import LATEST_LEGACY, LATEST_MODERN, Era
+from tests.kit.heard import Heard
 from tests.kit.waiting import DEADLINE
 
 Json = dict[str, Any]
@@ -24,35 +25,6 @@ ELICIT = ["elicitation/create", {"mode": "form", "message": "What is it?", "requ
 SAMPLE = ["sampling/createMessage", {"messages": [], "maxTokens": 1}]
 ROOTS = ["roots/list", {}]
 _numbers = itertools.count(1)
-
-
-class Heard:
-    """Messages as they come, in order, and a way to wait for one."""
-
-    def __init__(self) -> None:
-        self.all: list[tuple[str, Json]] = []
-        self._came = asyncio.Event()
-
-    def add(self, method: str, params: Mapping[str, Any] | None) -> None:
-        self.all.append((method, decoded(params or {})))
-        self._came.set()
-
-    def of(self, method: str) -> list[Json]:
-        return [params for heard, params in self.all if heard == method]
-
-    def methods(self) -> list[str]:
-        return [method for method, _ in self.all]
-
-    def clear(self) -> None:
-        self.all.clear()
-
-    async def until(self, method: str, count: int = 1) -> Json:
-        """The parameters of the `count`th message of a method, as soon as it came."""
-        async with asyncio.timeout(DEADLINE):
-            while len(self.of(method)) < count:
-                self._came.clear()
-                await self._came.wait()
-        return self.of(method)[count - 1]
 
 
 class Client:
@@ -186,7 +158,7 @@ class _Session(Downstream):
         self.capabilities = client.capabilities
 
     def notify(self, method: str, params: Mapping[str, Any] | None) -> None:
-        self.client_.heard.add(method, params)
+        self.client_.heard.add(method, decoded(params or {}))
 
     async def send_raw_request(self, method: str, params: Mapping[str, Any] | None) -> Json:
         return await self.client_.answer(method, params)
@@ -228,7 +200,7 @@ class Context(RequestContext):
 
     def notify(self, method: str, params: Mapping[str, Any] | None) -> None:
         if not self.is_answered:
-            self.client.heard.add(method, params)
+            self.client.heard.add(method, decoded(params or {}))
 
     async def send_raw_request(self, method: str, params: Mapping[str, Any] | None) -> Json:
         if self.downstream.era is Era.MODERN:

@@ -1,10 +1,9 @@
 """What is logged while a test runs."""
 
-import asyncio
 from typing import Any
 
 import structlog
-from tests.kit.waiting import DEADLINE
+from tests.kit.waiting import Changes
 
 Json = dict[str, Any]
 
@@ -14,11 +13,11 @@ class Journal:
 
     def __init__(self) -> None:
         self.all: list[Json] = []
-        self._came = asyncio.Event()
+        self._changes = Changes()
 
     def __call__(self, _logger: Any, level: str, event: Any) -> Any:
         self.all.append({"level": level, **event})
-        self._came.set()
+        self._changes.made()
         raise structlog.DropEvent
 
     def of(self, *names: str) -> list[Json]:
@@ -26,11 +25,5 @@ class Journal:
 
     async def until(self, *names: str, count: int = 1) -> Json:
         """The `count`th event of these names, as soon as it is there."""
-        try:
-            async with asyncio.timeout(DEADLINE):
-                while len(self.of(*names)) < count:
-                    self._came.clear()
-                    await self._came.wait()
-        except TimeoutError:
-            raise AssertionError(f"{count} of {', '.join(names)} did not come; what came is {self.all}") from None
-        return self.of(*names)[count - 1]
+        found = await self._changes.until(lambda: self.of(*names)[count - 1 : count], lambda: self.all)
+        return dict(found[0])

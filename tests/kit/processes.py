@@ -6,7 +6,6 @@ import gc
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 from tests.kit.waiting import eventually
 
@@ -55,13 +54,11 @@ def descriptors() -> dict[int, str]:
 @contextlib.asynccontextmanager
 async def nothing_left() -> AsyncIterator[None]:
     """At the end there are no more tasks but the test runner's, processes and file descriptors than before."""
-    gc.collect()
     tasks, before = asyncio.all_tasks(), descriptors()
     processes = children().keys()
     yield
 
-    def left() -> Any:
-        gc.collect()
+    def left() -> tuple[list[str], list[str], list[str]]:
         return (
             [repr(task) for task in asyncio.all_tasks() - tasks if "TestRunner" not in repr(task)],
             [line for pid, line in children().items() if pid not in processes],
@@ -69,7 +66,13 @@ async def nothing_left() -> AsyncIterator[None]:
             [what for number, what in descriptors().items() if number not in before and what != "/dev/null"],
         )
 
+    def is_clean() -> bool:
+        if any(left()):
+            # What nobody refers to any more is garbage, and not left over.
+            gc.collect()
+        return not any(left())
+
     try:
-        await eventually(lambda: not any(left()), within=5)
+        await eventually(is_clean, within=5)
     except TimeoutError:
         raise AssertionError(f"left over (tasks, processes, descriptors): {left()}") from None

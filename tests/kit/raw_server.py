@@ -2,7 +2,9 @@
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
 
+import pytest
 from tests.kit.waiting import DEADLINE
 
 
@@ -70,3 +72,11 @@ class RawServer:
         for peer in self.peers:
             peer.writer.transport.abort()
         await self.server.wait_closed()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[RawServer]:
+    raw = RawServer()
+    await raw.start()
+    yield raw
+    await raw.stop()

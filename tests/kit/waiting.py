@@ -62,10 +62,13 @@ class Changes:
         """Say that something has changed."""
         self._event.set()
 
-    async def until(self, condition: Callable[[], Any]) -> Any:
-        """What `condition` says as soon as it says something, looking after each change."""
-        async with asyncio.timeout(DEADLINE):
-            while not (found := condition()):
-                self._event.clear()
-                await self._event.wait()
+    async def until(self, condition: Callable[[], Any], so_far: Callable[[], Any] = str) -> Any:
+        """What `condition` says as soon as it says something, looking after each change. `so_far` is what a failure tells of."""
+        try:
+            async with asyncio.timeout(DEADLINE):
+                while not (found := condition()):
+                    self._event.clear()
+                    await self._event.wait()
+        except TimeoutError:
+            raise AssertionError(f"it did not come within {DEADLINE:.0f} s: {so_far()}") from None
         return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.kit.raw_server import Peer, RawServer
-from tests.kit.waiting import DEADLINE
+from tests.kit.waiting import Changes
 
 SESSION = "s-1"
 INITIALIZED = {
@@ -58,7 +58,7 @@ class Web:
             "GET": refuse(405),
             "DELETE": refuse(200),
         }
-        self._changed = asyncio.Event()
+        self.changes = Changes()
         self._task = asyncio.create_task(self._accept())
         self._serving: list[asyncio.Task[None]] = []
 
@@ -71,16 +71,18 @@ class Web:
 
     async def request(self, key: str, number: int = 1) -> Request:
         """The first request of that key, or a later one, as soon as it has come."""
-        async with asyncio.timeout(DEADLINE):
-            while len(self.told(key)) < number:
-                self._changed.clear()
-                await self._changed.wait()
-        return self.told(key)[number - 1]
+        [request] = await self.changes.until(lambda: self.told(key)[number - 1 : number], lambda: self.requests)
+        return request
 
     async def stop(self) -> None:
         for task in (self._task, *self._serving):
             task.cancel()
-        await asyncio.gather(self._task, *self._serving, return_exceptions=True)
+        ended = await asyncio.gather(self._task, *self._serving, return_exceptions=True)
+        # A mistake in what a test has it do is not to look like an upstream that does not answer.
+        if wrong := [
+            error for error in ended if isinstance(error, Exception) and not isinstance(error, ConnectionError)
+        ]:
+            raise ExceptionGroup("the server of the test failed", wrong)
 
     async def _accept(self) -> None:
         while True:
@@ -98,7 +100,7 @@ class Web:
             body = await peer.reader.readexactly(int(headers.get("content-length", 0)))
             request = Request(method, target, headers, json.loads(body) if body else {}, peer)
             self.requests.append(request)
-            self._changed.set()
+            self.changes.made()
             key = request.message.get("params", {}).get("name", "") if request.key == "tools/call" else request.key
             await self.on.get(key, self._unknown)(request)
 

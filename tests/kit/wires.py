@@ -11,7 +11,7 @@ from meshproxy.links.link import Call, Done, GiveUp, Link, Listener
 from meshproxy.wire.codec import Raw, dumps
 from meshproxy.wire.protocol import LATEST_LEGACY, LATEST_MODERN, Era
 from tests.kit.clients import decoded
-from tests.kit.waiting import DEADLINE
+from tests.kit.waiting import Changes
 
 Answer = Callable[[dict[str, Any], Call | None], Any]
 
@@ -42,7 +42,7 @@ class Wire(Link):
         self.listens = 0
         self.closed: str | None = None
         self._count = 0
-        self._changed = asyncio.Event()
+        self.changes = Changes()
         self._open_requests: set[asyncio.Future[Any]] = set()
 
     @property
@@ -66,7 +66,7 @@ class Wire(Link):
         number = self.next_id()
         self.calls[number] = call
         self.sent.append((method, decoded(params)))
-        self._changed.set()
+        self.changes.made()
         answer = self.answers.get(method, {})
         try:
             if callable(answer):
@@ -112,11 +112,8 @@ class Wire(Link):
 
     async def until(self, method: str, count: int = 1) -> Any:
         """The parameters of the `count`th request of a method, as soon as it was sent."""
-        async with asyncio.timeout(DEADLINE):
-            while len(self.of(method)) < count:
-                self._changed.clear()
-                await self._changed.wait()
-        return self.of(method)[count - 1]
+        [params] = await self.changes.until(lambda: self.of(method)[count - 1 : count], lambda: self.sent)
+        return params
 
 
 class Gate:

@@ -1,5 +1,6 @@
-"""Links are tested against the raw server that the tests of the HTTP client have, and on the same two event loops."""
+"""The tests of links have a server whose every byte the test decides, and run on both event loops."""
 
-from tests.http.conftest import server
+from tests.kit.loops import anyio_backend
+from tests.kit.raw_server import server
 
-__all__ = ["server"]
+__all__ = ["anyio_backend", "server"]

@@ -18,11 +18,6 @@ pytestmark = pytest.mark.anyio
 DONE = {"content": [{"type": "text", "text": "done"}]}
 
 
-@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
-    return "asyncio", {"use_uvloop": request.param}
-
-
 class Moving(Web):
     """Redirects what comes to its first URL, once `moved` has a status and a location."""
 
@@ -192,9 +187,7 @@ async def test_the_answer_to_a_question_follows(legacy):
     async def asks(request):
         stream(request, event(encode(id="q", method="elicitation/create", params={"message": "?"})), end=False)
         legacy.moved = (307, b"/new")
-        while not [one for one in legacy.told("answer") if one.target == "/new"]:
-            legacy._changed.clear()
-            await legacy._changed.wait()
+        await legacy.changes.until(lambda: [one for one in legacy.told("answer") if one.target == "/new"])
         request.peer.send(chunk(event(encode(id=request.id, result=DONE))), b"0\r\n\r\n")
 
     legacy.on["asks"] = asks

@@ -16,11 +16,6 @@ pytestmark = pytest.mark.anyio
 DONE = {"content": [{"type": "text", "text": "done"}]}
 
 
-@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
-    return "asyncio", {"use_uvloop": request.param}
-
-
 class SseWeb(Web):
     """Names `/messages?session=1` as the place for messages, and sends what comes there its answers on the stream."""
 

@@ -33,11 +33,6 @@ pytestmark = pytest.mark.anyio
 DONE = {"content": [{"type": "text", "text": "done"}]}
 
 
-@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
-    return "asyncio", {"use_uvloop": request.param}
-
-
 @pytest.fixture
 async def web(server) -> AsyncIterator[Web]:
     made = Web(server)

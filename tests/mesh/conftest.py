@@ -12,8 +12,8 @@ from meshproxy.mesh.mesh import Mesh
 from meshproxy.serving.fastmcp import FastMCP
 from tests.kit.clients import Legacy
 from tests.kit.journal import Journal
-from tests.kit.processes import descriptors
-from tests.kit.waiting import DEADLINE, eventually
+from tests.kit.processes import nothing_left
+from tests.kit.waiting import DEADLINE
 
 Json = dict[str, Any]
 
@@ -63,34 +63,24 @@ def run_mesh(tmp_path: Path, journal: Journal) -> RunMesh:
         file = path or tmp_path / "mesh.yaml"
         if path is None:
             file.write_text(text)
-        tasks, open_files = asyncio.all_tasks(), descriptors()
-        config = load(file)
-        server = FastMCP(config.name, instructions=config.instructions, list_grace=config.server.list_grace)
-        mesh = Mesh(config, server.composite, server.stamp)
-        mesh.start()
-        server.extend_grace()
-        following = asyncio.create_task(mesh.follow(file))
-        try:
-            async with asyncio.timeout(DEADLINE):
-                if settle:
-                    await mesh.settled()
-            yield Running(file, server, mesh, journal)
-            assert not following.done(), f"the mesh follows its file no more: {following}"
-        finally:
-            following.cancel()
-            await asyncio.wait({following})
-            async with asyncio.timeout(DEADLINE):
-                await mesh.aclose()
-                await server.aclose()
-            await nothing_is_left(tasks, open_files)
+        async with nothing_left():
+            config = load(file)
+            server = FastMCP(config.name, instructions=config.instructions, list_grace=config.server.list_grace)
+            mesh = Mesh(config, server.composite, server.stamp)
+            mesh.start()
+            server.extend_grace()
+            following = asyncio.create_task(mesh.follow(file))
+            try:
+                async with asyncio.timeout(DEADLINE):
+                    if settle:
+                        await mesh.settled()
+                yield Running(file, server, mesh, journal)
+                assert not following.done(), f"the mesh follows its file no more: {following}"
+            finally:
+                following.cancel()
+                await asyncio.wait({following})
+                async with asyncio.timeout(DEADLINE):
+                    await mesh.aclose()
+                    await server.aclose()
 
     return run
-
-
-async def nothing_is_left(tasks: set[Any], open_files: dict[int, str]) -> None:
-    """No task and no file descriptor is there that was not there before; processes are checked after every test."""
-    left = asyncio.all_tasks() - tasks
-    if left:
-        await asyncio.wait(left, timeout=1)
-    assert not asyncio.all_tasks() - tasks
-    await eventually(lambda: not descriptors().keys() - open_files.keys())

@@ -29,11 +29,10 @@ from tests.kit.running import command
 from tests.kit.waiting import eventually
 from tests.soak.clients import Client, Refused, http_client
 from tests.soak.documents import LIGHT
-from tests.soak.program import Program, serving
+from tests.soak.program import PATIENCE, Program, serving
 
 Json = dict[str, Any]
 ERAS = ("legacy", "modern")
-PATIENCE = 20.0
 
 
 class Scene:

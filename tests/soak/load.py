@@ -9,11 +9,10 @@ import httpx2
 from tests.soak.clients import Client, Refused
 from tests.soak.documents import Upstream
 from tests.soak.figures import Figures
+from tests.soak.program import PATIENCE
 
 EVERY = 0.05
 """Seconds between two calls of an era."""
-PATIENCE = 20.0
-"""Seconds after which an answer that does not come is given up."""
 
 
 class Load:

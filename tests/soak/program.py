@@ -21,6 +21,8 @@ from tests.kit.processes import children
 from tests.kit.waiting import eventually
 
 Json = dict[str, Any]
+PATIENCE = 20.0
+"""Seconds after which something that does not happen is given up; a soak tells of it and goes on."""
 ENVIRONMENT = {**os.environ, "PYTHONWARNINGS": "error"}
 
 

@@ -33,8 +33,8 @@ from tests.soak.documents import KINDS, Components, Document, InForce, Upstream
 from tests.soak.edits import Editor
 from tests.soak.figures import Figures, counts
 from tests.soak.load import Load
-from tests.soak.program import Program, serving
-from tests.soak.steps import PATIENCE, Soak
+from tests.soak.program import PATIENCE, Program, serving
+from tests.soak.steps import Soak
 
 EXPECTED_ERRORS = {"config.rejected"}
 BENCH = ROOT / "bench" / "upstream.py"

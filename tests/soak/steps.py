@@ -20,13 +20,11 @@ from tests.soak.documents import KINDS, Document, InForce
 from tests.soak.edits import NAMES, Broken, Editor
 from tests.soak.figures import Figures
 from tests.soak.load import Load, unless
-from tests.soak.program import Program
+from tests.soak.program import PATIENCE, Program
 from tests.soak.saving import WAYS
 
 IN_FORCE = 2.0
 """Seconds from the save of an edit, the start-up of upstreams aside."""
-PATIENCE = 20.0
-"""Seconds after which something that does not happen is given up."""
 PAUSE = 0.025
 """Seconds between two pieces of a file from which on its writer may be taken to be done."""
 OUTCOMES = ("config.reloaded", "config.rejected")

@@ -13,7 +13,7 @@ from meshproxy.upstream import pace as pacing
 from meshproxy.upstream import supervisor as supervising
 from meshproxy.upstream.supervisor import State, Supervisor
 from tests.kit.journal import Journal
-from tests.kit.waiting import DEADLINE, eventually
+from tests.kit.waiting import DEADLINE, Changes, eventually
 from tests.kit.wires import ALL, Gate, Wire
 
 pytestmark = pytest.mark.anyio
@@ -31,7 +31,7 @@ class Upstream:
         self.calls = 0
         self.looks = 0
         self.events: list[State] = []
-        self._changed = asyncio.Event()
+        self._changes = Changes()
         self.on_opened: Callable[[], Any] | None = None
         settings: dict[str, Any] = {
             "lazy": False,
@@ -61,19 +61,16 @@ class Upstream:
 
     def _in_use(self) -> bool:
         self.looks += 1
-        self._changed.set()
+        self._changes.made()
         return self.calls > 0
 
     def _on_change(self) -> None:
         self.events.append(self.supervisor.state)
-        self._changed.set()
+        self._changes.made()
 
     async def until(self, condition: Callable[[], Any]) -> None:
         """Wait until something is so, looking after each change."""
-        async with asyncio.timeout(DEADLINE):
-            while not condition():
-                self._changed.clear()
-                await self._changed.wait()
+        await self._changes.until(condition, lambda: self.events)
 
     async def becomes(self, state: State) -> None:
         await self.until(lambda: self.supervisor.state is state)

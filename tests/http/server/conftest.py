@@ -10,11 +10,6 @@ from meshproxy.http.server_connection import Connection
 from structlog.testing import capture_logs
 
 
-@pytest.fixture(params=[True, False], ids=["uvloop", "asyncio"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
-    return "asyncio", {"use_uvloop": request.param}
-
-
 @pytest.fixture
 def events() -> Iterator[list[Any]]:
     """What is logged; a test that does not ask for it wants nothing to be."""
