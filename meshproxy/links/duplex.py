@@ -150,9 +150,9 @@ class DuplexLink(Link):
 
     # Negotiation.
 
-    async def open(self, remembered: Era | None) -> None:
-        """Negotiate. Raises `UpstreamUnavailable`."""
-        self.era, self.version, self.server = await negotiate(self.faults, self, remembered)
+    async def open(self, remembered: Era | None, wanted: Era | None = None) -> None:
+        """Negotiate; see `negotiate` for the arguments. Raises `UpstreamUnavailable`."""
+        self.era, self.version, self.server = await negotiate(self.faults, self, remembered, wanted)
         self._stamp = Stamp(self.era, self.version, self._client, self._declared)
         if self.era is Era.LEGACY:
             await self._initialized(encode_notification("notifications/initialized"))

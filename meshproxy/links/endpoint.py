@@ -8,13 +8,34 @@ from meshproxy.links.link import Link, Listener
 from meshproxy.wire.protocol import Era
 
 
+class Known:
+    """What has been found out about an upstream, for whoever connects to it next. Values alone, so that they can be written down.
+
+    Attributes:
+        era: what the last negotiation ended at, so that the next connection need not probe; None if that is not known.
+        has_handshake: of a modern one, whether it takes `initialize` too, and so speaks both eras; None as long as nobody has tried.
+        talks: whether it says things to its callers that do not tell which of them they are for.
+    """
+
+    __slots__ = ("era", "has_handshake", "talks")
+
+    def __init__(self) -> None:
+        self.era: Era | None = None
+        self.has_handshake: bool | None = None
+        self.talks = False
+
+    def doubt(self) -> None:
+        """It could not be connected to: which eras it speaks is asked anew."""
+        self.era = self.has_handshake = None
+
+
 class Endpoint(ABC):
     """How one upstream is reached.
 
     Attributes:
         name: the configured name, for errors.
         faults: says what the upstream is forgiven, once for all links.
-        era: what the last negotiation ended at, so that the next connection need not probe; None if that is not known.
+        known: what has been found out about it.
         is_process: whether each connection is a process of its own, and so dear.
     """
 
@@ -23,10 +44,10 @@ class Endpoint(ABC):
     def __init__(self, name: str) -> None:
         self.name = name
         self.faults = Faults(name)
-        self.era: Era | None = None
+        self.known = Known()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r} era={self.era or 'unknown'}>"
+        return f"<{type(self).__name__} {self.name!r} era={self.known.era or 'unknown'}>"
 
     @abstractmethod
     async def connect(
@@ -36,6 +57,7 @@ class Endpoint(ABC):
         capabilities: dict[str, Any],
         listener: Listener,
         timeout: float | None,
+        era: Era | None = None,
     ) -> Link:
         """Open a link, which the caller closes. Cancelling leaves nothing behind.
 
@@ -44,8 +66,10 @@ class Endpoint(ABC):
             capabilities: what to declare: once in the legacy era, with each request whose call names none in the modern one.
             listener: where messages go that belong to no call.
             timeout: seconds for connecting and negotiating together, None for any time.
+            era: the one that is to be spoken, where the upstream is known to have both; None to find out, and to remember it.
 
         Raises:
+            EraRefusedError: it does not speak `era`.
             UpstreamUnavailable: with a reason of one line that a user understands.
         """
 

@@ -18,6 +18,7 @@ from meshproxy.links.endpoint import Endpoint
 from meshproxy.links.faults import Faults
 from meshproxy.links.link import Link, Listener
 from meshproxy.wire.codec import dumps, loads
+from meshproxy.wire.protocol import Era
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
@@ -48,19 +49,22 @@ class MemoryEndpoint(Endpoint):
         capabilities: dict[str, Any],
         listener: Listener,
         timeout: float | None,
+        era: Era | None = None,
     ) -> Link:
         link = MemoryLink(self.faults, self._server, listener, client, capabilities, self._links.discard)
         self._links.add(link)
         try:
             async with asyncio.timeout(timeout):
-                await link.open(self.era)
+                await link.open(self.known.era, era)
         except BaseException as error:
-            self.era = None
+            if era is None:
+                self.known.doubt()
             await link.aclose()
             if isinstance(error, TimeoutError):
                 raise UpstreamUnavailable(self.name, f"it did not answer initialize within {timeout:g} s") from None
             raise
-        self.era = link.era
+        if era is None:
+            self.known.era = link.era
         return link
 
     async def aclose(self) -> None:

@@ -11,7 +11,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, NamedTuple, Protocol
 
 from meshproxy.errors import (
+    INVALID_PARAMS,
     INVALID_REQUEST,
+    METHOD_NOT_FOUND,
     UNSUPPORTED_VERSION,
     AnswerLost,
     RpcError,
@@ -39,6 +41,14 @@ class RefusedError(UpstreamUnavailable):
     """There was an answer, and not one of MCP: what it refused may be asked in another way."""
 
 
+class EraRefusedError(UpstreamUnavailable):
+    """It is there, and does not speak the one era that was wanted of it."""
+
+
+_NOT_SPOKEN: Final = frozenset({INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, UNSUPPORTED_VERSION})
+"""The errors with which a server says that it does not know an era's opening (2026-07-28 basic/versioning). Others may be of the moment."""
+
+
 class Peer(Protocol):
     """A connection that is not negotiated yet.
 
@@ -57,15 +67,18 @@ class Peer(Protocol):
 _Way = Callable[[Peer, Faults], Coroutine[Any, Any, Opening]]
 
 
-async def negotiate(faults: Faults, peer: Peer, remembered: Era | None = None) -> Opening:
+async def negotiate(faults: Faults, peer: Peer, remembered: Era | None = None, wanted: Era | None = None) -> Opening:
     """Find the era of `peer`: the remembered one if it still answers so, and whichever answers first otherwise.
 
-    There is no deadline in here: the caller has one for the whole of connecting. What the server says of itself is taken as it is meant, and
-    `faults` says so.
+    `wanted` is the one era that is asked for, whatever is remembered. There is no deadline in here: the caller has one for the whole of
+    connecting. What the server says of itself is taken as it is meant, and `faults` says so.
 
     Raises:
+        EraRefusedError: it is there, and does not speak the era that is wanted.
         UpstreamUnavailable: it answers neither way, or cannot be reached.
     """
+    if wanted is not None:
+        return await _in_one_era(faults, peer, wanted)
     order: tuple[_Way, _Way] = (_legacy, _modern) if remembered is Era.LEGACY else (_modern, _legacy)
     refusals: dict[_Way, Exception] = {}
     attempts: dict[asyncio.Task[Opening], _Way] = {}
@@ -88,6 +101,14 @@ async def negotiate(faults: Faults, peer: Peer, remembered: Era | None = None) -
             task.cancel()
         await asyncio.gather(*attempts, return_exceptions=True)
     raise UpstreamUnavailable(faults.upstream, _reason(refusals[_legacy], refusals[_modern]))
+
+
+async def _in_one_era(faults: Faults, peer: Peer, era: Era) -> Opening:
+    try:
+        return await (_legacy if era is Era.LEGACY else _modern)(peer, faults)
+    except (RpcError, AnswerLost, RefusedError) as refusal:
+        kind = EraRefusedError if isinstance(refusal, RpcError) and refusal.code in _NOT_SPOKEN else UpstreamUnavailable
+        raise kind(faults.upstream, _said_by(refusal)) from None
 
 
 async def _modern(peer: Peer, faults: Faults) -> Opening:
@@ -140,7 +161,12 @@ def _reason(legacy: Exception, modern: Exception) -> str:
     if isinstance(legacy, UpstreamError):
         return legacy.reason
     # A server that speaks only modern versions of its own says so in both answers, and better in the first.
-    refusal = modern if isinstance(modern, RpcError) and modern.code == UNSUPPORTED_VERSION else legacy
+    return _said_by(modern if isinstance(modern, RpcError) and modern.code == UNSUPPORTED_VERSION else legacy)
+
+
+def _said_by(refusal: Exception) -> str:
+    if isinstance(refusal, UpstreamError):
+        return refusal.reason
     if isinstance(refusal, RpcError):
         return f"refused the handshake: {refusal.message} ({refusal.code})"
     return str(refusal)

@@ -33,7 +33,7 @@ class SseEndpoint(WebEndpoint):
     def __init__(self, name: str, url: str, headers: Mapping[str, str] | None = None, **options: Any) -> None:
         super().__init__(name, url, headers, **options)
         # The transport is older than the modern era, which is tried only if the handshake is refused.
-        self.era = Era.LEGACY
+        self.known.era = Era.LEGACY
 
     async def connect(
         self,
@@ -42,19 +42,21 @@ class SseEndpoint(WebEndpoint):
         capabilities: dict[str, Any],
         listener: Listener,
         timeout: float | None,
+        era: Era | None = None,
     ) -> Link:
         link = SseLink(self, self.http(), listener, client, capabilities)
         self.keep(link)
         try:
             async with asyncio.timeout(timeout):
                 await link.start()
-                await link.open(self.era)
+                await link.open(self.known.era, era)
         except BaseException as error:
             await link.aclose()
             if isinstance(error, TimeoutError):
                 raise UpstreamUnavailable(self.name, f"it did not answer initialize within {timeout:g} s") from None
             raise
-        self.era = link.era
+        if era is None:
+            self.known.era = link.era
         return link
 
 

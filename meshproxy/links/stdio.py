@@ -79,6 +79,7 @@ class StdioEndpoint(Endpoint):
         capabilities: dict[str, Any],
         listener: Listener,
         timeout: float | None,
+        era: Era | None = None,
     ) -> Link:
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
 
@@ -97,7 +98,7 @@ class StdioEndpoint(Endpoint):
             try:
                 async with asyncio.timeout_at(deadline):
                     await link.start(self._command, self._args, self._env, self._cwd)
-                    await link.open(remembered)
+                    await link.open(remembered, era)
             except BaseException as error:
                 died = link.has_died
                 await link.abandon()
@@ -109,19 +110,22 @@ class StdioEndpoint(Endpoint):
                 raise
             return link
 
+        if era is not None:
+            return await attempt(None)
+        known = self.known
         try:
             try:
-                link = await attempt(self.era)
+                link = await attempt(known.era)
             except _DiedError:
                 # To some servers any request before `initialize` is a reason to exit. One look without the probe tells.
-                if self.era is Era.LEGACY or self._dies_anyway:
+                if known.era is Era.LEGACY or self._dies_anyway:
                     raise
                 self._dies_anyway = True
                 link = await attempt(Era.LEGACY)
         except BaseException:
-            self.era = None
+            known.doubt()
             raise
-        self.era, self._dies_anyway = link.era, False
+        known.era, self._dies_anyway = link.era, False
         return link
 
     async def aclose(self) -> None:

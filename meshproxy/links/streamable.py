@@ -67,21 +67,23 @@ class HttpEndpoint(WebEndpoint):
         capabilities: dict[str, Any],
         listener: Listener,
         timeout: float | None,
+        era: Era | None = None,
     ) -> Link:
         link = StreamableLink(self, self.http(), listener, client, capabilities)
         self.keep(link)
         try:
             async with asyncio.timeout(timeout):
-                await link.open(self.era)
+                await link.open(self.known.era, era)
         except BaseException as error:
             await link.aclose()
-            if isinstance(error, TimeoutError | UpstreamUnavailable):
-                self.era = None
+            if era is None and isinstance(error, TimeoutError | UpstreamUnavailable):
+                self.known.doubt()
                 self.move_back()
             if isinstance(error, TimeoutError):
                 raise UpstreamUnavailable(self.name, f"it did not answer initialize within {timeout:g} s") from None
             raise
-        self.era = link.era
+        if era is None:
+            self.known.era = link.era
         return link
 
     def arrived(self, trail: Trail, *, is_new: bool) -> None:
@@ -137,9 +139,9 @@ class StreamableLink(Link):
 
     # Negotiation.
 
-    async def open(self, remembered: Era | None) -> None:
-        """Negotiate. Raises `UpstreamUnavailable`."""
-        self.era, self.version, self.server = await negotiate(self.faults, self, remembered)
+    async def open(self, remembered: Era | None, wanted: Era | None = None) -> None:
+        """Negotiate; see `negotiate` for the arguments. Raises `UpstreamUnavailable`."""
+        self.era, self.version, self.server = await negotiate(self.faults, self, remembered, wanted)
         self._is_modern = self._posts.is_modern = self.era is Era.MODERN
         self._posts.stamp = Stamp(self.era, self.version, self._client, self._declared)
         self._posts.head = self._lines(version=self.version)

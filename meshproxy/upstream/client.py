@@ -22,6 +22,7 @@ from meshproxy.links.streamable import HttpEndpoint
 from meshproxy.relay.downstream import Downstream
 from meshproxy.relay.handlers import Handlers
 from meshproxy.upstream.listing import list_kind
+from meshproxy.wire.protocol import Era
 
 CLIENT: Final[dict[str, Any]] = {"name": "meshproxy", "version": importlib.metadata.version("meshproxy")}
 """What the mesh calls itself to upstreams and, by default, to clients."""
@@ -58,13 +59,16 @@ class ProxyClient:
         self.timeout = timeout
         self._link: Link | None = None
 
-    async def connect(self, listener: Listener, capabilities: dict[str, Any], timeout: float | None = None) -> Link:
-        """Open a link that the caller owns, declaring `capabilities`. Raises `UpstreamUnavailable`."""
+    async def connect(
+        self, listener: Listener, capabilities: dict[str, Any], timeout: float | None = None, era: Era | None = None
+    ) -> Link:
+        """Open a link that the caller owns, declaring `capabilities`; see `Endpoint.connect`. Raises `UpstreamUnavailable`."""
         return await self.endpoint.connect(
             client=CLIENT,
             capabilities=capabilities,
             listener=listener,
             timeout=self.timeout if timeout is None else timeout,
+            era=era,
         )
 
     async def __aenter__(self) -> Self:

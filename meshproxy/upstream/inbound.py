@@ -5,7 +5,8 @@ way: a question, and a log line, can only be of a call that had started and has 
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Final, Protocol
 
 import structlog
@@ -13,6 +14,7 @@ import structlog
 from meshproxy.errors import INTERNAL_ERROR, METHOD_NOT_FOUND, RpcError
 from meshproxy.links.link import Call, Link
 from meshproxy.relay.downstream import Downstream
+from meshproxy.upstream.common import heard
 from meshproxy.wire.codec import opened
 from meshproxy.wire.protocol import QUESTIONS, admits
 
@@ -22,8 +24,7 @@ HOLD: Final = 30.0
 """Seconds that a question waits for its owner to become certain."""
 
 
-_OF_CALLS: Final = frozenset({"notifications/message", "notifications/elicitation/complete"})
-"""What an upstream mostly says because of a call."""
+Elsewhere = Callable[[str, dict[str, Any]], None]
 
 
 class Owner(Protocol):
@@ -38,6 +39,9 @@ class Owner(Protocol):
     def on_elsewhere(self, downstream: Downstream | None, method: str, params: dict[str, Any]) -> None:
         """A notification about a listing, a resource or the like."""
 
+    def sole_resident(self, link: Link) -> Downstream | None:
+        """The one session that has ever used a link which others could have used, too; None if there is no such."""
+
     def on_link_closed(self, link: Link, downstream: Downstream | None, reason: str) -> None:
         """A link ended by itself."""
 
@@ -46,29 +50,50 @@ class Owner(Protocol):
 
 
 class Inbound:
-    """The `Listener` of one link: of all, or of one downstream's own."""
+    """The `Listener` of one link: of all, or of one downstream's own.
 
-    def __init__(self, owner: Owner, downstream: Downstream | None = None) -> None:
+    `elsewhere` takes the notifications about listings, resources and the like, if they are not the owner's to sort.
+    """
+
+    def __init__(self, owner: Owner, downstream: Downstream | None = None, elsewhere: Elsewhere | None = None) -> None:
         self._owner = owner
         self._downstream = downstream
+        self._elsewhere = elsewhere or partial(owner.on_elsewhere, downstream)
         self._held: list[asyncio.Event] = []
 
+    def beside(self, elsewhere: Elsewhere) -> "Inbound":
+        """Another for a link of its own kind, which hears of the same calls' ends."""
+        made = Inbound(self._owner, elsewhere=elsewhere)
+        made._held = self._held
+        return made
+
     def on_notification(self, link: Link, method: str, params: dict[str, Any]) -> None:
-        call = sole(_possible(link)) if method in _OF_CALLS else None
-        if method == "notifications/elicitation/complete" and call is not None:
+        if method == "notifications/message":
+            self._on_message(link, params)
+            return
+        call = sole(_possible(link)) if method == "notifications/elicitation/complete" else None
+        if call is not None:
             call.on_notification(method, params)
-        elif method != "notifications/message":
-            self._owner.on_elsewhere(self._downstream, method, params)
-        elif call is not None:
-            self._owner.on_talk()
-            call.on_notification(method, params)
-        elif self._downstream is not None:
-            level = self._downstream.log_level
-            if level is None or admits(level, opened(params.get("level"))):
-                self._downstream.notify(method, params)
         else:
-            if link.calls:
-                self._owner.on_talk()
+            self._elsewhere(method, params)
+
+    def _on_message(self, link: Link, params: dict[str, Any]) -> None:
+        calls = [*heard(link, _possible(link))]
+        call = sole(calls)
+        if call is not None:
+            self._owner.on_talk()
+            call.on_notification("notifications/message", params)
+            return
+        downstream = self._downstream
+        if downstream is None and not calls:
+            downstream = self._owner.sole_resident(link)
+        if calls or (downstream is not None and self._downstream is None):
+            self._owner.on_talk()
+        if downstream is not None:
+            level = downstream.log_level
+            if level is None or admits(level, opened(params.get("level"))):
+                downstream.notify("notifications/message", params)
+        else:
             log.info(
                 "upstream.message",
                 upstream=self._owner.name,
@@ -87,6 +112,9 @@ class Inbound:
             if call is not None:
                 return await call.on_request(method, params)
             return await self._owner.ask_standalone(self._downstream, method, params)
+        resident = None if sole(_possible(link)) is not None else self._owner.sole_resident(link)
+        if resident is not None:
+            return await self._owner.ask_standalone(resident, method, params)
         return await (await self._certain(link, method)).on_request(method, params)
 
     def on_closed(self, link: Link, reason: str) -> None:

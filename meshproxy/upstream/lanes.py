@@ -1,34 +1,48 @@
 """`Lanes`: all the links of one upstream, and which of them carries a call.
 
-    caller    upstream   `session`                           lane
-    any       modern     any                                 the control link (`Supervisor`): answers and questions know their call
-    any       legacy     shared                              the control link
-    legacy    legacy     isolated; auto at a URL             the session's own (`Sessions`)
-    modern    legacy     isolated                            a link that the call has to itself (`Exclusive`)
-    any       legacy     auto, otherwise                     the control link, until the upstream talks; then as isolated
+An upstream that speaks both eras is spoken to in the era of each client. Its control link (`Supervisor`) is modern.
 
-A session that has a link of its own keeps it: what it did there is known there alone.
+    caller    upstream              `session`                     lane
+    any       any                   shared                        the control link
+    modern    modern, or both       any                           the control link; a link that the call has to itself (`Exclusive`) for a command
+                                                                  while another call, too, wants log lines
+    modern    legacy                isolated                      a link that the call has to itself
+    modern    legacy                auto                          the control link, until the upstream talks; then as isolated
+    legacy    legacy, or both       isolated; auto at a URL       the session's own (`Sessions`), opened with the handshake
+    legacy    legacy, or both       auto for a command            a link that sessions share until the upstream talks, and then a session's own: the
+                                                                  control link if that is legacy, else its `Counterpart`
+    legacy    modern, at a URL      any                           the control link: there is nothing of a session that could be kept apart
+    legacy    modern, a command     isolated, auto                as for a legacy one
+
+A session that has a link of its own keeps it, and one that has used a link which it shares keeps that: what it did there is known there alone. See
+docs/decisions/upstream-links.md and exclusive-links.md.
 
 An upstream *talks* when it asks or logs where the link cannot tell whose call it is about. Nobody knows that beforehand, and fifty first
 calls of an asking tool on one process would be fifty questions none of which has a certain owner. So one client at a time uses what nobody
-used before: its question finds its owner as soon as the calls that run beside it have ended, which do not ask, and from then on everybody
-goes elsewhere. A use that ended without a question is not waited for again; nor is one that asked where the link could tell whose call it is
-about, as streamable HTTP can if the server uses it so. Many servers do not: they ask on the session's own stream.
+used before: its question finds its owner as soon as the calls that run beside it have ended, which do not ask, and from then on whoever has not
+used the link goes elsewhere. A use that ended without a question is not waited for again; nor is one that asked where the link could tell whose
+call it is about, as streamable HTTP can if the server uses it so. Many servers do not: they ask on the session's own stream.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple, Protocol
 
+from meshproxy.errors import UpstreamUnavailable
+from meshproxy.links.endpoint import Known
 from meshproxy.links.link import Link
 from meshproxy.relay.capabilities import may_be_asked
 from meshproxy.relay.downstream import Downstream
 from meshproxy.relay.lease import Lease
+from meshproxy.upstream.common import Common
 from meshproxy.upstream.exclusive import Exclusive
+from meshproxy.upstream.mirror import Counterpart, Mirror
 from meshproxy.upstream.sessions import Sessions
 from meshproxy.upstream.supervisor import Supervisor
 from meshproxy.wire.protocol import Era
+
+__all__ = ["Lanes", "Place", "SessionMode"]
 
 SessionMode = Literal["auto", "isolated", "shared"]
 
@@ -38,15 +52,55 @@ LITTLE_CAUTION: Final = 0.1
 """The same where the link can tell calls apart and the upstream need only do so."""
 
 
+class Opener(Protocol):
+    """Makes links; see `meshproxy.upstream.connections`.
+
+    Attributes:
+        known: what was found out about the upstream.
+        mirror: finds out more.
+    """
+
+    known: Known
+    mirror: Mirror
+
+    @property
+    def is_dear(self) -> bool:
+        """Whether each connection is a process."""
+        ...
+
+    async def open_session(self, downstream: Downstream, era: Era | None) -> Link:
+        """The link of a session's own, in the one era that is wanted, or else in the upstream's."""
+        ...
+
+    async def close_session(self, link: Link) -> None:
+        """Close such a one."""
+        ...
+
+    async def open_counterpart(self) -> Link:
+        """A link of the legacy era, for several sessions."""
+        ...
+
+    async def open_exclusive(self) -> Link:
+        """A link for one call at a time."""
+        ...
+
+
+class Place(NamedTuple):
+    """Where an upstream is told what a client wants to hear of: over which link, and who else is told there."""
+
+    link: Link
+    is_own: bool = False
+    is_counterpart: bool = False
+
+
 class Lanes:
     """The links of one upstream.
 
-    `is_dear` says whether each connection is a process. `open_session` makes the link of a downstream,
-    `close_session` closes it, and `open_exclusive` makes one for a call at a time.
+    `opener` makes the links. A call that waits for its turn on a link does so for `turn` seconds, and one for a free link for `patience`.
 
     Attributes:
         sessions: the links of downstream sessions.
-        talks: whether the upstream talks to its callers.
+        counterpart: the link of the legacy era that sessions share beside a modern control link.
     """
 
     def __init__(
@@ -54,38 +108,51 @@ class Lanes:
         name: str,
         mode: SessionMode,
         supervisor: Supervisor,
-        open_session: Callable[[Downstream], Awaitable[Link]],
-        close_session: Callable[[Link], Awaitable[None]],
-        open_exclusive: Callable[[], Awaitable[Link]],
-        is_dear: Callable[[], bool],
+        opener: Opener,
+        *,
         patience: float | None,
+        turn: float | None,
     ) -> None:
-        self.sessions = Sessions(name, open_session, close_session)
-        self.talks = False
+        self.sessions = Sessions(name, self._open_session, opener.close_session)
+        self.counterpart = Counterpart(name, opener.open_counterpart, self._share)
+        self._name = name
         self._mode = mode
         self._supervisor = supervisor
-        self._exclusive = Exclusive(name, open_exclusive, patience)
-        self._is_dear = is_dear
+        self._known = opener.known
+        self._mirror = opener.mirror
+        self._opener = opener
+        self._turn = turn
+        self._exclusive = Exclusive(name, opener.open_exclusive, patience)
         self._open: Lease | None = None
-        self._known: set[object] = set()
-        self._crowd: dict[Lease, tuple[str, bool]] = {}
-        self._waiting: set[asyncio.Event] = set()
+        self._common: Common | None = None
+        self._tried: set[object] = set()
 
-    async def control(self) -> Link:
-        """The control link. Raises `UpstreamUnavailable`."""
-        return self._supervisor.open_link() or await self._supervisor.obtain_link()
+    # --- for a call
 
-    async def own(self, downstream: Downstream) -> Link | None:
-        """The link of a downstream's own for what is not a call, opened if need be; None if it shares the control link.
-
-        Raises:
-            UpstreamUnavailable: there is none and none can be had.
-        """
-        if downstream.era is Era.MODERN or (await self.control()).era is Era.MODERN:
-            return None
-        if not self._isolates:
-            return self.sessions.get(downstream.key)
-        return self.sessions.get(downstream.key) or await self.sessions.obtain(downstream)
+    def at_hand(self, downstream: Downstream, use: object) -> Lease | None:
+        """The lane of a call if nothing must be waited for; see `reach`."""
+        control = self._supervisor.open_link()
+        if control is None:
+            # What a session did on its own link is there, whatever became of the control link.
+            own = self.sessions.get(downstream.key)
+            return Lease(own, downstream) if own is not None else None
+        is_modern = control.era is Era.MODERN
+        if self._mode == "shared":
+            return self._anybodys(control)
+        if downstream.era is Era.MODERN:
+            if not is_modern:
+                return self._at(control).join(downstream, use) if self._is_tried(downstream) else None
+            if downstream.log_level is None or control.tells_calls_apart:
+                return self._anybodys(control)
+            return self._at(control).alone(downstream)
+        own = self.sessions.get(downstream.key)
+        if own is not None:
+            return Lease(own, downstream)
+        if is_modern and control.tells_calls_apart and not self._mirror.is_worth_trying:
+            # Bridged, and there is nothing of a session that could be kept apart.
+            return self._anybodys(control)
+        common = self._shared_by(downstream, control)
+        return None if common is None else common.join(downstream, use)
 
     async def reach(self, downstream: Downstream, use: object) -> Lease:
         """The lane of a call; `use` tells what is called from what else can be. Waits for nothing where a link is open and free.
@@ -93,125 +160,242 @@ class Lanes:
         Raises:
             UpstreamUnavailable: there is no link and none can be had.
         """
-        lane = self.at_hand(downstream, use)
-        if lane is not None:
-            return lane
-        control = await self.control()
-        if control.era is Era.MODERN or self._mode == "shared":
-            return Lease(control)
-        is_legacy = downstream.era is Era.LEGACY
-        if self._is_tried(downstream):
-            joined = self._join(control, downstream, use) or await self._join_later(control, downstream, use)
-            if joined is not None:
-                return joined
-        if is_legacy:
-            return Lease(await self.sessions.obtain(downstream), downstream)
-        lent = await self._exclusive.take(self._free_control)
-        return Lease(lent, given=lambda: self._exclusive.give(lent, self._supervisor.link))
-
-    def at_hand(self, downstream: Downstream, use: object) -> Lease | None:
-        """The lane of a call if nothing must be waited for; see `reach`."""
-        control = self._supervisor.open_link()
-        if control is None:
-            return None
-        if control.era is Era.MODERN or self._mode == "shared":
-            lane = self._open
-            if lane is None or lane.link is not control:
-                # Nothing about it is one call's own, so it can be every call's.
-                lane = self._open = Lease(control)
-            return lane
-        if downstream.era is Era.LEGACY and (own := self.sessions.get(downstream.key)) is not None:
-            return Lease(own, downstream)
-        return self._join(control, downstream, use) if self._is_tried(downstream) else None
+        while True:
+            lane = self.at_hand(downstream, use)
+            control = self._supervisor.open_link()
+            if lane is None and control is None:
+                await self.control()
+            elif lane is None and control is not None:
+                way = self._of_session if downstream.era is Era.LEGACY else self._of_caller
+                lane = await way(control, downstream, use)
+            if lane is not None:
+                return lane
 
     def use_ended(self, use: object) -> None:
         """A use of something ended, and nothing was asked."""
-        if not self.talks:
-            self._known.add(use)
+        if not self._known.talks:
+            self._tried.add(use)
+
+    # --- for what is no call
+
+    async def control(self) -> Link:
+        """The control link. Raises `UpstreamUnavailable`."""
+        return self._supervisor.open_link() or await self._supervisor.obtain_link()
+
+    async def place(self, downstream: Downstream) -> Place:
+        """Where to subscribe for a client: where its calls go, or will go.
+
+        Raises:
+            UpstreamUnavailable: there is no link and none can be had.
+        """
+        control = await self.control()
+        if downstream.era is Era.MODERN or self._mode == "shared":
+            if control.era is Era.LEGACY:
+                # What its calls do is to be heard of there.
+                self._at(control).admit(downstream)
+            return Place(control)
+        while True:
+            own = self.sessions.get(downstream.key)
+            if own is not None:
+                # A modern link has no subscriptions, but streams, of which there is one.
+                return Place(own, is_own=True) if own.era is Era.LEGACY else Place(control)
+            is_mirrored = self._is_mirrored(control)
+            if control.era is Era.MODERN and not is_mirrored:
+                return Place(control)
+            try:
+                common = self._shared_by(downstream, control)
+                if common is None and self._is_tried(downstream):
+                    common = await self.counterpart.obtain()
+                if common is not None and (self._is_tried(downstream) or common.is_of(downstream)):
+                    return Place(common.link, is_counterpart=common.link is not control)
+                await self.sessions.obtain(downstream)
+            except UpstreamUnavailable:
+                if not self._is_bridged_now(control, was_mirrored=is_mirrored):
+                    raise
+
+    def present(self, downstream: Downstream) -> Link | None:
+        """The open link that a session's calls go over, or would; None if there is none yet."""
+        own = self.sessions.get(downstream.key)
+        control = self._supervisor.open_link()
+        if own is not None or control is None or self._mode == "shared":
+            return own or control
+        common = self._shared_by(downstream, control)
+        return common.link if common is not None else None
+
+    def counterpart_link(self) -> Link | None:
+        """The open link of the legacy era that sessions share beside a modern control link."""
+        common = self.counterpart.get()
+        return common.link if common is not None else None
+
+    def sole_resident(self, link: Link) -> Downstream | None:
+        """The one session that a link which could be shared has ever been used by."""
+        for common in (self._common, self.counterpart.get()):
+            if common is not None and common.link is link:
+                return common.sole_resident
+        return None
+
+    # --- what happens
 
     def on_talk(self) -> bool:
         """The upstream talks to its callers. Says whether that is news."""
-        if self.talks:
+        if self._known.talks:
             return False
-        self.talks = True
-        self._known.clear()
-        self._changed()
+        self._known.talks = True
+        self._tried.clear()
+        for shared in (self._common, self.counterpart.get()):
+            if shared is not None:
+                shared.changed()
         return True
 
-    async def rest(self) -> None:
-        """The control link closes: close what nobody uses. What is lent stays with its borrower."""
+    def on_closed(self, link: Link) -> None:
+        """A link that is no session's own has ended by itself."""
+        if self._common is not None and self._common.link is link:
+            self._common.end()
+            self._common = None
+        common = self.counterpart.get()
+        if common is None or common.link is link:
+            self.counterpart.discard()
+
+    def mirrored(self) -> int:
+        """How many links are open in the era that the control link does not speak."""
+        control = self._supervisor.open_link()
+        if control is None or control.era is Era.LEGACY:
+            return 0
+        return sum(link.era is Era.LEGACY for _, link in self.sessions) + (self.counterpart.get() is not None)
+
+    async def rest(self, *, is_idle: bool) -> None:
+        """The control link closes: close what nobody uses, and, if that is so because nobody used it, what sessions share.
+
+        What is lent stays with its borrower.
+        """
         self._open = None
+        common, self._common = self._common, None
+        if common is not None:
+            common.end()
         await self._exclusive.trim()
+        if is_idle:
+            await self.counterpart.rest()
 
     async def aclose(self) -> None:
         """Close every link but the control link."""
-        await asyncio.gather(self.sessions.aclose(), self._exclusive.aclose())
+        await asyncio.gather(self.sessions.aclose(), self._exclusive.aclose(), self.counterpart.aclose())
 
-    @property
-    def _isolates(self) -> bool:
-        """Whether a legacy downstream has a link of its own at a legacy upstream."""
-        return self._mode == "isolated" or (self._mode == "auto" and (self.talks or not self._is_dear()))
+    # --- which
+
+    def _anybodys(self, link: Link) -> Lease:
+        """The lane of a link of which nothing is one call's own, so that it can be every call's."""
+        lane = self._open
+        if lane is None or lane.link is not link:
+            lane = self._open = Lease(link)
+        return lane
+
+    def _at(self, control: Link) -> Common:
+        """Who uses the control link."""
+        common = self._common
+        if common is None or common.link is not control:
+            if common is not None:
+                common.end()
+            common = self._common = Common(control, self._known, self._tried)
+        return common
+
+    def _share(self, link: Link, on_unused: Callable[[], None]) -> Common:
+        return Common(link, self._known, self._tried, on_unused)
 
     def _is_tried(self, downstream: Downstream) -> bool:
-        """Whether a call without a link of its own may go over the control link, to see whether the upstream talks."""
-        return self._mode == "auto" and not self.talks and (downstream.era is Era.MODERN or self._is_dear())
+        """Whether a call without a link of its own may go over a shared one, to see whether the upstream talks."""
+        return self._mode == "auto" and not self._known.talks and (downstream.era is Era.MODERN or self._opener.is_dear)
 
-    def _join(self, control: Link, downstream: Downstream, use: object) -> Lease | None:
-        """A place on the control link, unless two clients there would use something for the first time."""
-        is_first = use not in self._known
-        if self.talks:
+    def _shared_by(self, downstream: Downstream, control: Link) -> Common | None:
+        """The link that sessions share, as far as it is open; a session that was bridged stays where it was."""
+        if self._mode != "auto" or not self._opener.is_dear:
             return None
-        if is_first and any(first and key != downstream.key for key, first in self._crowd.values()):
-            return None
-        return self._seat(control, downstream, use, is_first=is_first)
+        common = self._at(control)
+        if not self._is_mirrored(control) or common.is_of(downstream):
+            return common
+        return self.counterpart.get()
 
-    def _seat(self, control: Link, downstream: Downstream, use: object, *, is_first: bool) -> Lease:
-        lane = Lease(control)
-        lane.given = partial(self._leave, lane)
-        if is_first:
-            lane.on_asked = partial(self._told_apart, lane, use)
-        self._crowd[lane] = (downstream.key, is_first)
-        return lane
-
-    def _told_apart(self, lane: Lease, use: object) -> None:
-        """The upstream asked something, and it was certain at once whose call it is about."""
-        if not self.talks and lane in self._crowd:
-            self._known.add(use)
-            self._crowd[lane] = (self._crowd[lane][0], False)
-            self._changed()
-
-    async def _join_later(self, control: Link, downstream: Downstream, use: object) -> Lease | None:
-        changed = asyncio.Event()
-        self._waiting.add(changed)
+    async def _of_session(self, control: Link, downstream: Downstream, use: object) -> Lease | None:
+        """The lane of a legacy client's call; None if it is to be looked for again, by what is known now."""
+        is_mirrored = self._is_mirrored(control)
+        common = self._shared_by(downstream, control)
         try:
-            async with asyncio.timeout(LITTLE_CAUTION if control.tells_calls_apart else CAUTION):
-                lane = None
-                while lane is None and not self.talks:
-                    await changed.wait()
-                    changed.clear()
-                    control = await self.control()
-                    lane = self._join(control, downstream, use)
+            if common is not None and common.is_of(downstream) and self._known.talks:
+                return await self._in_turn(common, downstream, use)
+            if self._is_tried(downstream):
+                if common is None:
+                    await self.counterpart.obtain()
+                    return None
+                lane = await self._join_later(common, downstream, use)
+                if lane is not None or self._known.talks or not common.link.is_open:
+                    return lane
+            return Lease(await self.sessions.obtain(downstream), downstream)
+        except UpstreamUnavailable:
+            if not self._is_bridged_now(control, was_mirrored=is_mirrored):
+                raise
+            return None
+
+    async def _of_caller(self, control: Link, downstream: Downstream, use: object) -> Lease | None:
+        """The lane of a modern client's call; None likewise."""
+        common = self._at(control)
+        if control.era is Era.MODERN:
+            lane = await common.when_certain(downstream)
+            return lane or await self._lend(downstream, lambda: None)
+        if self._is_tried(downstream):
+            lane = await self._join_later(common, downstream, use)
+            if lane is not None:
+                return lane
+        return await self._lend(downstream, partial(self._free_control, downstream))
+
+    async def _lend(self, downstream: Downstream, free_control: Callable[[], Link | None]) -> Lease:
+        lent = await self._exclusive.take(free_control)
+        # No step lies between: it is as free as it was.
+        seat = self._at(lent).alone(downstream) if lent is self._supervisor.link else None
+        return Lease(lent, given=partial(self._give_back, lent, seat))
+
+    def _give_back(self, lent: Link, seat: Lease | None) -> None:
+        if seat is not None:
+            seat.give()
+        self._exclusive.give(lent, self._supervisor.link)
+
+    def _free_control(self, downstream: Downstream) -> Link | None:
+        """The control link, if nobody calls on it, nor has left there what he may come back for."""
+        control = self._supervisor.open_link()
+        return control if control is not None and self._at(control).is_free_for(downstream) else None
+
+    async def _in_turn(self, common: Common, downstream: Downstream, use: object) -> Lease | None:
+        try:
+            async with asyncio.timeout(self._turn):
+                return await common.turn(downstream, use)
         except TimeoutError:
-            # A client that cannot be asked waits for nobody: what the upstream asks it is refused.
-            control = await self.control()
-            is_welcome = not self.talks and not may_be_asked(downstream)
-            lane = self._seat(control, downstream, use, is_first=False) if is_welcome else None
-        finally:
-            self._waiting.discard(changed)
+            raise UpstreamUnavailable(
+                self._name,
+                f"another client's call has taken longer than {self._turn:g} s in the process that this client shares with it; "
+                "set 'session: isolated' to keep them apart from the start",
+            ) from None
+
+    async def _join_later(self, common: Common, downstream: Downstream, use: object) -> Lease | None:
+        """A place beside others after a while; None if there is none, because of a link that has ended or an upstream that talks, too."""
+        lane = common.join(downstream, use)
+        try:
+            async with asyncio.timeout(LITTLE_CAUTION if common.link.tells_calls_apart else CAUTION):
+                while lane is None and common.link.is_open and not self._known.talks:
+                    await common.change()
+                    lane = common.join(downstream, use)
+        except TimeoutError:
+            is_askable = may_be_asked(downstream)
+            # A client that cannot be asked waits for nobody: what the upstream asks it is refused. And one that has been here stays.
+            if not is_askable or common.is_of(downstream):
+                lane = common.join_anyway(downstream, use, is_first=is_askable)
         return lane
 
-    def _leave(self, lane: Lease) -> None:
-        del self._crowd[lane]
-        self._changed()
+    async def _open_session(self, downstream: Downstream) -> Link:
+        is_mirrored = self._is_mirrored(await self.control())
+        return await self._opener.open_session(downstream, Era.LEGACY if is_mirrored else None)
 
-    def _changed(self) -> None:
-        for waiting in self._waiting:
-            waiting.set()
+    def _is_mirrored(self, control: Link) -> bool:
+        """Whether legacy clients get links of their own era beside a modern control link."""
+        return control.era is Era.MODERN and self._mirror.is_worth_trying
 
-    def _free_control(self) -> Link | None:
-        """The control link, if nobody calls on it."""
-        control = self._supervisor.open_link()
-        is_used = (
-            control is None or self._crowd or any(call and call.owner is not None for call in control.calls.values())
-        )
-        return None if is_used else control
+    def _is_bridged_now(self, control: Link, *, was_mirrored: bool) -> bool:
+        """Whether a link that could not be had in a client's era was the last attempt at one, so that its call is bridged."""
+        return was_mirrored and not self._mirror.is_worth_trying and control.is_open

@@ -1,11 +1,10 @@
 """`ProxyProvider`: one upstream, and the way of every request to it. Which link carries which is for `Lanes` to say."""
 
 import asyncio
-import inspect
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final, Literal, cast
+from typing import Any, Literal
 
 import structlog
 
@@ -18,27 +17,24 @@ from meshproxy.errors import METHOD_NOT_FOUND, RpcError, UpstreamError, Upstream
 from meshproxy.kinds import BY_CHANGED, KINDS, Kind
 from meshproxy.links.link import Link
 from meshproxy.relay.call import Call
-from meshproxy.relay.capabilities import BRIDGED, bridged
+from meshproxy.relay.capabilities import bridged
 from meshproxy.relay.downstream import Downstream, RequestContext, Result
 from meshproxy.relay.elicitations import Elicitations
 from meshproxy.relay.handler import finish
 from meshproxy.relay.handlers import Handlers
 from meshproxy.upstream.carrier import Carrier
 from meshproxy.upstream.client import CLIENT, ProxyClient
+from meshproxy.upstream.connections import ClientFactory, Connections, StatefulFactory
 from meshproxy.upstream.inbound import Inbound
 from meshproxy.upstream.lanes import Lanes, SessionMode
 from meshproxy.upstream.listening import Listening, Tell
 from meshproxy.upstream.subscriptions import Sink, Subscriptions
 from meshproxy.upstream.supervisor import State, Supervisor
-from meshproxy.upstream.verbosity import Verbosity, set_level
+from meshproxy.upstream.verbosity import Verbosity
 from meshproxy.wire.codec import Raw, dumps, opened
 from meshproxy.wire.protocol import Era
 
 log = structlog.get_logger(__name__)
-
-ClientFactory = Callable[[], ProxyClient | Awaitable[ProxyClient]]
-_NONE: Final[Mapping[str, str]] = {}
-StatefulFactory = Callable[[Downstream], ProxyClient | Awaitable[ProxyClient]]
 
 
 class ProxyProvider:
@@ -50,6 +46,7 @@ class ProxyProvider:
     Attributes:
         name: the upstream's name.
         subscriptions: who waits for updates of which resources.
+        counter_subscriptions: the same of sessions that share a link of the other era (`meshproxy.upstream.mirror`).
     """
 
     def __init__(
@@ -68,22 +65,30 @@ class ProxyProvider:
         stamp: Stamp | None = None,
         scrub: Callable[[str], str] = str,
     ) -> None:
-        self._factory = client
-        self._per_session = not isinstance(client, ProxyClient) and bool(inspect.signature(client).parameters)
-        self._client: ProxyClient | None = client if isinstance(client, ProxyClient) else None
         self.name = name or (client.name if isinstance(client, ProxyClient) else "upstream")
         self.subscriptions = Subscriptions()
+        self.counter_subscriptions = Subscriptions()
         forward = tuple(header.lower() for header in forward_headers)
         self._scrub = scrub
-        self._connect_timeout = connect_timeout
         self._bridge = Bridge(stamp or Stamp(CLIENT))
         self._inbound = Inbound(self)
+        self._verbosity = Verbosity()
+        self._connections = Connections(
+            client,
+            self,
+            self._inbound,
+            self._verbosity,
+            connect_timeout,
+            elsewhere=self._on_counterpart_said,
+            bring_along=self._bring_along,
+            replay=self._replay,
+        )
         self._supervisor = Supervisor(
             self.name,
-            self._open_control,
+            self._connections.open_control,
             self._on_control_opened,
             self._on_control_closing,
-            lambda: bool(self._carrier.running or len(self._bridge.parking) or self.subscriptions),
+            self._is_in_use,
             lazy=start == "lazy",
             list_timeout=list_timeout,
             idle_timeout=idle_timeout,
@@ -92,16 +97,12 @@ class ProxyProvider:
         )
         self._lanes = Lanes(
             self.name,
-            "isolated" if self._per_session else session,
+            "isolated" if self._connections.per_session else session,
             self._supervisor,
-            self._open_session,
-            self._close_session,
-            self._open_exclusive,
-            lambda: self._client is not None and self._client.endpoint.is_process,
-            connect_timeout,
+            self._connections,
+            patience=connect_timeout,
+            turn=call_timeout,
         )
-        self._session_clients: dict[Link, ProxyClient] = {}
-        self._verbosity = Verbosity()
         self._carrier = Carrier(self, self._lanes, self._bridge, Elicitations(), forward, call_timeout)
 
     def __repr__(self) -> str:
@@ -148,10 +149,11 @@ class ProxyProvider:
         status |= {
             "calls": self._carrier.running,
             "sessions": len(self._lanes.sessions),
+            "mirrored": self._lanes.mirrored(),
             "seconds": round(self._supervisor.seconds, 3),
         }
-        if self._client is not None:
-            status |= self._client.endpoint.statistics()
+        if self._connections.client is not None:
+            status |= self._connections.client.endpoint.statistics()
         return status
 
     # --- life
@@ -192,8 +194,8 @@ class ProxyProvider:
         await self._bridge.parking.aclose()
         await self._supervisor.aclose()
         await self._lanes.aclose()
-        if self._client is not None:
-            await self._client.endpoint.aclose()
+        if self._connections.client is not None:
+            await self._connections.client.endpoint.aclose()
 
     # --- components, for use without a mesh
 
@@ -276,6 +278,10 @@ class ProxyProvider:
         self._supervisor.touch()
         self._inbound.on_call_ended()
 
+    def _is_in_use(self) -> bool:
+        subscribed = self.subscriptions or self.counter_subscriptions
+        return bool(self._carrier.running or len(self._bridge.parking) or subscribed)
+
     @contextmanager
     def _in_use(self) -> Iterator[None]:
         """What is no call and is not to be closed under its user either."""
@@ -303,22 +309,23 @@ class ProxyProvider:
     async def subscribe(self, downstream: Downstream, uri: str, sink: Sink) -> None:
         """Let a downstream hear of updates of a resource, until it unsubscribes or is gone. Errors as `request`."""
         with self._in_use():
-            own = await self._lanes.own(downstream)
-            link = own or await self._lanes.control()
-            await self.subscriptions.subscribe(link, downstream.key, uri, sink, is_own=own is not None)
+            place = await self._lanes.place(downstream)
+            shared = self.counter_subscriptions if place.is_counterpart else self.subscriptions
+            await shared.subscribe(place.link, downstream.key, uri, sink, is_own=place.is_own)
 
     async def unsubscribe(self, downstream: Downstream, uri: str) -> None:
         """The opposite. Errors as `request`."""
-        own, control = self._lanes.sessions.get(downstream.key), self._supervisor.open_link()
+        own, key = self._lanes.sessions.get(downstream.key), downstream.key
         with self._in_use():
-            await self.subscriptions.unsubscribe(downstream.key, uri, own=own, control=control)
+            for shared, link in self._shared():
+                await shared.unsubscribe(key, uri, own=own, control=link)
 
     async def unsubscribe_all(self, downstream: Downstream) -> None:
         """A downstream is gone: forget what it subscribed to, and tell the upstream what nobody wants any more."""
-        uris = self.subscriptions.drop(downstream.key)
-        control = self._supervisor.open_link()
-        if uris and control is not None:
-            await self.subscriptions.trim(control, uris)
+        for shared, link in self._shared():
+            uris = shared.drop(downstream.key)
+            if uris and link is not None:
+                await shared.trim(link, uris)
 
     async def follow_tasks(
         self, downstream: Downstream, ids: Sequence[str], tell: Tell
@@ -342,15 +349,15 @@ class ProxyProvider:
     async def set_level(self, downstream: Downstream, level: str) -> None:
         """Tell the upstream which log lines a session wants; over a link that others use too, what any of them wants."""
         self._verbosity.want(downstream, level)
-        own, control = self._lanes.sessions.get(downstream.key), self._supervisor.open_link()
-        if own is not None and "logging" in own.capabilities:
+        own, link = self._lanes.sessions.get(downstream.key), self._lanes.present(downstream)
+        if own is None and link is not None:
+            await self._verbosity.tell(link)
+        elif own is not None and own.era is Era.LEGACY and "logging" in own.capabilities:
             await own.request("logging/setLevel", {"level": level})
-        elif own is None and control is not None:
-            await self._verbosity.tell(control)
 
     async def roots_changed(self, downstream: Downstream) -> None:
         """A client's roots changed: tell whoever may have asked it for them."""
-        link = self._lanes.sessions.get(downstream.key) or self._supervisor.open_link()
+        link = self._lanes.present(downstream)
         if link is not None and link.era is Era.LEGACY:
             await link.notify("notifications/roots/list_changed")
 
@@ -358,78 +365,25 @@ class ProxyProvider:
 
     def handlers_of(self, link: Link) -> Handlers:
         """See `meshproxy.upstream.carrier.Owner`."""
-        client = self._session_clients.get(link, self._client)
-        return client.handlers if client is not None else Handlers()
+        return self._connections.handlers(link)
 
-    async def _make_client(self, downstream: Downstream | None) -> ProxyClient:
-        if isinstance(self._factory, ProxyClient):
-            return self._factory
-        if self._per_session:
-            made = cast("Callable[[Downstream | None], ProxyClient | Awaitable[ProxyClient]]", self._factory)(
-                downstream
-            )
-        else:
-            made = cast("ClientFactory", self._factory)()
-        return await made if inspect.isawaitable(made) else made
-
-    async def _open_control(self) -> Link:
-        before, self._client = self._client, await self._make_client(None)
-        if before is not None and before.endpoint is not self._client.endpoint:
-            await before.endpoint.aclose()
-        return await self._open_shared()
-
-    async def _open_shared(self) -> Link:
-        return await cast("ProxyClient", self._client).connect(self._inbound, BRIDGED, self._connect_timeout)
-
-    async def _open_exclusive(self) -> Link:
-        link = await self._open_shared()
-        try:
-            # Many servers ask on the session's own stream, though it is about a call.
-            await link.listen()
-        except BaseException:
-            await link.aclose()
-            raise
-        return link
-
-    async def _open_session(self, downstream: Downstream) -> Link:
-        client = await self._make_client(downstream) if self._per_session else cast("ProxyClient", self._client)
-        declared = bridged(downstream)
-        link = await client.connect(Inbound(self, downstream), declared, self._connect_timeout)
-        if self._per_session:
-            self._session_clients[link] = client
-        try:
-            if declared or "logging" in link.capabilities:
-                await link.listen()
-            async with asyncio.timeout(self._connect_timeout):
-                if downstream.log_level is not None and "logging" in link.capabilities:
-                    await set_level(link, downstream.log_level)
-                await self._bring_along(link, downstream.key)
-        except TimeoutError:
-            await self._close_session(link)
-            raise UpstreamUnavailable(
-                self.name, "it did not take a session's level and subscriptions in time"
-            ) from None
-        except BaseException:
-            await self._close_session(link)
-            raise
-        return link
-
-    async def _close_session(self, link: Link) -> None:
-        await link.aclose()
-        client = self._session_clients.pop(link, None)
-        if client is not None:
-            others = (self._client, *self._session_clients.values())
-            if not any(other is not None and other.endpoint is client.endpoint for other in others):
-                # Made for this session, and of no use to any other.
-                await client.endpoint.aclose()
+    def _shared(self) -> tuple[tuple[Subscriptions, Link | None], ...]:
+        """What clients share to hear of resources, and the open links over which they do."""
+        return (
+            (self.subscriptions, self._supervisor.open_link()),
+            (self.counter_subscriptions, self._lanes.counterpart_link()),
+        )
 
     async def _bring_along(self, own: Link, holder: str) -> None:
         """Let a session's own link hear of what the session subscribed to before it had one."""
-        unshared = self.subscriptions.claim(holder)
-        await self.subscriptions.replay(own, holder)
-        control = self._supervisor.open_link()
-        if control is not None:
-            await self.subscriptions.trim(control, unshared)
+        for shared, link in self._shared():
+            unshared = shared.claim(holder)
+            await shared.replay(own, holder)
+            if link is not None:
+                await shared.trim(link, unshared)
+
+    async def _replay(self, counterpart: Link) -> None:
+        await self.counter_subscriptions.open(counterpart, self._on_counterpart_said)
 
     async def _on_control_opened(self, control: Link) -> None:
         await self.subscriptions.open(control, partial(self.on_elsewhere, None))
@@ -437,7 +391,7 @@ class ProxyProvider:
 
     async def _on_control_closing(self) -> None:
         await self.subscriptions.aclose()
-        await self._lanes.rest()
+        await self._lanes.rest(is_idle=self._supervisor.state is State.IDLE)
 
     # --- what an upstream says on its own account (see `meshproxy.upstream.inbound.Owner`)
 
@@ -453,16 +407,33 @@ class ProxyProvider:
         elif method == "notifications/resources/updated":
             uri = opened(params.get("uri"))
             if isinstance(uri, str):
-                self.subscriptions.deliver(downstream.key if downstream else None, uri, params)
+                holder = downstream.key if downstream else None
+                self.subscriptions.deliver(holder, uri, params)
+                if holder is not None:
+                    # What it shared before it had a link of its own.
+                    self.counter_subscriptions.deliver(holder, uri, params)
         elif method == "notifications/elicitation/complete":
             owner = self._carrier.elicitations.owner(params) or downstream
             if owner is not None:
                 owner.notify(method, params)
 
+    def _on_counterpart_said(self, method: str, params: dict[str, Any]) -> None:
+        uri = opened(params.get("uri")) if method == "notifications/resources/updated" else None
+        if isinstance(uri, str):
+            self.counter_subscriptions.deliver(None, uri, params)
+        elif method in BY_CHANGED:
+            self._supervisor.list_soon(self._lanes.counterpart_link())
+        else:
+            self.on_elsewhere(None, method, params)
+
+    def sole_resident(self, link: Link) -> Downstream | None:
+        return self._lanes.sole_resident(link)
+
     def on_link_closed(self, link: Link, downstream: Downstream | None, reason: str) -> None:
         if downstream is not None:
             self._lanes.sessions.discard(downstream.key)
         else:
+            self._lanes.on_closed(link)
             self._supervisor.lose(link, reason)
 
     async def ask_standalone(self, downstream: Downstream, method: str, params: dict[str, Any]) -> dict[str, Any]:

@@ -92,6 +92,7 @@ class Supervisor:
         self._wanted = asyncio.Event()
         self._settled = asyncio.Event()
         self._pace = Pace()
+        self._announced_over: Link | None = None
         self._lost = ""
         self._is_renewing = False
         self._opened_at = 0.0
@@ -149,8 +150,12 @@ class Supervisor:
         """Somebody uses it."""
         self._last_use = time.monotonic()
 
-    def list_soon(self) -> None:
-        """A listing changed, says the upstream: it is read again, at once if it does not say so all the time (`Pace`)."""
+    def list_soon(self, over: Link | None = None) -> None:
+        """A listing changed, says the upstream: it is read again, at once if it does not say so all the time (`Pace`).
+
+        It is read where that was said, over the control link or `over` another that clients share, since programs may differ by what their clients did.
+        """
+        self._announced_over = over
         if self._pace.due is None:
             self._pace.announced(time.monotonic())
             self._wake.set()
@@ -243,7 +248,8 @@ class Supervisor:
                 self._set(State.IDLE)
                 await self._close()
             elif self._until_listing() == 0:
-                await self._list_again(self.link)
+                over, self._announced_over = self._announced_over, None
+                await self._list_again(over if over is not None and over.is_open else self.link)
 
     async def _list_again(self, link: Link) -> None:
         is_asked = self._pace.due is not None

@@ -51,7 +51,7 @@ def over(transport: str, shared_server: Callable[..., Running]) -> ProxyClient:
         return ProxyClient(Command(program, arguments, cwd=str(ROOT)), name="up")
     client = ProxyClient(kit().server(), name="up")
     # Asked in the modern way first, the SDK's server would be of that era.
-    client.endpoint.era = Era.LEGACY
+    client.endpoint.known.era = Era.LEGACY
     return client
 
 

@@ -146,7 +146,13 @@ class WireEndpoint(Endpoint):
         self.ready.set()
 
     async def connect(
-        self, *, client: dict[str, Any], capabilities: dict[str, Any], listener: Listener, timeout: float | None
+        self,
+        *,
+        client: dict[str, Any],
+        capabilities: dict[str, Any],
+        listener: Listener,
+        timeout: float | None,
+        era: Era | None = None,
     ) -> Link:
         await self.ready.wait()
         if not self.wires:

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(params=[Era.LEGACY, Era.MODERN])
 def endpoint(request):
     made = MemoryEndpoint("basic", basic.kit("basic").server())
-    made.era = request.param
+    made.known.era = request.param
     return made
 
 
@@ -46,7 +46,7 @@ def text(result):
 
 
 async def test_an_sdk_server_is_spoken_to_in_either_era(link, endpoint):
-    assert link.era is endpoint.era
+    assert link.era is endpoint.known.era
     assert link.server["capabilities"]["tools"]
     assert text(await call(link, "echo", text="ä")) == "ä"
     assert any(tool["name"] == "echo" for tool in loads(await link.request("tools/list", {}))["tools"])

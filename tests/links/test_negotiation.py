@@ -268,7 +268,7 @@ async def test_a_server_of_the_sdk_over_http_likewise(era, shared_server):
     endpoint = HttpEndpoint("basic", shared_server("basic", era=era).url)
     async with nothing_left():
         link = await connect(endpoint)
-        assert link.era is endpoint.era is (Era.LEGACY if era == "legacy" else Era.MODERN)
+        assert link.era is endpoint.known.era is (Era.LEGACY if era == "legacy" else Era.MODERN)
         assert text(await call(link, "echo", text="hello")) == "hello"
         await endpoint.aclose()
 

@@ -516,7 +516,7 @@ async def test_standard_error_is_told_line_by_line():
 async def test_the_era_is_found_and_remembered(mode, era):
     endpoint = scripted(mode)
     first = await connect(endpoint)
-    assert (first.era, endpoint.era) == (era, era)
+    assert (first.era, endpoint.known.era) == (era, era)
     again = await connect(endpoint)
     asked = methods(await seen(again))
     await endpoint.aclose()
@@ -535,18 +535,18 @@ async def test_a_program_that_exits_at_the_probe_is_asked_without_it():
 @pytest.mark.parametrize(("mode", "wrong"), [("modern", Era.LEGACY), ("legacy", Era.MODERN)])
 async def test_an_era_that_is_remembered_wrongly_is_found_anew(mode, wrong):
     endpoint = scripted(mode)
-    endpoint.era = wrong
+    endpoint.known.era = wrong
     link = await connect(endpoint)
     await link.aclose()
-    assert endpoint.era == link.era != wrong
+    assert endpoint.known.era == link.era != wrong
 
 
 async def test_a_failure_forgets_the_era():
     endpoint = scripted("mute")
-    endpoint.era = Era.MODERN
+    endpoint.known.era = Era.MODERN
     with pytest.raises(UpstreamUnavailable):
         await connect(endpoint, timeout=0.1)
-    assert endpoint.era is None
+    assert endpoint.known.era is None
 
 
 # Back-pressure.

@@ -22,6 +22,8 @@ LISTS = {
 ABSENT = {"legacy": {"server/discover", "subscriptions/listen"}, "modern": {"initialize", "resources/subscribe"}}
 held: dict[int, Json] = {}
 """The calls that wait for SIGUSR1 or for being cancelled, with their arguments, and the listen requests."""
+done: list[str] = []
+"""What calls have done here, by their argument `does`."""
 asking: dict[int, Json] = {}
 """The calls that wait for answers to their questions, with their arguments."""
 
@@ -35,6 +37,12 @@ def answer(number: Any, result: Json) -> None:
     send({"id": number, "result": ({"resultType": "complete"} if options.era == "modern" else {}) | result})
 
 
+def choose(method: str) -> None:
+    """A server of both eras speaks the one that its client opens with."""
+    if options.era == "both":
+        options.era = "legacy" if method == "initialize" else "modern"
+
+
 def finish(number: int, arguments: Json) -> None:
     """The end of a call: what `raw` spells, an error, or who answered."""
     if "raw" in arguments:
@@ -43,6 +51,9 @@ def finish(number: int, arguments: Json) -> None:
         send({"id": number, "error": arguments["error"]})
     else:
         said = {key: arguments[key] for key in ("tag", "answers") if key in arguments}
+        if "does" in arguments:
+            done.append(arguments["does"])
+            said |= {"era": options.era, "done": done}
         seen = {"pid": os.getpid(), "label": options.label, **said}
         answer(number, {"content": [{"type": "text", "text": json.dumps(seen)}], "structuredContent": seen})
 
@@ -172,6 +183,9 @@ def main() -> None:
             if method is None:
                 answered(message)
             elif "id" in message:
+                choose(method)
+                if method == "initialize" and options.broken_handshake and Path(options.broken_handshake).exists():
+                    os._exit(3)
                 request(message["id"], method, params)
             elif method == "notifications/cancelled":
                 asking.pop(params.get("requestId"), None)
@@ -187,13 +201,14 @@ for _kind in KEYS:
     parser.add_argument(f"--{_kind}", default="echo" if _kind == "tools" else "", help="what it offers, by commas")
 parser.add_argument("--label", default="", help="told in every answer and description")
 parser.add_argument("--instructions", default="")
-parser.add_argument("--era", choices=["legacy", "modern"], default="legacy")
+parser.add_argument("--era", choices=["legacy", "modern", "both"], default="legacy")
 parser.add_argument("--journal", help="a file to which every line is written that arrives")
 parser.add_argument("--refuse", action="append", default=[], metavar="METHOD", help="a method that it does not have")
 parser.add_argument("--fail", action="append", default=[], metavar="METHOD", help="a method that breaks")
 parser.add_argument("--ignore", action="append", default=[], metavar="METHOD", help="a method that it never answers")
 parser.add_argument("--silent", action="store_true", help="read and never answer")
 parser.add_argument("--dies", metavar="WORDS", help="say so on stderr and exit at once")
+parser.add_argument("--broken-handshake", metavar="FILE", help="exit at `initialize` as long as the file is there")
 parser.add_argument("--stubborn", action="store_true", help="ignore SIGTERM and the end of input")
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import Downstream
 from meshproxy.upstream import inbound
 from meshproxy.upstream.inbound import Inbound, sole
-from tests.kit.clients import ELICIT, Context, Legacy
+from meshproxy.wire.protocol import Era
+from tests.kit.clients import ELICIT, Client, Context, Legacy, Modern
 from tests.kit.handlers import Quiet
 from tests.kit.journal import Journal
 from tests.kit.waiting import DEADLINE
@@ -29,6 +30,7 @@ class Owner:
 
     def __init__(self) -> None:
         self.talked = 0
+        self.resident: Downstream | None = None
         self.elsewhere: list[tuple[str | None, str]] = []
         self.closed: list[str] = []
 
@@ -37,6 +39,9 @@ class Owner:
 
     def on_elsewhere(self, downstream: Downstream | None, method: str, params: dict[str, Any]) -> None:
         self.elsewhere.append((downstream.key if downstream else None, method))
+
+    def sole_resident(self, link: Link) -> Downstream | None:
+        return self.resident
 
     def on_link_closed(self, link: Link, downstream: Downstream | None, reason: str) -> None:
         self.closed.append(reason)
@@ -50,7 +55,7 @@ class Calling:
 
     def __init__(self, clients: int = 2) -> None:
         self.wire, self.owner = Wire(), Owner()
-        self.clients = [Legacy(Quiet()) for _ in range(clients)]
+        self.clients: list[Client] = [Legacy(Quiet()) for _ in range(clients)]
         self.inbound = Inbound(self.owner)
         self._count = 0
 
@@ -218,6 +223,30 @@ async def test_a_log_line_goes_to_the_one_client_that_is_calling_and_else_to_the
     assert [(line["upstream"], line["level_"] if "level_" in line else line["data"]) for line in lines] == [
         ("up", "a line")
     ] * 3
+
+
+async def test_what_belongs_to_no_call_is_for_the_one_session_that_has_ever_used_the_link() -> None:
+    calling = Calling(1)
+    (client,) = calling.clients
+    calling.owner.resident = client.session
+    calling.inbound.on_notification(calling.wire, MESSAGE, LINE)
+    assert (calling.heard(), calling.owner.talked) == ([1], 1)
+    client.session.log_level = "error"
+    calling.inbound.on_notification(calling.wire, MESSAGE, LINE)
+    assert calling.heard() == [1]
+    assert (await answer(calling.ask()))["action"]
+    assert calling.asked() == [1]
+
+
+async def test_a_modern_upstreams_log_line_is_of_a_call_that_wants_to_hear_any() -> None:
+    calling = Calling(0)
+    calling.wire = Wire(Era.MODERN)
+    calling.clients = [Modern(Quiet()), Modern(Quiet())]
+    calling.clients[1].log_level = "debug"
+    calling.begin(0)
+    calling.begin(1)
+    calling.inbound.on_notification(calling.wire, MESSAGE, LINE)
+    assert calling.heard() == [0, 1]
 
 
 @pytest.mark.parametrize("method", ["tools/list", "sampling/other", ""])

@@ -275,13 +275,14 @@ async def test_a_shared_one_has_one_process_for_all_whatever_it_asks() -> None:
             assert said["answers"][0]["action"] == "accept"
 
 
-async def test_a_command_is_shared_until_it_talks_and_then_each_session_has_its_own() -> None:
+async def test_a_command_is_shared_until_it_talks_and_then_by_those_alone_who_have_used_it() -> None:
     async with providing(light()) as (server, provider):
-        first, second = Legacy(server), Legacy(server)
+        first, second, third, fourth = (Legacy(server) for _ in range(4))
         (shared,) = pids(provider)
         assert [(await client.says("echo"))["pid"] for client in (first, second)] == [shared] * 2
         assert (await first.says("echo", ask=[[ELICIT]]))["answers"][0]["action"] == "accept"
-        own = [(await client.says("echo"))["pid"] for client in (first, second)]
+        assert [(await client.says("echo"))["pid"] for client in (first, second)] == [shared] * 2
+        own = [(await client.says("echo"))["pid"] for client in (third, fourth)]
         assert len({*own, shared}) == 3
 
 
@@ -318,7 +319,7 @@ async def test_what_a_factory_made_for_a_session_is_closed_with_it() -> None:
         first.close()
         await eventually(lambda: [endpoint.closed for endpoint in made] == [0, 1, 0])
         await second.call("t")
-        assert not provider._session_clients.keys() - {link for _, link in provider._lanes.sessions}
+        assert not provider._connections._of_sessions.keys() - {link for _, link in provider._lanes.sessions}
     assert [endpoint.closed for endpoint in made] == [1, 1, 1]
 
 
@@ -329,7 +330,7 @@ async def test_what_sessions_share_is_closed_with_the_last_that_uses_it() -> Non
         for client in clients:
             await client.call("t")
             client.close()
-        await eventually(lambda: not _provider._session_clients)
+        await eventually(lambda: not _provider._connections._of_sessions)
         assert shared.closed == 0
     assert shared.closed == 1
 

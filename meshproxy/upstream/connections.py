@@ -1,0 +1,160 @@
+"""`Connections`: makes the links of one upstream: the control link, those of sessions, those that are lent, and the one of the other era."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from meshproxy.errors import UpstreamUnavailable
+from meshproxy.links.endpoint import Known
+from meshproxy.links.link import Link
+from meshproxy.relay.capabilities import BRIDGED, bridged
+from meshproxy.relay.downstream import Downstream
+from meshproxy.relay.handlers import Handlers
+from meshproxy.upstream.client import ProxyClient
+from meshproxy.upstream.inbound import Elsewhere, Inbound, Owner
+from meshproxy.upstream.mirror import Mirror
+from meshproxy.upstream.verbosity import Verbosity, set_level
+from meshproxy.wire.protocol import Era
+
+ClientFactory = Callable[[], ProxyClient | Awaitable[ProxyClient]]
+StatefulFactory = Callable[[Downstream], ProxyClient | Awaitable[ProxyClient]]
+BringAlong = Callable[[Link, str], Awaitable[None]]
+
+
+class Connections:
+    """See the module; `factory` is what `ProxyProvider` was made with.
+
+    `inbound` hears what the links say that are no session's own, and `elsewhere` takes the notifications of no call that the link of the other era
+    brings. `bring_along` lets a link hear of what the session of a key has subscribed to, and `replay` a shared one of the other era.
+
+    Attributes:
+        client: what the control link was made with last; None before.
+        per_session: whether each session has a client of its own.
+        known: what was found out about the upstream.
+    """
+
+    def __init__(
+        self,
+        factory: ProxyClient | ClientFactory | StatefulFactory,
+        owner: Owner,
+        inbound: Inbound,
+        verbosity: Verbosity,
+        timeout: float | None,
+        *,
+        elsewhere: Elsewhere,
+        bring_along: BringAlong,
+        replay: Callable[[Link], Awaitable[None]],
+    ) -> None:
+        self.per_session = not isinstance(factory, ProxyClient) and bool(inspect.signature(factory).parameters)
+        self.client: ProxyClient | None = factory if isinstance(factory, ProxyClient) else None
+        self.known = factory.endpoint.known if isinstance(factory, ProxyClient) else Known()
+        self.mirror = Mirror(owner.name, self.known)
+        self._factory = factory
+        self._owner = owner
+        self._inbound = inbound
+        self._verbosity = verbosity
+        self._timeout = timeout
+        self._elsewhere = elsewhere
+        self._bring_along = bring_along
+        self._replay = replay
+        self._of_sessions: dict[Link, ProxyClient] = {}
+
+    @property
+    def is_dear(self) -> bool:
+        """Whether each connection is a process."""
+        return self.client is not None and self.client.endpoint.is_process
+
+    def handlers(self, link: Link) -> Handlers:
+        """What becomes of what the upstream says over a link."""
+        client = self._of_sessions.get(link, self.client)
+        return client.handlers if client is not None else Handlers()
+
+    async def open_control(self) -> Link:
+        """The control link. Raises `UpstreamUnavailable`, and what the factory raises."""
+        before, self.client = self.client, await self._make_client(None)
+        self.client.endpoint.known = self.known
+        if before is not None and before.endpoint is not self.client.endpoint:
+            await before.endpoint.aclose()
+        return await self._open_shared()
+
+    async def open_exclusive(self) -> Link:
+        """A link that is lent to one call at a time."""
+        link = await self._open_shared()
+        try:
+            # Many servers ask on the session's own stream, though it is about a call.
+            await link.listen()
+        except BaseException:
+            await link.aclose()
+            raise
+        return link
+
+    async def open_counterpart(self) -> Link:
+        """A link of the legacy era that sessions share."""
+        client, listener = cast("ProxyClient", self.client), self._inbound.beside(self._elsewhere)
+        link = await self.mirror.open(lambda: client.connect(listener, BRIDGED, self._timeout, Era.LEGACY))
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._verbosity.tell(link)
+                await self._replay(link)
+        except BaseException as error:
+            await link.aclose()
+            if isinstance(error, TimeoutError):
+                raise UpstreamUnavailable(
+                    self._owner.name, "it did not take levels and subscriptions in time"
+                ) from None
+            raise
+        return link
+
+    async def open_session(self, downstream: Downstream, era: Era | None) -> Link:
+        """The link of a session's own, in the one era that is wanted, or else in the upstream's."""
+        client = await self._make_client(downstream) if self.per_session else cast("ProxyClient", self.client)
+        declared = bridged(downstream)
+        listener = Inbound(self._owner, downstream)
+        if era is Era.LEGACY:
+            link = await self.mirror.open(lambda: client.connect(listener, declared, self._timeout, era))
+        else:
+            link = await client.connect(listener, declared, self._timeout)
+        if self.per_session:
+            self._of_sessions[link] = client
+        try:
+            if declared or "logging" in link.capabilities:
+                await link.listen()
+            if link.era is Era.LEGACY:
+                async with asyncio.timeout(self._timeout):
+                    if downstream.log_level is not None and "logging" in link.capabilities:
+                        await set_level(link, downstream.log_level)
+                    await self._bring_along(link, downstream.key)
+        except TimeoutError:
+            await self.close_session(link)
+            raise UpstreamUnavailable(
+                self._owner.name, "it did not take a session's level and subscriptions in time"
+            ) from None
+        except BaseException:
+            await self.close_session(link)
+            raise
+        return link
+
+    async def close_session(self, link: Link) -> None:
+        """Close such a one, and what was made for it alone."""
+        await link.aclose()
+        client = self._of_sessions.pop(link, None)
+        if client is not None:
+            others = (self.client, *self._of_sessions.values())
+            if not any(other is not None and other.endpoint is client.endpoint for other in others):
+                # Made for this session, and of no use to any other.
+                await client.endpoint.aclose()
+
+    async def _open_shared(self) -> Link:
+        return await cast("ProxyClient", self.client).connect(self._inbound, BRIDGED, self._timeout)
+
+    async def _make_client(self, downstream: Downstream | None) -> ProxyClient:
+        if isinstance(self._factory, ProxyClient):
+            return self._factory
+        if self.per_session:
+            made = cast("Callable[[Downstream | None], ProxyClient | Awaitable[ProxyClient]]", self._factory)(
+                downstream
+            )
+        else:
+            made = cast("ClientFactory", self._factory)()
+        return await made if inspect.isawaitable(made) else made
