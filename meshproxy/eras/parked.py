@@ -97,6 +97,8 @@ class ParkedCall(RequestContext):
         self.downstream = context.downstream
         self.request_id: Id = context.request_id
         self.headers: Mapping[str, str] = context.headers
+        # That of whichever request attends now.
+        self.progress_token: Id | None = context.progress_token
         self.principal = context.downstream.principal
         self._attended: RequestContext | None = context
         self._open: dict[str, tuple[dict[str, Any], asyncio.Future[dict[str, Any]]]] = {}
@@ -106,10 +108,6 @@ class ParkedCall(RequestContext):
         self._ending: asyncio.Task[None] | None = None
         self.task: asyncio.Task[Result] = asyncio.ensure_future(start(self))
         self.task.add_done_callback(lambda _: self._changed.set())
-
-    @property
-    def progress_token(self) -> Id | None:  # type: ignore[override]  # it is that of whichever request attends now
-        return self._attended.progress_token if self._attended else None
 
     @property
     def can_send_request(self) -> bool:
@@ -137,6 +135,7 @@ class ParkedCall(RequestContext):
     async def attend(self, context: RequestContext) -> dict[str, Any] | None:
         """Wait until the call is done (None) or asks something (the input requests, by key)."""
         self._attended = context
+        self.progress_token = context.progress_token
         # What a client can do, each request says anew.
         self.downstream = context.downstream
         if self._expiry is not None:
@@ -152,7 +151,7 @@ class ParkedCall(RequestContext):
                     await self._changed.wait()
             return None
         finally:
-            self._attended = None
+            self._attended = self.progress_token = None
 
     async def _settled(self) -> None:
         """Wait until no more is asked in the same breath: one round of the client is worth more than a moment of ours."""

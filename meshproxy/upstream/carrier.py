@@ -32,6 +32,10 @@ class Owner(Protocol):
         """Who puts what is asked over a link to the client."""
         ...
 
+    def forwarded(self, call: Call, names: tuple[str, ...]) -> Mapping[str, str]:
+        """The headers of a call, with those of its client's that are passed on."""
+        ...
+
     def on_elsewhere(self, downstream: Downstream | None, method: str, params: dict[str, Any]) -> None:
         """A notification about a listing, a resource or the like."""
         ...
@@ -123,7 +127,7 @@ class Carrier:
         call.elsewhere = self._owner.on_elsewhere
         call.elicitations = self.elicitations
         if self._forward:
-            call.headers = self._forwarded(call) | dict(call.headers)
+            call.headers = self._owner.forwarded(call, self._forward)
         call.then(self._came_back)
         downstream = call.context.downstream
         if downstream.log_level is not None and lease.owner is None and downstream.era is Era.MODERN:
@@ -134,10 +138,6 @@ class Carrier:
     def _cross(self, call: Call, _: None) -> None:
         if call.lease is not None:
             self._bridge.carry(call, call.lease.link)
-
-    def _forwarded(self, call: Call) -> dict[str, str]:
-        headers: Mapping[str, str] = call.context.headers
-        return {name: headers[name] for name in self._forward if name in headers}
 
     def _came_back(self, call: Call, outcome: Outcome) -> Any:
         """On the way back: the link is free again. What never left goes over another one, once."""

@@ -263,6 +263,11 @@ class ProxyProvider:
         """
         self._carrier.carry(call)
 
+    def forwarded(self, call: Call, names: tuple[str, ...]) -> Mapping[str, str]:
+        """See `meshproxy.upstream.carrier.Owner`."""
+        given = call.context.headers
+        return {name: given[name] for name in names if name in given} | dict(call.headers)
+
     async def tell_level(self, call: Call) -> None:
         """See `meshproxy.upstream.carrier.Owner`."""
         if call.lease is not None:

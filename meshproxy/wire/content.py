@@ -1,4 +1,4 @@
-"""What closed JSON begins with, which mostly says what it is. Place: wire, pure."""
+"""What closed JSON begins or ends with, which mostly says what it is. Place: wire, pure."""
 
 from typing import Any, Final
 
@@ -6,13 +6,19 @@ from meshproxy.wire.raw import Raw
 
 __all__ = ["is_object", "is_text"]
 
-_TEXT: Final = (b'{"type":"text"', b'{"type": "text"')
+_FIRST: Final = (b'{"type":"text"', b'{"type": "text"')
+_LAST: Final = (b'"type":"text"}', b'"type": "text"}')
 _LONGEST: Final = 15
 
 
 def is_text(block: Raw) -> bool:
-    """Whether a block of content says first that it is a text, as most do, so that no link is in it."""
-    return bytes(memoryview(block)[:_LONGEST]).startswith(_TEXT)
+    """Whether a block of content says first or last that it is a text, as nearly all do, so that no link is in it.
+
+    The SDKs' servers send `text` and then `type`. What stands before the last brace is a member of the block itself: a quotation mark within
+    a string has a backslash before it.
+    """
+    view = memoryview(block)
+    return bytes(view[:_LONGEST]).startswith(_FIRST) or bytes(view[-_LONGEST:]).endswith(_LAST)
 
 
 def is_object(value: Any) -> bool:

@@ -8,12 +8,15 @@ from meshproxy.wire.content import is_object, is_text
     [
         (b'{"type":"text","text":"a"}', True),
         (b'{"type": "text", "text": "a"}', True),
-        (b'{"text":"a","type":"text"}', False),
+        (b'{"text":"a","type":"text"}', True),
+        (b'{"text": "a", "type": "text"}', True),
+        (rb'{"type":"resource_link","uri":"a:b","name":"\"type\":\"text"}', False),
+        (b'{"resource":{"uri":"a:b"},"x":{"type":"text"}}', False),
         (b'{"type":"resource_link","uri":"a:b"}', False),
         (b"[]", False),
     ],
 )
-def test_a_text_is_known_by_how_it_begins(block: bytes, told: object) -> None:
+def test_a_text_is_known_by_how_it_begins_or_ends(block: bytes, told: object) -> None:
     assert is_text(Raw(block)) is told
 
 
