@@ -50,7 +50,54 @@ class _Plain(NamedTuple):
     keep_alive: bytes | None
 
 
-class Connection:
+class Held:
+    """The transport of a connection, as far as it matters what it is."""
+
+    __slots__ = ("_paused", "_transport")
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._paused = False
+
+    def is_open(self) -> bool:
+        """Whether the end of the connection has not been noticed yet."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    def has_news(self) -> bool:
+        """Ask the system whether anything, such as the end, has come that the loop has not read yet. Costs a few microseconds."""
+        sock = None if self._transport is None else self._transport.get_extra_info("socket")
+        fd = -1 if sock is None else sock.fileno()
+        if fd < 0:
+            return True
+        if hasattr(select, "poll"):
+            poll = select.poll()
+            poll.register(fd, select.POLLIN)
+            return bool(poll.poll(0))
+        return bool(select.select([fd], [], [], 0)[0])  # Windows
+
+    def close(self) -> None:
+        """Close an idle connection in the polite way."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close the connection at once, whatever its state."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def pause(self) -> None:
+        if not self._paused and self.is_open():
+            self._paused = True
+            cast("asyncio.Transport", self._transport).pause_reading()
+
+    def resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            if self.is_open():
+                cast("asyncio.Transport", self._transport).resume_reading()
+
+
+class Connection(Held):
     """The protocol (`asyncio.Protocol`) of one connection, and its place in the pool.
 
     Args:
@@ -79,12 +126,10 @@ class Connection:
         "_on_linger",
         "_on_lost",
         "_parser",
-        "_paused",
         "_peer",
         "_pieces",
         "_response",
         "_status",
-        "_transport",
         "deadline",
         "idle_since",
     )
@@ -96,12 +141,12 @@ class Connection:
         on_linger: "Callable[[Connection, float], None]",
         on_lost: "Callable[[Connection], None]",
     ) -> None:
+        super().__init__()
         self._peer = peer
         self._on_idle = on_idle
         self._on_linger = on_linger
         self._on_lost = on_lost
         self._parser: Any = httptools.HttpResponseParser(self)
-        self._transport: asyncio.Transport | None = None
         self._response: Response | None = None
         self._errand: Errand | None = None
         self._familiar: FamiliarHead[_Plain] | None = None
@@ -110,7 +155,7 @@ class Connection:
         self._missing = 0  # bytes of it
         self._headers: dict[bytes, bytes] = {}
         self._head_size = self._status = 0
-        self._head_done = self._complete = self._informational = self._keep_alive = self._paused = False
+        self._head_done = self._complete = self._informational = self._keep_alive = False
         self.deadline = math.inf
         self.idle_since = 0.0
 
@@ -134,33 +179,12 @@ class Connection:
         else:
             transport.write(head)
 
-    def is_open(self) -> bool:
-        """Whether the end of the connection has not been noticed yet."""
-        return self._transport is not None and not self._transport.is_closing()
-
-    def has_news(self) -> bool:
-        """Ask the system whether anything, such as the end, has come that the loop has not read yet. Costs a few microseconds."""
-        sock = None if self._transport is None else self._transport.get_extra_info("socket")
-        fd = -1 if sock is None else sock.fileno()
-        if fd < 0:
-            return True
-        if hasattr(select, "poll"):
-            poll = select.poll()
-            poll.register(fd, select.POLLIN)
-            return bool(poll.poll(0))
-        return bool(select.select([fd], [], [], 0)[0])  # Windows
-
     def expire(self) -> None:
         """The deadline has passed: end what is under way, or the idle connection."""
         if self._response is None and self._errand is None:
             self.close()
         else:
             self.fail(TransportTimeout(f"{self._peer} did not answer in time"))
-
-    def close(self) -> None:
-        """Close an idle connection in the polite way."""
-        if self._transport is not None:
-            self._transport.close()
 
     def fail(self, error: TransportError) -> None:
         """Close the connection at once; the exchange under way, if any, ends with the error."""
@@ -176,23 +200,7 @@ class Connection:
         self._pieces = []
         self.abort()
 
-    def abort(self) -> None:
-        """Close the connection at once, whatever its state."""
-        if self._transport is not None:
-            self._transport.abort()
-
     # For the response.
-
-    def pause(self) -> None:
-        if not self._paused and self.is_open():
-            self._paused = True
-            cast("asyncio.Transport", self._transport).pause_reading()
-
-    def resume(self) -> None:
-        if self._paused:
-            self._paused = False
-            if self.is_open():
-                cast("asyncio.Transport", self._transport).resume_reading()
 
     def linger(self) -> None:
         self.resume()

@@ -8,14 +8,14 @@ is offered to the application's `Take` first, and if its head is a familiar one,
 
 import asyncio
 import socket
-from collections import deque
 from typing import Any, Final
 from urllib.parse import unquote
 
 import httptools
 
 from meshproxy.http.heads import FamiliarHead, familiar
-from meshproxy.http.server_request import Head, Line, Request, Server
+from meshproxy.http.server_request import Head, Request, Server
+from meshproxy.http.server_turns import DEAF, HIGH_WATER, Turns
 
 __all__ = ["Connection"]
 
@@ -23,14 +23,8 @@ MAX_HEAD: Final = 64 * 1024
 """Bytes of a request's target and headers."""
 MAX_FIELDS: Final = 256
 """Lines of a request's headers."""
-HIGH_WATER: Final = 256 * 1024
-"""Bytes of bodies that wait for the application before the client is made to wait."""
-MAX_AHEAD: Final = 16
-"""Requests that a client may send ahead before it is made to wait; what one read brings is taken whole."""
 HALF_CLOSED: Final = 1.0
 """Seconds that an answer has once its client has closed its side: simple clients do that and wait, but those who left look the same."""
-LINGER: Final = 2.0
-"""Seconds that a client which may still be sending has to take its last answer and go, before it is left."""
 
 # Of 2.3: since 2.4 a `send` to a client that is gone would have to raise.
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
@@ -46,64 +40,32 @@ class _Refused(Exception):
         self.reason = reason
 
 
-class _Deaf:
-    """Stands in for the parser when nothing more that comes is a request."""
-
-    def feed_data(self, data: bytes) -> None:
-        """Drop what was sent."""
-
-
-_DEAF: Final[Any] = _Deaf()
-
-
-class Connection(Line):
+class Connection(Turns):
     """Reads requests, as an `asyncio.Protocol`, and lets one at a time be answered."""
 
     __slots__ = (
-        "_ahead",
         "_client",
-        "_current",
-        "_deadline",
         "_familiar",
         "_fields",
         "_first",
         "_head",
-        "_is_held",
         "_is_moving",
         "_local",
-        "_loop",
-        "_parser",
-        "_quiet_since",
-        "_reading",
-        "_refusal",
         "_seen",
         "_target",
-        "_timer",
         "_unsent",
-        "_waiting",
     )
 
     def __init__(self, server: Server) -> None:
         super().__init__(server)
-        self._loop = asyncio.get_running_loop()
-        self._parser = httptools.HttpRequestParser(self)
         self._target = b""
         self._fields: list[tuple[bytes, bytes]] = []
         self._familiar: FamiliarHead[Head] | None = None
         self._first = b""  # the read that a head began with
         self._head: Head | None = None  # of what is being read
-        self._reading: Request | None = None  # whose body has not come to its end
-        self._current: Request | None = None  # which is being answered
-        self._ahead: deque[Request] = deque()
-        self._refusal = b""  # what is to be said, in its turn, of bytes that were no request
-        self._waiting = 0  # bytes of bodies
-        self._is_held = False
         self._is_moving = False  # the last read began a head or brought some of a body
         self._seen = 0  # bytes of the reads since one did
         self._unsent = 0  # bytes, when this was last looked at
-        self._quiet_since = server.now
-        self._deadline: float | None = None  # for the rest of a head, or for the client's end
-        self._timer: asyncio.TimerHandle | None = None  # runs once the client has closed its side
         self._client: tuple[str, int] | None = None
         self._local: tuple[str, int] | None = None
 
@@ -124,7 +86,7 @@ class Connection(Line):
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_gone = True
         # A parser and its connection hold each other, as do a request and its.
-        self._parser = _DEAF
+        self._parser = DEAF
         self._reading = self._familiar = None
         self._ahead.clear()
         self.server.forget(self)
@@ -137,7 +99,7 @@ class Connection(Line):
     def eof_received(self) -> bool:
         if self._current is None or self._current.is_begun or self._reading is not None:
             return False
-        self._parser = _DEAF
+        self._parser = DEAF
         self._timer = self._loop.call_later(HALF_CLOSED, self.transport.abort)
         return True
 
@@ -162,7 +124,7 @@ class Connection(Line):
                 break
             except httptools.HttpParserError:
                 # After "Connection: close" whatever comes is an error for the parser, and nothing for us (RFC 9112, 9.6).
-                if self._parser is not _DEAF:
+                if self._parser is not DEAF:
                     self._refuse(400, b"This is no HTTP/1.1 request")
                 break
         if self._deadline is None and self._reading is None:
@@ -245,37 +207,11 @@ class Connection(Line):
             return  # what asks for an upgrade ends with its head
         request.is_complete = True
         if not request.may_stay:
-            self._parser = _DEAF
+            self._parser = DEAF
         if request.is_admitted:
             request.stir()
         elif not self._is_taken(request):
             self._admit(request)
-
-    # --- for requests
-
-    def taken(self, size: int) -> None:
-        """So many bytes of a body wait no more."""
-        self._waiting -= size
-        self._go_on()
-
-    def ended(self, request: Request) -> None:
-        """A request is answered, or its application gave up: the next one's turn."""
-        self._current = None
-        self._quiet_since = self.server.now
-        if self.is_gone:
-            return
-        if request.body:
-            self.taken(sum(map(len, request.body)))
-            request.body.clear()
-        if not request.is_sent:
-            self._leave(b"" if request.is_begun else self._refusal or self.server.refusal(500))
-        elif not request.may_stay or self.server.is_closing:
-            self._leave()
-        elif self._ahead:
-            if self.room is None:
-                self._begin_next()
-        elif self._parser is _DEAF:
-            self._leave(self._refusal)
 
     # --- for the server
 
@@ -306,7 +242,7 @@ class Connection(Line):
         if self._is_moving:
             self._is_moving = False
             self._seen = 0
-        elif self._seen > MAX_HEAD and self._parser is not _DEAF:
+        elif self._seen > MAX_HEAD and self._parser is not DEAF:
             self._refuse(431, _TOO_LARGE)
         request = self._reading
         if request is not None and not request.is_admitted and (request.body or request.expects_continue()):
@@ -334,7 +270,7 @@ class Connection(Line):
     def _is_begun(self, known: FamiliarHead[Head], data: bytes) -> bool:
         """Whether `data` is a whole request with the head of one before; if so, it is begun."""
         found = known.measure(data)
-        if found is None or found[0] + found[1] != len(data) or self._parser is _DEAF or self.room is not None:
+        if found is None or found[0] + found[1] != len(data) or self._parser is DEAF or self.room is not None:
             return False
         body, head = data[found[0] :], known.meaning
         request = Request(self, head.scope, may_stay=True)
@@ -371,37 +307,9 @@ class Connection(Line):
             self._familiar = familiar(first, head)
         return True
 
-    def _admit(self, request: Request) -> None:
-        request.is_admitted = True
-        if self._current is None and self.room is None:
-            self._begin(request)
-        else:
-            self._ahead.append(request)
-            if len(self._ahead) >= MAX_AHEAD:
-                self._hold()
-
-    def _begin(self, request: Request) -> None:
-        self._current = request
-        request.task = self._loop.create_task(self.server.converse(request).run(self.server.app))
-        self.server.tasks.add(request.task)
-
-    def _begin_next(self) -> None:
-        self._begin(self._ahead.popleft())
-        self._go_on()
-
-    def _hold(self) -> None:
-        if not self._is_held:
-            self._is_held = True
-            self.transport.pause_reading()
-
-    def _go_on(self) -> None:
-        if self._is_held and self._waiting <= HIGH_WATER and len(self._ahead) < MAX_AHEAD and not self.is_gone:
-            self._is_held = False
-            self.transport.resume_reading()
-
     def _refuse(self, status: int, reason: bytes) -> None:
         """What was sent cannot be read, so nothing after it can: say so when it is its turn, and close."""
-        self._parser = _DEAF
+        self._parser = DEAF
         self._deadline = None
         self._refusal = self.server.refusal(status, reason)
         request, self._reading = self._reading, None
@@ -411,24 +319,6 @@ class Connection(Line):
             request.cut()
         elif self._current is None and not self._ahead:
             self._leave(self._refusal)
-
-    def _leave(self, last: bytes = b"") -> None:
-        """Close after `last`. While a client still sends, closing would reset what it has not read yet (RFC 9112, 9.6)."""
-        is_read = not last and self._reading is None
-        self._parser = _DEAF
-        self._reading = None
-        self._ahead.clear()
-        if self.transport.is_closing():
-            return
-        if last:
-            self.transport.write(last)
-        if is_read or self._timer is not None:
-            self.transport.close()
-            return
-        self._deadline = self._loop.time() + LINGER
-        self._waiting = 0
-        self._go_on()
-        self.transport.write_eof()
 
 
 def _address(value: Any) -> tuple[str, int] | None:

@@ -12,10 +12,8 @@ from typing import Any, Final
 
 import structlog
 
-from meshproxy.errors import AnswerLost, UpstreamError, UpstreamUnavailable
+from meshproxy.errors import UpstreamUnavailable
 from meshproxy.http.client import (
-    BadResponse,
-    BodyTooLarge,
     HttpClient,
     Response,
     TransportError,
@@ -24,19 +22,20 @@ from meshproxy.http.client import (
 from meshproxy.http.client_connection import Connection
 from meshproxy.http.response import OnHead
 from meshproxy.links.envelope import UNCANCELLABLE, Stamp, greeting, probe, whose_progress
-from meshproxy.links.exchange import Exchange, is_stream
-from meshproxy.links.headers import RESUME_HEADER, SESSION_HEADER
+from meshproxy.links.exchange import Exchange
+from meshproxy.links.following import Following
+from meshproxy.links.headers import SESSION_HEADER
 from meshproxy.links.link import Call, Done, GiveUp, Link, Listener, settle
 from meshproxy.links.negotiation import RefusedError, negotiate
 from meshproxy.links.post import Posts, routing
 from meshproxy.links.questions import Questions
-from meshproxy.links.redirects import Trail, follow, is_redirect, shown
-from meshproxy.links.refusals import EXPIRED, SessionExpiredError, judge
-from meshproxy.links.standing import StandingStream, pause
+from meshproxy.links.redirects import Trail, follow, shown
+from meshproxy.links.refusals import EXPIRED
+from meshproxy.links.standing import StandingStream
 from meshproxy.links.web import WebEndpoint
 from meshproxy.wire.codec import JsonError, Raw, opened
 from meshproxy.wire.headers import VERSION_HEADER
-from meshproxy.wire.messages import Message, encode_notification, encode_request
+from meshproxy.wire.messages import Message, encode_notification
 from meshproxy.wire.params import closed_params
 from meshproxy.wire.protocol import Era
 
@@ -126,12 +125,13 @@ class StreamableLink(Link):
         self._posts = Posts(self, http.pool, endpoint.configured, Stamp(Era.LEGACY, "", client, capabilities))
         self._posts.head = self._lines()
         self.calls = self._posts.calls
-        self._is_modern = False
+        self._following = Following(self)
+        self.is_modern = False
         self._questions = Questions(endpoint.name, self._post_soon)
         self._background: set[asyncio.Task[None]] = set()
         self._standing: StandingStream | None = None
         self._ended: str | None = None
-        self._adopted = False
+        self.is_adopted = False
 
     def __repr__(self) -> str:
         state = "open" if self._ended is None else f"closed: {self._ended}"
@@ -142,12 +142,12 @@ class StreamableLink(Link):
     async def open(self, remembered: Era | None, wanted: Era | None = None) -> None:
         """Negotiate; see `negotiate` for the arguments. Raises `UpstreamUnavailable`."""
         self.era, self.version, self.server = await negotiate(self.faults, self, remembered, wanted)
-        self._is_modern = self._posts.is_modern = self.era is Era.MODERN
+        self.is_modern = self._posts.is_modern = self.era is Era.MODERN
         self._posts.stamp = Stamp(self.era, self.version, self._client, self._declared)
         self._posts.head = self._lines(version=self.version)
-        if not self._is_modern:
+        if not self.is_modern:
             await self._post(encode_notification("notifications/initialized"))
-        self._adopted = True
+        self.is_adopted = True
 
     async def discover(self, version: str) -> Raw:
         head = self._lines(version=version) + routing("server/discover", None)
@@ -181,6 +181,29 @@ class StreamableLink(Link):
     # The link.
 
     @property
+    def url(self) -> str:
+        """Where requests are sent."""
+        return self._endpoint.url
+
+    @property
+    def stamp(self) -> Stamp:
+        """What is added to parameters."""
+        return self._posts.stamp
+
+    @property
+    def stream_head(self) -> bytes:
+        """The header lines of a request for an event stream."""
+        return self._lines(version=self.version, accept="text/event-stream")
+
+    def arrived(self, trail: Trail, *, is_new: bool) -> None:
+        """See `HttpEndpoint.arrived`."""
+        self._endpoint.arrived(trail, is_new=is_new)
+
+    def outcome(self, exchange: Exchange, responding: Awaitable[Response]) -> Coroutine[Any, Any, Raw]:
+        """See `Following.outcome`."""
+        return self._following.outcome(exchange, responding)
+
+    @property
     def reason(self) -> str:
         """Why it has ended; "" while it is open."""
         return self._ended or ""
@@ -195,23 +218,23 @@ class StreamableLink(Link):
 
     @property
     def repeats_parameters(self) -> bool:
-        return self._is_modern
+        return self.is_modern
 
     def send(self, method: str, params: dict[str, Any], call: Call | None, done: Done) -> GiveUp:
         return self._posts.send(method, params, call, done).give_up
 
     async def notify(self, method: str, params: dict[str, Any] | None = None) -> None:
         # The modern era has no notifications from client to server over HTTP.
-        if self._ended is None and not self._is_modern:
+        if self._ended is None and not self.is_modern:
             await self._post(encode_notification(method, params))
 
     async def listen(self) -> None:
         # As the SDK does: where there is no session, nothing can be known that would be told outside of calls.
-        if self._is_modern or self.session is None or self._ended is not None:
+        if self.is_modern or self.session is None or self._ended is not None:
             return
         if self._standing is None:
-            head = self._lines(version=self.version, accept="text/event-stream")
-            self._standing = StandingStream(self._get, head, Exchange(self, 0, None), self._on_stream_lost)
+            stream = Exchange(self, 0, None)
+            self._standing = StandingStream(self._following.get, self.stream_head, stream, self._on_stream_lost)
         await self._standing.open()
 
     def next_id(self) -> int:
@@ -252,127 +275,13 @@ class StreamableLink(Link):
         """Send a request over a connection that has to be opened first."""
         return self.http.request("POST", None, head, body, timeout=timeout, on_head=on_head)
 
-    async def outcome(self, exchange: Exchange, responding: Awaitable[Response]) -> Raw:
-        """Wait for a response, and for what it does not have of the answer. Raises what `Link.send` would tell."""
-        trail = None
-        try:
-            try:
-                response = await responding
-                if is_redirect(response.status):
-                    trail = Trail(self.upstream, self._endpoint.url)
-                    response = await self._follow(exchange, trail, response)
-            except TransportError as error:
-                answer = exchange.answer or await self._resume(exchange, error)
-            else:
-                answer = exchange.answer or (
-                    await self._resume(exchange, None) if is_stream(response) else self._judged(exchange, response)
-                )
-        except UpstreamError as error:
-            if trail is None:
-                raise
-            if not self._adopted:
-                # What is not negotiated is mostly refused first, and asked otherwise then.
-                self._endpoint.arrived(trail, is_new=True)
-            raise trail.told(error) from None
-        if trail is not None:
-            self._endpoint.arrived(trail, is_new=not self._adopted)
-        if isinstance(answer.result, Raw):
-            return answer.result
-        raise answer.rpc_error
-
-    def _judged(self, exchange: Exchange, response: Response) -> Message:
-        try:
-            return judge(
-                self.upstream,
-                response,
-                exchange.answer_in(response.body),
-                exchange.request_id,
-                has_session=exchange.has_session,
-            )
-        except SessionExpiredError as error:
-            self._expire(error.reason)
-            raise
-
     def answer_to(self, connection: Connection, on_head: OnHead) -> "tuple[Response, asyncio.Future[Response]]":
         """See `HttpClient.answer_to`."""
         return self.http.answer_to(connection, on_head)
 
-    def _follow(self, exchange: Exchange, trail: Trail, response: Response) -> Coroutine[Any, Any, Response]:
-        """Send a request on to where the upstream redirects it to. Raises as `follow`."""
-        params = self._posts.stamp.onto(exchange.params, exchange.call, exchange.request_id)
-        body = encode_request(exchange.request_id, exchange.method, params)
-        return follow(
-            self.http,
-            trail,
-            response,
-            "POST",
-            exchange.head,
-            body,
-            deadline=exchange.deadline,
-            on_head=exchange.on_head,
-        )
-
-    async def _resume(self, exchange: Exchange, error: TransportError | None) -> Message:
-        """Get the answer after the stream of a request has ended without: by asking for the rest of the stream, where that can be.
-
-        A legacy upstream that numbers its events keeps them for this (2025-11-25 basic/transports, "Resumability and Redelivery"),
-        and may end a stream on purpose to be asked later (SEP-1699).
-        """
-        if error is not None and not error.sent:
-            raise UpstreamUnavailable(self.upstream, str(error))
-        deadline = exchange.deadline
-        failures = 0
-        while True:
-            self._check_time(exchange)
-            last = exchange.last_event_id
-            hopeless = self._is_modern or isinstance(error, BadResponse | BodyTooLarge) or failures == MAX_RESUMPTIONS
-            if last is None or hopeless:
-                self.give_up(exchange, "its stream has ended")
-                raise AnswerLost(
-                    self.upstream, str(error or "the event stream of the answer ended without it")
-                ) from None
-            if error is None and exchange.call is not None:
-                exchange.call.on_stream_ended()
-            wait = pause(exchange.retry, failures)
-            await asyncio.sleep(wait if deadline is None else min(wait, deadline - self._loop.time()))
-            self._check_time(exchange)
-            head = self._lines(version=self.version, accept="text/event-stream") + encode_headers({RESUME_HEADER: last})
-            remaining = None if deadline is None else max(deadline - self._loop.time(), RUNG)
-            try:
-                response = await self._get(head, exchange.on_head, timeout=remaining)
-            except TransportError as raised:
-                error = raised
-            except RefusedError as refused:
-                reason = f"the event stream of the answer broke off, and when it was to be resumed, {refused.reason}"
-                raise AnswerLost(self.upstream, reason) from None
-            else:
-                error = None
-            if exchange.answer is not None:
-                return exchange.answer
-            if error is None and not is_stream(response):
-                if response.status == 404:
-                    self._expire(EXPIRED)
-                reason = f"the event stream of the answer broke off, and HTTP {response.status} came when it was to be resumed"
-                raise AnswerLost(self.upstream, reason)
-            failures = failures + 1 if exchange.last_event_id == last else 0
-
-    async def _get(self, head: bytes, on_head: OnHead, *, timeout: float | None = None) -> Response:
-        """Ask for an event stream, wherever the upstream redirects to. Raises as `follow`."""
-        trail, deadline = Trail(self.upstream, self._endpoint.url, "GET"), None
-        if timeout is not None:
-            deadline = self._loop.time() + timeout
-        response = await self.http.request("GET", None, head, timeout=timeout, on_head=on_head)
-        return await follow(self.http, trail, response, "GET", head, deadline=deadline, on_head=on_head)
-
-    def _check_time(self, exchange: Exchange) -> None:
-        deadline = exchange.deadline
-        if exchange.call is not None and deadline is not None and self._loop.time() >= deadline - RUNG:
-            self.give_up(exchange, "it took too long")
-            raise AnswerLost(self.upstream, f"no answer within {exchange.call.timeout:g} s")
-
     def give_up(self, exchange: Exchange, reason: str) -> None:
         """Tell the upstream that nobody waits for an answer. In the modern era the end of the stream has said so."""
-        if not self._is_modern and exchange.method not in UNCANCELLABLE:
+        if not self.is_modern and exchange.method not in UNCANCELLABLE:
             params = {"requestId": exchange.request_id, "reason": reason}
             self._post_soon(encode_notification("notifications/cancelled", params))
 
@@ -396,24 +305,24 @@ class StreamableLink(Link):
             return
         response.release()
         if response.status == 404 and self.session is not None:
-            self._expire(EXPIRED)
+            self.expire(EXPIRED)
         elif response.status >= 300:
             log.debug("upstream.message_refused", upstream=self.upstream, status=response.status)
 
     def _on_stream_lost(self, reason: str | None) -> None:
         if reason is None:
-            self._expire(EXPIRED)
+            self.expire(EXPIRED)
         else:
             self._lost(reason)
 
-    def _expire(self, reason: str) -> None:
+    def expire(self, reason: str) -> None:
         """The upstream does not know our session any more."""
         self.session = None
         self.has_expired = True
         self._lost(reason)
 
     def _lost(self, reason: str) -> None:
-        if self._end(reason) and self._adopted:
+        if self._end(reason) and self.is_adopted:
             self._listener.on_closed(self, reason)
 
     def _end(self, reason: str) -> bool:

@@ -9,7 +9,6 @@ handed to the composite.
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -19,6 +18,7 @@ from meshproxy.eras.translate import Stamp
 from meshproxy.errors import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError, UpstreamError
 from meshproxy.kinds import BY_LIST_METHOD, Kind, KindSpec
 from meshproxy.mesh.composite import CompositeProvider
+from meshproxy.mesh.grace import Grace
 from meshproxy.relay.call import Call, ended
 from meshproxy.relay.capabilities import CARRIED_EXTENSIONS
 from meshproxy.relay.downstream import Downstream, Outcome, RequestContext, Result
@@ -30,7 +30,6 @@ from meshproxy.serving.settings import HttpSettings
 from meshproxy.upstream.client import CLIENT, ProxyClient
 from meshproxy.upstream.lanes import SessionMode
 from meshproxy.upstream.provider import ProxyProvider
-from meshproxy.upstream.supervisor import State
 from meshproxy.wire.codec import Raw, dumps, opened
 from meshproxy.wire.protocol import (
     COMPLETE,
@@ -67,15 +66,14 @@ class FastMCP:
     ) -> None:
         self.composite = CompositeProvider()
         self.instructions = instructions
-        self.list_grace = list_grace
         self.info: dict[str, Any] = {"name": name, "version": version or CLIENT["version"]}
         self.stamp = Stamp(self.info)
         self._views: dict[object, Raw] = {}
         self._viewed = self.composite.snapshot
         self._announcements = Announcements(self.composite)
         self.composite.on_announce(self._announcements.announce)
-        self.composite.settle = self._while_starting
-        self._grace_ends = 0.0
+        self._grace = Grace(self.composite, list_grace)
+        self.composite.settle = self._grace.wait
         self._is_running = False
         self._is_overridden = type(self).on_request is not FastMCP.on_request
         self._background: set[asyncio.Task[None]] = set()
@@ -117,7 +115,7 @@ class FastMCP:
 
     def extend_grace(self) -> None:
         """Providers are starting: listings wait for them from now for as long as `list_grace` says."""
-        self._grace_ends = time.monotonic() + self.list_grace
+        self._grace.extend()
 
     def end_streams(self) -> None:
         """End every listen stream in good order: nothing else does, so it comes before waiting for what runs."""
@@ -241,8 +239,8 @@ class FastMCP:
     def _list(self, call: Call) -> None:
         if call.params.get("cursor") is not None:
             raise RpcError(INVALID_PARAMS, f"{call.method}: unknown cursor; the listing has one page")
-        if self._starting():
-            call.wait(self._while_starting(), self._listed)
+        if self._grace.starting():
+            call.wait(self._grace.wait(), self._listed)
         else:
             self._listed(call, None)
 
@@ -323,27 +321,6 @@ class FastMCP:
         if view is None:
             view = self._views[key] = Raw(dumps(make()))
         return view
-
-    def _starting(self) -> list[ProxyProvider]:
-        """Who may offer more soon. Somebody asks: what is idle and was never listed begins now."""
-        starting = []
-        for mounted in self.composite.mounted:
-            if mounted.provider.state is State.IDLE and mounted.provider.catalog is None:
-                mounted.provider.want()
-                self.extend_grace()
-            if mounted.provider.state is State.STARTING:
-                starting.append(mounted.provider)
-        return starting
-
-    async def _while_starting(self, is_enough: Callable[[], bool] = lambda: False) -> None:
-        """Wait for providers that are starting, until it is enough or the grace ends: many clients list once, at once, or not at all."""
-        waiting = {asyncio.ensure_future(provider.settled()) for provider in self._starting()}
-        try:
-            while waiting and not is_enough() and (left := self._grace_ends - time.monotonic()) > 0:
-                _, waiting = await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waiting:
-                wait.cancel()
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
-from meshproxy.links import standing, streamable
+from meshproxy.links import following, standing, streamable
 from meshproxy.links.streamable import HttpEndpoint
 from meshproxy.wire.codec import loads, opened
 from meshproxy.wire.protocol import Era
@@ -630,7 +630,7 @@ async def test_a_stream_that_brings_nothing_any_more_is_given_up(web, link):
     web.on["ends"] = web.on["GET"] = ends
     with pytest.raises(AnswerLost):
         await call(link, "ends")
-    assert len(web.told("GET")) == streamable.MAX_RESUMPTIONS
+    assert len(web.told("GET")) == following.MAX_RESUMPTIONS
 
 
 async def test_the_time_of_a_call_includes_its_resumption(web, link):

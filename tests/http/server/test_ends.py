@@ -7,8 +7,9 @@ import socket
 from typing import Any
 
 import pytest
-from meshproxy.http import server_connection
-from meshproxy.http.server_connection import HIGH_WATER, Connection
+from meshproxy.http import server_connection, server_turns
+from meshproxy.http.server_connection import Connection
+from meshproxy.http.server_turns import HIGH_WATER
 from tests.kit.processes import descriptors
 from tests.kit.raw_client import Client, Receive, Scope, Send, body_of, echo, get, post, respond, served, small
 from tests.kit.waiting import DEADLINE, eventually, within
@@ -39,7 +40,7 @@ async def test_a_client_that_still_sends_what_nobody_reads_sees_its_answer_and_n
 
 
 async def test_a_client_that_never_stops_sending_is_left_at_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_connection, "LINGER", 0.05)
+    monkeypatch.setattr(server_turns, "LINGER", 0.05)
     async with served(small, keep_alive=0.1) as service:
         client = await service.dial()
         await client.send(post(b"x" * 1000)[:-1])

@@ -5,7 +5,8 @@ import contextlib
 from typing import Any
 
 import pytest
-from meshproxy.http.server_connection import HIGH_WATER, MAX_FIELDS, MAX_HEAD
+from meshproxy.http.server_connection import MAX_FIELDS, MAX_HEAD
+from meshproxy.http.server_turns import HIGH_WATER
 from tests.kit.raw_client import Receive, Scope, Send, chunked, echo, get, post, respond, served, turns
 from tests.kit.waiting import DEADLINE, eventually, within
 

@@ -3,7 +3,8 @@
 import asyncio
 
 import pytest
-from meshproxy.http.server_connection import MAX_AHEAD, Connection
+from meshproxy.http.server_connection import Connection
+from meshproxy.http.server_turns import MAX_AHEAD
 from tests.kit.raw_client import Receive, Scope, Send, chunked, echo, get, post, respond, served
 from tests.kit.waiting import eventually, within
 

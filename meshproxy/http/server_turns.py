@@ -1,0 +1,133 @@
+"""The turns of the requests on one connection: one at a time is answered, in the order in which they came. Place: http, under `server_connection`.
+
+Requests that a client sends ahead wait (RFC 9112, 9.3.2), and so does the client, when there are too many of them or their bodies are too large.
+"""
+
+import asyncio
+from collections import deque
+from typing import Any, Final
+
+import httptools
+
+from meshproxy.http.server_request import Line, Request, Server
+
+__all__ = ["DEAF", "Turns"]
+
+HIGH_WATER: Final = 256 * 1024
+"""Bytes of bodies that wait for the application before the client is made to wait."""
+MAX_AHEAD: Final = 16
+"""Requests that a client may send ahead before it is made to wait; what one read brings is taken whole."""
+LINGER: Final = 2.0
+"""Seconds that a client which may still be sending has to take its last answer and go, before it is left."""
+
+
+class _Deaf:
+    """Stands in for the parser when nothing more that comes is a request."""
+
+    def feed_data(self, data: bytes) -> None:
+        """Drop what was sent."""
+
+
+DEAF: Final[Any] = _Deaf()
+
+
+class Turns(Line):
+    """The part of a connection that answers; `Connection` is the part that reads."""
+
+    __slots__ = (
+        "_ahead",
+        "_current",
+        "_deadline",
+        "_is_held",
+        "_loop",
+        "_parser",
+        "_quiet_since",
+        "_reading",
+        "_refusal",
+        "_timer",
+        "_waiting",
+    )
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server)
+        self._loop = asyncio.get_running_loop()
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._reading: Request | None = None  # whose body has not come to its end
+        self._current: Request | None = None  # which is being answered
+        self._ahead: deque[Request] = deque()
+        self._refusal = b""  # what is to be said, in its turn, of bytes that were no request
+        self._waiting = 0  # bytes of bodies
+        self._is_held = False
+        self._quiet_since = server.now
+        self._deadline: float | None = None  # for the rest of a head, or for the client's end
+        self._timer: asyncio.TimerHandle | None = None  # runs once the client has closed its side
+
+    def taken(self, size: int) -> None:
+        """So many bytes of a body wait no more."""
+        self._waiting -= size
+        self._go_on()
+
+    def ended(self, request: Request) -> None:
+        """A request is answered, or its application gave up: the next one's turn."""
+        self._current = None
+        self._quiet_since = self.server.now
+        if self.is_gone:
+            return
+        if request.body:
+            self.taken(sum(map(len, request.body)))
+            request.body.clear()
+        if not request.is_sent:
+            self._leave(b"" if request.is_begun else self._refusal or self.server.refusal(500))
+        elif not request.may_stay or self.server.is_closing:
+            self._leave()
+        elif self._ahead:
+            if self.room is None:
+                self._begin_next()
+        elif self._parser is DEAF:
+            self._leave(self._refusal)
+
+    def _admit(self, request: Request) -> None:
+        request.is_admitted = True
+        if self._current is None and self.room is None:
+            self._begin(request)
+        else:
+            self._ahead.append(request)
+            if len(self._ahead) >= MAX_AHEAD:
+                self._hold()
+
+    def _begin(self, request: Request) -> None:
+        self._current = request
+        request.task = self._loop.create_task(self.server.converse(request).run(self.server.app))
+        self.server.tasks.add(request.task)
+
+    def _begin_next(self) -> None:
+        self._begin(self._ahead.popleft())
+        self._go_on()
+
+    def _hold(self) -> None:
+        if not self._is_held:
+            self._is_held = True
+            self.transport.pause_reading()
+
+    def _go_on(self) -> None:
+        if self._is_held and self._waiting <= HIGH_WATER and len(self._ahead) < MAX_AHEAD and not self.is_gone:
+            self._is_held = False
+            self.transport.resume_reading()
+
+    def _leave(self, last: bytes = b"") -> None:
+        """Close after `last`. While a client still sends, closing would reset what it has not read yet (RFC 9112, 9.6)."""
+        is_read = not last and self._reading is None
+        self._parser = DEAF
+        self._reading = None
+        self._ahead.clear()
+        if self.transport.is_closing():
+            return
+        if last:
+            self.transport.write(last)
+        if is_read or self._timer is not None:
+            self.transport.close()
+            return
+        self._deadline = self._loop.time() + LINGER
+        self._waiting = 0
+        self._go_on()
+        self.transport.write_eof()
