@@ -31,8 +31,9 @@ if TYPE_CHECKING:
         default_proxy_sampling_handler,
     )
     from meshproxy.serving.fastmcp import FastMCP, FastMCPProxy
-    from meshproxy.upstream.client import Command, ProxyClient, StatefulProxyClient
+    from meshproxy.upstream.client import ProxyClient, StatefulProxyClient
     from meshproxy.upstream.provider import ProxyProvider
+    from meshproxy.upstream.target import Command
 
 __all__ = [
     "AnswerLost",
@@ -84,8 +85,9 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
         "default_proxy_sampling_handler",
     ),
     "meshproxy.serving.fastmcp": ("FastMCP", "FastMCPProxy"),
-    "meshproxy.upstream.client": ("Command", "ProxyClient", "StatefulProxyClient"),
+    "meshproxy.upstream.client": ("ProxyClient", "StatefulProxyClient"),
     "meshproxy.upstream.provider": ("ProxyProvider",),
+    "meshproxy.upstream.target": ("Command",),
 }
 _HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
 

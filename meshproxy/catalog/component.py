@@ -4,12 +4,14 @@ A component is frozen. It keeps the definition as its upstream listed it, the na
 one that it has here (`public`); whatever is copied or renamed, the origin stays, so that a call always finds its way.
 """
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Final, Protocol, Self
+from typing import Any, ClassVar, Final, Protocol, Self, cast
 
 from meshproxy.errors import INTERNAL_ERROR, RpcError
 from meshproxy.kinds import KINDS, Kind, KindSpec
+from meshproxy.naming import expanded
 from meshproxy.wire.codec import Raw, dumps, loads
 
 TASKS_FORBIDDEN: Final = "forbidden"
@@ -44,6 +46,37 @@ class Source(Protocol):
         ...
 
 
+Factory = Callable[[], Any]
+"""Makes a `ProxyClient`, which this room does not know, or an awaitable of one."""
+
+
+class OnDemand:
+    """A `Source` that asks a factory for a client at each use, enters it, and leaves it. Nobody is asked what the upstream asks meanwhile."""
+
+    completes = False
+
+    def __init__(self, factory: Factory) -> None:
+        self.name = getattr(factory, "name", None) or "upstream"
+        self._factory = factory
+
+    async def request(
+        self,
+        method: str,
+        params: dict[str, Any],
+        context: Any = None,
+        mount: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        made = self._factory()
+        client = await made if inspect.isawaitable(made) else made
+        async with client:
+            result: dict[str, Any] = await client.request(method, params)
+        return result
+
+    def carry(self, call: Any) -> None:
+        call.wait(self.request(call.method, call.params), lambda call, result: call.end(result))
+
+
 @dataclass(frozen=True, slots=True)
 class ProxyComponent:
     """What all four kinds share.
@@ -57,24 +90,27 @@ class ProxyComponent:
 
     kind: ClassVar[Kind]
 
-    definition: Mapping[str, Any]
+    definition: Mapping[str, Any] = field(hash=False)
     source: Source = field(repr=False, compare=False)
     origin: str
     public: str
 
     @classmethod
-    def from_mcp(cls, source: Source, definition: Any) -> Self:
+    def from_mcp(cls, source: Source | Factory, definition: Any) -> Self:
         """Make a component of a listed definition: a mapping, or a model of the SDK's (`mcp_types.Tool` and the like).
+
+        It is used through `source`: a `ProxyProvider`, or a factory of `ProxyClient`s, sync or async, which is asked for one at each use.
 
         Raises:
             ValueError: the definition has no name or URI.
+            TypeError: `source` is neither.
         """
         if not isinstance(definition, Mapping):
             definition = definition.model_dump(mode="json", by_alias=True, exclude_none=True)
         origin = definition.get(KINDS[cls.kind].key)
         if not isinstance(origin, str):
             raise ValueError(f"a {cls.kind} needs a string {KINDS[cls.kind].key!r}")
-        return cls(definition=definition, source=source, origin=origin, public=origin)
+        return cls(definition=definition, source=_source_of(source), origin=origin, public=origin)
 
     @property
     def spec(self) -> KindSpec:
@@ -94,7 +130,7 @@ class ProxyComponent:
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None) -> Self:
         """A copy with other fields. `name`, `uri` or `uriTemplate` in `update` changes the public key; the origin never changes."""
-        changes = dict(update or {})
+        changes = {"uriTemplate" if key == "uri_template" else key: value for key, value in (update or {}).items()}
         changes.pop("origin", None)
         public = changes.pop(self.spec.key, changes.pop("public", self.public))
         definition = {**self.definition, **{key: value for key, value in changes.items() if value is not None}}
@@ -124,7 +160,7 @@ class ProxyTool(ProxyComponent):
     kind = Kind.TOOL
 
     @classmethod
-    def from_mcp_tool(cls, source: Source, tool: Any) -> "ProxyTool":
+    def from_mcp_tool(cls, source: Source | Factory, tool: Any) -> "ProxyTool":
         """See `ProxyComponent.from_mcp`."""
         return cls.from_mcp(source, tool)
 
@@ -152,13 +188,18 @@ class ProxyResource(ProxyComponent):
     kind = Kind.RESOURCE
 
     @classmethod
-    def from_mcp_resource(cls, source: Source, resource: Any) -> "ProxyResource":
+    def from_mcp_resource(cls, source: Source | Factory, resource: Any) -> "ProxyResource":
         """See `ProxyComponent.from_mcp`."""
         return cls.from_mcp(source, resource)
 
     async def read(self, context: Any = None) -> dict[str, Any]:
         """Read it: the result of `resources/read`, decoded. Errors as `ProxyTool.run`."""
         return await self._use({"uri": self.origin}, context)
+
+    def __await__(self) -> Generator[None, None, Self]:
+        """It is there at once; but what makes it of a template is awaited in FastMCP, and may be here."""
+        yield from ()
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,14 +209,33 @@ class ProxyTemplate(ProxyComponent):
     kind = Kind.TEMPLATE
 
     @classmethod
-    def from_mcp_template(cls, source: Source, template: Any) -> "ProxyTemplate":
+    def from_mcp_template(cls, source: Source | Factory, template: Any) -> "ProxyTemplate":
         """See `ProxyComponent.from_mcp`."""
         return cls.from_mcp(source, template)
 
-    def create_resource(self, uri: str, public: str | None = None) -> ProxyResource:
-        """The resource at `uri`, an expansion of the origin template that the caller made; it inherits the template's labels."""
+    def create_resource(
+        self, uri: str, params: Mapping[str, Any] | None = None, context: Any = None, *, public: str | None = None
+    ) -> ProxyResource:
+        """The resource at an expansion of the template; it inherits the template's labels. Nothing is read before `read` is.
+
+        Args:
+            uri: the expansion. Without `params` it is one of the origin template.
+            params: the values of the template's variables, from which the URI at the upstream is made; `uri` is then the public one.
+            context: nobody needs one to make a resource; it is for `read`.
+            public: its URI in the mesh, if not `uri`.
+
+        Raises:
+            TypeError: `params` are no mapping.
+        """
+        if params is not None and not isinstance(params, Mapping):
+            raise TypeError(
+                "params are the values of the template's variables, by name; give the public URI as public=..."
+            )
+        origin = uri if params is None else expanded(self.origin, params)
         labels = {key: value for key, value in self.definition.items() if key != self.spec.key}
-        return ProxyResource(definition={**labels, "uri": uri}, source=self.source, origin=uri, public=public or uri)
+        return ProxyResource(
+            definition={**labels, "uri": origin}, source=self.source, origin=origin, public=public or uri
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +245,7 @@ class ProxyPrompt(ProxyComponent):
     kind = Kind.PROMPT
 
     @classmethod
-    def from_mcp_prompt(cls, source: Source, prompt: Any) -> "ProxyPrompt":
+    def from_mcp_prompt(cls, source: Source | Factory, prompt: Any) -> "ProxyPrompt":
         """See `ProxyComponent.from_mcp`."""
         return cls.from_mcp(source, prompt)
 
@@ -200,6 +260,15 @@ class ProxyPrompt(ProxyComponent):
 COMPONENTS: Final[dict[Kind, type[ProxyComponent]]] = {
     cls.kind: cls for cls in (ProxyTool, ProxyResource, ProxyTemplate, ProxyPrompt)
 }
+
+
+def _source_of(source: Any) -> Source:
+    new = getattr(source, "new", None)  # of a client, which makes another for each use
+    if new is None and hasattr(source, "request") and not isinstance(source, type):
+        return cast("Source", source)
+    if callable(new or source):
+        return OnDemand(new or source)
+    raise TypeError(f"a component is used through a ProxyProvider or a factory of clients, not {type(source).__name__}")
 
 
 def decoded(result: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Pure and total: any text goes in, nothing raises. Names go one way and come back
 """
 
 from meshproxy.naming.names import MAX_NAME, NAMESPACE_PATTERN, default_namespace, public_name
-from meshproxy.naming.templates import TemplateMatcher
+from meshproxy.naming.templates import TemplateMatcher, expanded
 from meshproxy.naming.uris import origin_uri, public_uri, split_uri
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "NAMESPACE_PATTERN",
     "TemplateMatcher",
     "default_namespace",
+    "expanded",
     "origin_uri",
     "public_name",
     "public_uri",

@@ -1,12 +1,13 @@
-"""Whether a URI may be an expansion of a URI template (RFC 6570): asked to route a read, never to take values out.
+"""URI templates (RFC 6570): whether a URI may be an expansion of one, and the expansion of one with values.
 
-Forgiving where servers and clients are: a value may be empty, a value that should have been percent-encoded may not be, an
-exploded `{path*}` may span segments, `:N` is not counted, and what is no valid expression counts as a plain variable. Never refuses
-an expansion that RFC 6570 gives, unless it is absurdly long.
+`TemplateMatcher` is asked to route a read, never to take values out. It is forgiving where servers and clients are: a value may be empty, a
+value that should have been percent-encoded may not be, an exploded `{path*}` may span segments, `:N` is not counted, and what is no valid
+expression counts as a plain variable. It never refuses an expansion that RFC 6570 gives, unless it is absurdly long.
 """
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 from urllib.parse import quote
 
 _EXPRESSION: Final = re.compile(r"\{([^{}]*)\}")
@@ -28,6 +29,20 @@ _OPERATORS: Final[dict[str, tuple[str, re.Pattern[str], re.Pattern[str]]]] = {
     ";": (";", _SEGMENT, _PATH),
     "?": ("?", _QUERY, _QUERY),
     "&": ("&", _QUERY, _QUERY),
+}
+
+_RESERVED: Final = ":/?#[]@!$&'()*+,;="
+_TRIPLET: Final = re.compile(r"(%[0-9A-Fa-f]{2})")
+_EXPANSIONS: Final[dict[str, tuple[str, str, bool, bool]]] = {
+    # operator: what an expansion begins with, what parts its values, whether they have names, whether reserved characters stay (appendix A)
+    "": ("", ",", False, False),
+    "+": ("", ",", False, True),
+    "#": ("#", ",", False, True),
+    ".": (".", ".", False, False),
+    "/": ("/", "/", False, False),
+    ";": (";", ";", True, False),
+    "?": ("?", "&", True, False),
+    "&": ("&", "&", True, False),
 }
 
 _WORK: Final = 200_000
@@ -71,6 +86,43 @@ class TemplateMatcher:
                 first, rest = part
                 ends |= _spread({end + len(first) for end in ends if uri.startswith(first, end)}, uri, rest)
         return len(uri) in ends
+
+
+def expanded(template: str, values: Mapping[str, Any]) -> str:
+    """Expand a URI template (RFC 6570) with its variables' values: texts, sequences of texts, and what can be written as a text.
+
+    A variable without a value, or with None, is left out. What is no expression stays as it is.
+    """
+    return _EXPRESSION.sub(lambda found: _expanded(found[1], values), template)
+
+
+def _expanded(body: str, values: Mapping[str, Any]) -> str:
+    operator = body[:1] if body[:1] in _EXPANSIONS else ""
+    first, separator, is_named, is_reserved = _EXPANSIONS[operator]
+    parts = []
+    for variable in body[len(operator) :].split(","):
+        name, _, prefix = variable.strip().removesuffix("*").partition(":")
+        value = values.get(name)
+        if value is None or value in ([], ()):
+            continue
+        if isinstance(value, list | tuple):
+            written = [_escaped(str(one), is_reserved) for one in value]
+        else:
+            written = [_escaped(str(value)[: int(prefix) if prefix.isdecimal() else None], is_reserved)]
+        if not variable.endswith("*"):
+            written = [",".join(written)]
+        # `;x` and not `;x=` where the value is empty (section 3.2.7).
+        parts += [f"{name}={one}" if one or operator != ";" else name for one in written] if is_named else written
+    return first + separator.join(parts) if parts else ""
+
+
+def _escaped(text: str, is_reserved: bool) -> str:  # noqa: FBT001  # a column of the table
+    """A value as its operator has it: what is reserved, and what is encoded already, stays or not (section 3.2.1)."""
+    pieces = _TRIPLET.split(text) if is_reserved else [text]
+    safe = _RESERVED if is_reserved else ""
+    return "".join(
+        piece if index % 2 else quote(piece, safe=safe, errors="surrogatepass") for index, piece in enumerate(pieces)
+    )
 
 
 def _expression(body: str) -> tuple[str, re.Pattern[str]]:

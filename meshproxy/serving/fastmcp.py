@@ -9,7 +9,7 @@ handed to the composite.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -19,6 +19,7 @@ from meshproxy.errors import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError, Upstrea
 from meshproxy.kinds import BY_LIST_METHOD, Kind, KindSpec
 from meshproxy.mesh.composite import CompositeProvider
 from meshproxy.mesh.grace import Grace
+from meshproxy.mesh.upstreams import mount_of, provider_of
 from meshproxy.relay.call import Call, ended
 from meshproxy.relay.capabilities import CARRIED_EXTENSIONS
 from meshproxy.relay.downstream import Downstream, Outcome, RequestContext, Result
@@ -30,6 +31,7 @@ from meshproxy.serving.settings import HttpSettings
 from meshproxy.upstream.client import CLIENT, ProxyClient
 from meshproxy.upstream.lanes import SessionMode
 from meshproxy.upstream.provider import ProxyProvider
+from meshproxy.upstream.target import config_of
 from meshproxy.wire.codec import Raw, dumps, opened
 from meshproxy.wire.protocol import (
     COMPLETE,
@@ -340,12 +342,30 @@ def _done(call: Call, _: None) -> None:
 
 
 class FastMCPProxy(FastMCP):
-    """One upstream behind one endpoint, without a prefix. `target` is what `ProxyClient` takes, a client, or a factory of clients."""
+    """One upstream behind one endpoint, without a prefix.
 
-    def __init__(self, target: Any, name: str = "meshproxy", *, session: SessionMode = "auto", **options: Any) -> None:
+    `target` is what `ProxyClient` takes, a client, or, also as `client_factory`, a factory of clients. `{"mcpServers": {...}}` with several servers is
+    served as the same in a file is: each under its name.
+    """
+
+    def __init__(
+        self,
+        target: Any = None,
+        name: str = "meshproxy",
+        *,
+        client_factory: Callable[..., Any] | None = None,
+        session: SessionMode = "auto",
+        **options: Any,
+    ) -> None:
         super().__init__(name, **options)
-        client = target if isinstance(target, ProxyClient) or callable(target) else ProxyClient(target)
-        self.add_provider(ProxyProvider(client, session=session))
+        config = config_of(target) if isinstance(target, Mapping) and client_factory is None else None
+        if config is not None and len(config.enabled) > 1:
+            for spec in config.enabled:
+                self.composite.add(provider_of(spec, config.scrubber, self.stamp), mount_of(spec, config))
+            return
+        if target is not None and not isinstance(target, ProxyClient) and not callable(target):
+            target = ProxyClient(target)
+        self.add_provider(ProxyProvider(target, client_factory=client_factory, session=session))
 
 
 _FOREIGN: dict[Era, frozenset[str]] = {

@@ -6,42 +6,40 @@ async with ProxyClient("https://docs.example.com/mcp") as client:
 """
 
 import importlib.metadata
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
 from meshproxy.catalog.component import decoded
 from meshproxy.errors import METHOD_NOT_FOUND, RpcError, UpstreamUnavailable
 from meshproxy.kinds import Kind
-from meshproxy.links.endpoint import Endpoint
 from meshproxy.links.link import Link, Listener
-from meshproxy.links.memory import MemoryEndpoint
-from meshproxy.links.stdio import StdioEndpoint
-from meshproxy.links.streamable import HttpEndpoint
+from meshproxy.relay.answerers import (
+    elicitation_answerer,
+    log_hearer,
+    progress_hearer,
+    roots_answerer,
+    sampling_answerer,
+)
 from meshproxy.relay.downstream import Downstream
 from meshproxy.relay.handlers import Handlers
 from meshproxy.upstream.listing import list_kind
+from meshproxy.upstream.target import endpoint_of
 from meshproxy.wire.protocol import Era
 
 CLIENT: Final[dict[str, Any]] = {"name": "meshproxy", "version": importlib.metadata.version("meshproxy")}
 """What the mesh calls itself to upstreams and, by default, to clients."""
 
 
-@dataclass(frozen=True)
-class Command:
-    """A program that speaks MCP on its standard input and output."""
-
-    command: str
-    args: Sequence[str] = ()
-    env: Mapping[str, str] = field(default_factory=dict)
-    cwd: str | None = None
-
-
 class ProxyClient:
     """One way to one upstream.
 
-    `target` is a URL, a `Command`, an `Endpoint`, or an SDK server in this process (`mcp.server.MCPServer` or the low-level one).
+    `target` is a URL (of the 2024-11-05 transport if its path has `/sse`), a `Command`, a `Path` to a .py or .js file, an SDK server in this process
+    (`mcp.server.MCPServer` or the low-level one), `{"mcpServers": {...}}` with one server, or an `Endpoint`. What upstreams ask and tell
+    is for `handlers`; each can be given by itself, too, also in the shape that FastMCP's clients have (`meshproxy.relay.answerers`).
+
+    Raises:
+        TypeError, ValueError, ConfigError: the target is nothing that a client can be made for, or a handler no handler.
     """
 
     def __init__(
@@ -52,12 +50,28 @@ class ProxyClient:
         headers: Mapping[str, str] | None = None,
         handlers: Handlers | None = None,
         timeout: float | None = 30.0,
+        roots: Any = None,
+        sampling_handler: Callable[..., Any] | None = None,
+        elicitation_handler: Callable[..., Any] | None = None,
+        log_handler: Callable[..., Any] | None = None,
+        progress_handler: Callable[..., Any] | None = None,
     ) -> None:
-        self.endpoint = target if isinstance(target, Endpoint) else endpoint_of(target, name, headers)
+        self.endpoint = endpoint_of(target, name, headers)
         self.name = name or self.endpoint.name
-        self.handlers = handlers or Handlers()
+        known = handlers or Handlers()
+        self.handlers = Handlers(
+            roots=known.roots if roots is None else roots_answerer(roots),
+            sampling=known.sampling if sampling_handler is None else sampling_answerer(sampling_handler),
+            elicitation=known.elicitation if elicitation_handler is None else elicitation_answerer(elicitation_handler),
+            log=known.log if log_handler is None else log_hearer(log_handler),
+            progress=known.progress if progress_handler is None else progress_hearer(progress_handler),
+        )
         self.timeout = timeout
         self._link: Link | None = None
+
+    def new(self) -> Self:
+        """Another client for the same target, not entered."""
+        return type(self)(self.endpoint, name=self.name, handlers=self.handlers, timeout=self.timeout)
 
     async def connect(
         self, listener: Listener, capabilities: dict[str, Any], timeout: float | None = None, era: Era | None = None
@@ -114,18 +128,9 @@ class ProxyClient:
 class StatefulProxyClient(ProxyClient):
     """A client of an upstream that keeps state: each downstream session gets an upstream session of its own, closed with it."""
 
-    def new_stateful(self, downstream: Downstream) -> ProxyClient:
+    def new_stateful(self, downstream: Downstream | None = None) -> Self:
         """A client for one downstream session: a factory for `ProxyProvider`. Being asked for each is what keeps them apart."""
-        return ProxyClient(self.endpoint, name=self.name, handlers=self.handlers, timeout=self.timeout)
-
-
-def endpoint_of(target: Any, name: str | None = None, headers: Mapping[str, str] | None = None) -> Endpoint:
-    """The way in to a target; see `ProxyClient`."""
-    if isinstance(target, str):
-        return HttpEndpoint(name or target, target, headers=dict(headers or {}))
-    if isinstance(target, Command):
-        return StdioEndpoint(name or target.command, target.command, tuple(target.args), dict(target.env), target.cwd)
-    return MemoryEndpoint(name or getattr(target, "name", None) or "in-process", target)
+        return self.new()
 
 
 class _Deaf:

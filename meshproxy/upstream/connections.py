@@ -22,6 +22,24 @@ StatefulFactory = Callable[[Downstream], ProxyClient | Awaitable[ProxyClient]]
 BringAlong = Callable[[Link, str], Awaitable[None]]
 
 
+def the_one_client(
+    client: ProxyClient | ClientFactory | StatefulFactory | None, factory: ClientFactory | StatefulFactory | None
+) -> ProxyClient | ClientFactory | StatefulFactory:
+    """Choose what was given of a client and a factory of clients.
+
+    Raises:
+        TypeError: it was not exactly one of them, or what was given is none.
+    """
+    if (client is None) == (factory is None):
+        raise TypeError("give a ProxyClient or a factory of them: client, or client_factory")
+    given = factory if client is None else client
+    if not isinstance(given, ProxyClient) and not callable(given):
+        raise TypeError(
+            f"a provider takes a ProxyClient or a factory of them, not {type(given).__name__}; wrap it: ProxyClient(...)"
+        )
+    return given
+
+
 class Connections:
     """See the module; `factory` is what `ProxyProvider` was made with.
 

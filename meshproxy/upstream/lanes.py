@@ -236,6 +236,10 @@ class Lanes:
 
     # --- what happens
 
+    def isolate(self) -> None:
+        """From now on each downstream session has a link of its own, whatever the mode was."""
+        self._mode = "isolated"
+
     def on_talk(self) -> bool:
         """The upstream talks to its callers. Says whether that is news."""
         if self._known.talks:

@@ -23,8 +23,8 @@ from meshproxy.relay.elicitations import Elicitations
 from meshproxy.relay.handler import finish
 from meshproxy.relay.handlers import Handlers
 from meshproxy.upstream.carrier import Carrier
-from meshproxy.upstream.client import CLIENT, ProxyClient
-from meshproxy.upstream.connections import ClientFactory, Connections, StatefulFactory
+from meshproxy.upstream.client import CLIENT, ProxyClient, StatefulProxyClient
+from meshproxy.upstream.connections import ClientFactory, Connections, StatefulFactory, the_one_client
 from meshproxy.upstream.inbound import Inbound
 from meshproxy.upstream.lanes import Lanes, SessionMode
 from meshproxy.upstream.listening import Listening, Tell
@@ -40,8 +40,12 @@ log = structlog.get_logger(__name__)
 class ProxyProvider:
     """One upstream.
 
-    `client` is a `ProxyClient` or a factory of them, sync or async. A factory that takes an argument is given the downstream session and
-    makes each its own client, hence its own upstream session; one that takes none makes the one client that all share.
+    `client`, or `client_factory` by another name, is a `ProxyClient` or a factory of them, sync or async. A factory that takes an argument is
+    given the downstream session and makes each its own client, hence its own upstream session; one that takes none makes the one client
+    that all share. Each session has one to itself also if that client is a `StatefulProxyClient`.
+
+    Raises:
+        TypeError: it is neither, or both were given, or none.
 
     Attributes:
         name: the upstream's name.
@@ -51,13 +55,14 @@ class ProxyProvider:
 
     def __init__(
         self,
-        client: ProxyClient | ClientFactory | StatefulFactory,
+        client: ProxyClient | ClientFactory | StatefulFactory | None = None,
+        cache_ttl: float | None = 300.0,
         *,
+        client_factory: ClientFactory | StatefulFactory | None = None,
         name: str | None = None,
         session: SessionMode = "auto",
         start: Literal["eager", "lazy"] = "eager",
         forward_headers: tuple[str, ...] = (),
-        cache_ttl: float | None = 300.0,
         connect_timeout: float | None = 30.0,
         list_timeout: float | None = 15.0,
         call_timeout: float | None = 300.0,
@@ -65,6 +70,7 @@ class ProxyProvider:
         stamp: Stamp | None = None,
         scrub: Callable[[str], str] = str,
     ) -> None:
+        client = the_one_client(client, client_factory)
         self.name = name or (client.name if isinstance(client, ProxyClient) else "upstream")
         self.subscriptions = Subscriptions()
         self.counter_subscriptions = Subscriptions()
@@ -215,7 +221,7 @@ class ProxyProvider:
             COMPONENTS[kind].from_mcp(self, item) for item in self.catalog[kind] if isinstance(item.get(key), str)
         )
 
-    def get_tasks(self) -> tuple[ProxyComponent, ...]:
+    async def get_tasks(self) -> tuple[ProxyComponent, ...]:
         """Components that may run as tasks of 2025-11-25: none, every component forbids it."""
         return ()
 
@@ -391,6 +397,8 @@ class ProxyProvider:
         await self.counter_subscriptions.open(counterpart, self._on_counterpart_said)
 
     async def _on_control_opened(self, control: Link) -> None:
+        if isinstance(self._connections.client, StatefulProxyClient):
+            self._lanes.isolate()
         await self.subscriptions.open(control, partial(self.on_elsewhere, None))
         await self._verbosity.tell(control)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import FrozenInstanceError
-from typing import Any
+from typing import Any, Self
 
 import mcp_types
 import pytest
@@ -129,6 +129,61 @@ async def test_a_template_makes_resources_with_its_labels() -> None:
     await made.read()
     assert template.create_resource("x://2").public == "x://2"
     assert source.requests == [("resources/read", {"uri": "x://1"}, None)]
+
+
+async def test_a_template_makes_a_resource_of_its_variables_as_in_fastmcp() -> None:
+    source = Told()
+    template = ProxyTemplate.from_mcp(source, DEFINITIONS[Kind.TEMPLATE]).model_copy(
+        update={"uri_template": "x://ns/{y}"}
+    )
+    assert (template.public, template.origin) == ("x://ns/{y}", "x://{y}")
+    made = await template.create_resource("x://ns/a%20b", {"y": "a b"})
+    assert (made.public, made.origin) == ("x://ns/a%20b", "x://a%20b")
+    assert (await made.read()) == {"ok": True}
+    assert source.requests == [("resources/read", {"uri": "x://a%20b"}, None)]
+    with pytest.raises(TypeError, match="public="):
+        template.create_resource("x://1", "x://ns/1")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_component_can_be_kept_in_a_set(kind: Kind) -> None:
+    one, other = (COMPONENTS[kind].from_mcp(Told(), DEFINITIONS[kind]) for _ in range(2))
+    assert one == other
+    assert len({one, other, one.model_copy(update={"public": "another"})}) == 2
+
+
+class OneUse:
+    """A client that is entered for one request."""
+
+    entered = 0
+
+    async def __aenter__(self) -> Self:
+        OneUse.entered += 1
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        OneUse.entered -= 1
+
+    async def request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        assert OneUse.entered == 1
+        return {"method": method, "params": params}
+
+
+async def test_a_component_is_used_through_a_factory_of_clients_too() -> None:
+    async def later() -> OneUse:
+        return OneUse()
+
+    for factory in (OneUse, later):
+        tool = ProxyTool.from_mcp_tool(factory, DEFINITIONS[Kind.TOOL])
+        assert (await tool.run({"q": 1}))["params"] == {"name": "search", "arguments": {"q": 1}}
+        assert OneUse.entered == 0
+        assert tool.source.name == "upstream"
+        assert not tool.source.completes
+
+
+def test_a_component_needs_something_to_be_used_through() -> None:
+    with pytest.raises(TypeError, match="ProxyProvider or a factory of clients, not int"):
+        ProxyTool.from_mcp_tool(1, DEFINITIONS[Kind.TOOL])  # type: ignore[arg-type]
 
 
 async def test_a_result_comes_decoded_in_whatever_form_it_travelled() -> None:

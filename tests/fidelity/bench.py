@@ -17,8 +17,9 @@ from meshproxy.links.sse import SseEndpoint
 from meshproxy.serving.fastmcp import FastMCP
 from meshproxy.serving.http import HttpApp, HttpSettings
 from meshproxy.serving.stdio import serve_stdio
-from meshproxy.upstream.client import Command, ProxyClient
+from meshproxy.upstream.client import ProxyClient
 from meshproxy.upstream.provider import ProxyProvider
+from meshproxy.upstream.target import Command
 from tests.fidelity.peers import ABLE, Json, Peer, Place, Wire, joined
 from tests.fidelity.wires import HttpWire, LineWire
 from tests.kit.places import ROOT

@@ -23,9 +23,10 @@ import uvicorn
 from meshproxy.links.sse import SseEndpoint
 from meshproxy.serving.fastmcp import FastMCP
 from meshproxy.upstream import inbound
-from meshproxy.upstream.client import Command, ProxyClient
+from meshproxy.upstream.client import ProxyClient
 from meshproxy.upstream.lanes import SessionMode
 from meshproxy.upstream.provider import ProxyProvider
+from meshproxy.upstream.target import Command
 from tests.fidelity.peers import ABLE, Json, Peer, Place, joined
 from tests.fidelity.wires import HttpWire
 from tests.kit.places import ROOT

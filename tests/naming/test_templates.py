@@ -1,7 +1,9 @@
+import re
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from meshproxy.naming import TemplateMatcher
+from meshproxy.naming import TemplateMatcher, expanded
 from tests.naming.rfc6570 import TEMPLATES, VALUES, expand
 
 # RFC 6570, section 3.2: the RFC's own values and expansions.
@@ -120,3 +122,26 @@ def test_a_uri_too_long_for_its_template_does_not_match():
     matcher = TemplateMatcher("{+a}{+b}")
     assert matcher.matches("x" * 100_000)
     assert not matcher.matches("x" * 100_001)
+
+
+@pytest.mark.parametrize(("template", "expansion"), [(t, e) for t, e in RFC_EXPANSIONS if "keys" not in t])
+def test_the_examples_of_the_rfc_are_expanded(template, expansion):
+    assert expanded(template, RFC_VALUES) == expansion
+
+
+@given(TEMPLATES, VALUES)
+def test_every_expression_is_expanded_as_the_rfc_says(template, values):
+    texts = {name: value for name, value in values.items() if not isinstance(value, dict)}
+    for expression in re.findall(r"\{[^{}]*\}", template):
+        assert expanded(expression, texts) == expand(expression, texts)
+
+
+@given(TEMPLATES, VALUES)
+def test_what_is_expanded_leads_back_to_its_template(template, values):
+    texts = {name: value for name, value in values.items() if not isinstance(value, dict)}
+    assert TemplateMatcher(template).matches(expanded(template, texts))
+
+
+def test_values_are_written_as_texts_and_what_has_none_is_left_out():
+    assert expanded("x://{n}/{?a,b,c*}", {"n": 1, "a": None, "c": (True, 2)}) == "x://1/?c=True&c=2"
+    assert expanded("x://{}{", {}) == "x://{"

@@ -10,7 +10,8 @@ from meshproxy.kinds import Kind
 from meshproxy.links.stdio import StdioEndpoint
 from meshproxy.links.streamable import HttpEndpoint
 from meshproxy.relay.handlers import Handlers
-from meshproxy.upstream.client import CLIENT, Command, ProxyClient, StatefulProxyClient
+from meshproxy.upstream.client import CLIENT, ProxyClient, StatefulProxyClient
+from meshproxy.upstream.target import Command
 from tests.kit.clients import Legacy
 from tests.kit.handlers import Quiet
 from tests.kit.light import LIGHT, received
@@ -92,3 +93,4 @@ async def test_a_stateful_client_makes_one_for_each_session_with_its_handlers() 
     for client in made:
         assert (client.endpoint, client.name, client.timeout) == (stateful.endpoint, "up", 3.0)
         assert client.handlers.roots is roots
+    assert stateful.new_stateful() is not stateful.new() is not stateful

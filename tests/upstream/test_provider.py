@@ -17,9 +17,10 @@ from meshproxy.relay.downstream import Downstream
 from meshproxy.relay.handlers import Handlers
 from meshproxy.serving.fastmcp import FastMCP
 from meshproxy.upstream import supervisor
-from meshproxy.upstream.client import Command, ProxyClient, StatefulProxyClient
+from meshproxy.upstream.client import ProxyClient, StatefulProxyClient
 from meshproxy.upstream.provider import ProxyProvider
 from meshproxy.upstream.supervisor import State
+from meshproxy.upstream.target import Command
 from tests.kit.clients import ELICIT, Client, Legacy, Modern
 from tests.kit.light import LIGHT, received, release
 from tests.kit.processes import children, is_alive
@@ -465,7 +466,7 @@ async def test_components_are_listed_and_used_without_a_mesh() -> None:
             assert (await made.read())["contents"][0]["uri"] == "t://1"
             (prompt,) = await provider.components(Kind.PROMPT)
             assert (await prompt.render())["messages"]  # type: ignore[attr-defined]
-            assert provider.get_tasks() == ()
+            assert await provider.get_tasks() == ()
             assert "'up'" in repr(provider)
             assert "tools=2" in repr(provider)
     finally:
