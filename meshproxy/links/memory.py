@@ -17,7 +17,7 @@ from meshproxy.links.duplex import CLOSED, DuplexLink
 from meshproxy.links.endpoint import Endpoint
 from meshproxy.links.faults import Faults
 from meshproxy.links.link import Link, Listener
-from meshproxy.wire.codec import dumps, loads
+from meshproxy.wire.codec import dumps, whole
 from meshproxy.wire.protocol import Era
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class MemoryLink(DuplexLink):
 
     def _send(self, message: bytes, request_id: int | None = None) -> None:
         with contextlib.suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
-            self._input.send_nowait(self._wrap(loads(message)))
+            self._input.send_nowait(self._wrap(whole(message)))
 
     def said(self, item: "SessionMessage | Exception") -> None:
         """The server has written a message."""

@@ -23,16 +23,24 @@ CARRIED_EXTENSIONS: Final[dict[Era, frozenset[str]]] = {
 
 def bridged(downstream: Downstream) -> dict[str, Any]:
     """A client's capabilities as far as the mesh can carry them; what it declared of each stays as it declared it."""
-    declared = downstream.capabilities
-    carried = {key: declared[key] for key in BRIDGED if key in declared}
-    extensions = declared.get("extensions")
-    if extensions and isinstance(extensions, Mapping):
-        known = {key: value for key, value in extensions.items() if key in CARRIED_EXTENSIONS[downstream.era]}
-        if known:
-            carried["extensions"] = known
-    return carried
+    return _carried(downstream.capabilities, CARRIED_EXTENSIONS[downstream.era])
+
+
+def kept_of(declared: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a client's capabilities somebody will look at while its session lasts."""
+    return _carried(declared, KNOWN_EXTENSIONS)
 
 
 def may_be_asked(downstream: Downstream) -> bool:
     """Whether a client declared that it can answer any question."""
     return any(key in downstream.capabilities for key in BRIDGED)
+
+
+def _carried(declared: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    carried = {key: declared[key] for key in BRIDGED if key in declared}
+    extensions = declared.get("extensions")
+    if extensions and isinstance(extensions, Mapping):
+        passing = {key: value for key, value in extensions.items() if key in known}
+        if passing:
+            carried["extensions"] = passing
+    return carried

@@ -9,13 +9,15 @@ import structlog
 from meshproxy.errors import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, REQUEST_CANCELLED, RpcError
 from meshproxy.http.deadlines import Deadlines
 from meshproxy.http.stream import EventStream
+from meshproxy.limits import MAX_KEPT, MAX_LABEL
+from meshproxy.relay.capabilities import kept_of
 from meshproxy.relay.handler import Handler
 from meshproxy.serving.exchange import HttpExchange, speak
 from meshproxy.serving.reply import Reply
 from meshproxy.serving.response import SHUTDOWN, UNKNOWN_SESSION, encode_malformed
 from meshproxy.serving.session import Session, Sessions
 from meshproxy.serving.settings import HttpSettings
-from meshproxy.wire.codec import loads
+from meshproxy.wire.codec import dumps, mapping, opened
 from meshproxy.wire.mending import answer_meant
 from meshproxy.wire.messages import Id, Message, encode_error, encode_notification, parse
 from meshproxy.wire.params import params_of
@@ -25,6 +27,8 @@ __all__ = ["LegacyExchange", "LegacyPosts", "record_client", "record_version"]
 log = structlog.get_logger(__name__)
 
 _CANCELLED: Final = "notifications/cancelled"
+_LABELS: Final = ("name", "title", "version")
+"""What is kept of `clientInfo`: icons and the like would be kept as long as the session, and nobody looks at them."""
 
 
 class LegacyExchange(HttpExchange):
@@ -305,21 +309,24 @@ def record_client(session: Any, params: Mapping[str, Any]) -> None:
     """Note on a legacy downstream what `initialize` says of the client.
 
     Raises:
-        RpcError: -32602, a member that it must have is missing or of the wrong type.
+        RpcError: -32602, a member that it must have is missing or of the wrong type, or there is too much of it.
     """
     shapes = {"protocolVersion": str, "capabilities": dict, "clientInfo": dict}
     for key, shape in shapes.items():
         if not isinstance(params.get(key), shape):
             kind = "a string" if shape is str else "an object"
             raise RpcError(INVALID_PARAMS, f"initialize: params.{key} must be {kind}")
-    session.capabilities = params["capabilities"]
-    session.client = params["clientInfo"]
+    session.capabilities = kept_of(params["capabilities"])
+    if len(dumps(session.capabilities)) > MAX_KEPT:
+        raise RpcError(INVALID_PARAMS, f"initialize: params.capabilities are larger than {MAX_KEPT} bytes")
+    labels = params["clientInfo"]
+    session.client = {key: labels[key][:MAX_LABEL] for key in _LABELS if isinstance(labels.get(key), str)}
 
 
 def record_version(session: Any, answer: bytes) -> bool:
     """Note the version that the encoded answer to `initialize` names; False if it is an error."""
-    result = loads(answer).get("result")
-    version = result.get("protocolVersion") if isinstance(result, dict) else None
+    result = mapping(parse(answer).result)
+    version = None if result is None else opened(result.get("protocolVersion"))
     if not isinstance(version, str):
         return False
     session.version = version

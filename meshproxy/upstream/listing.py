@@ -8,9 +8,10 @@ from meshproxy.catalog.catalog import EMPTY, Catalog
 from meshproxy.catalog.definitions import check_definition
 from meshproxy.errors import METHOD_NOT_FOUND, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import KINDS, Kind, KindSpec
+from meshproxy.limits import MAX_LISTED
 from meshproxy.links.duplex import excerpt
 from meshproxy.links.link import Link
-from meshproxy.wire.codec import JsonError, loads
+from meshproxy.upstream.page import Page, read_page
 from meshproxy.wire.headers import find_invalid_annotation
 
 MAX_PAGES: Final = 10_000
@@ -18,6 +19,7 @@ MAX_PAGES: Final = 10_000
 NAMED: Final = 5
 """Components that the log names for one fault of theirs."""
 LEFT_OUT: Final = "left out, since clients would refuse the whole listing for it"
+BEYOND: Final = "left out, since it could not be listed again"
 MENDED: Final = "that part is mended or left out, since clients would refuse the whole listing for it"
 CUT_OFF: Final = "what has been listed until then is kept"
 
@@ -107,17 +109,20 @@ async def _pages(link: Link, spec: KindSpec) -> Listing:
                 found.cut_off("its last page names the empty cursor, and that is refused")
                 break
             raise
-        is_news = found.add(page[spec.items])
-        ttl = page.get("ttlMs")
+        is_news = found.add(page)
+        if found.is_full:
+            found.cut_off(f"it has {MAX_LISTED} and more, and more are not read")
+            break
+        ttl = page.rest.get("ttlMs")
         ttls.append(max(ttl, 0) if type(ttl) is int else 0)
-        private = private or page.get("cacheScope") != "public"
-        cursor = page.get("nextCursor")
+        private = private or page.rest.get("cacheScope") != "public"
+        cursor = page.rest.get("nextCursor")
         if not isinstance(cursor, str):
             break
         if cursor in seen:
             found.cut_off(f"a page repeats the cursor {excerpt(cursor.encode('utf-8', 'replace'), 60)!r}")
             break
-        if not is_news and page[spec.items]:
+        if not is_news and page.items:
             found.cut_off("a page has nothing that was not listed before, and yet names another")
             break
         seen.add(cursor)
@@ -127,18 +132,11 @@ async def _pages(link: Link, spec: KindSpec) -> Listing:
     return Listing(tuple(found.definitions.values()), min(ttls, default=0), private)
 
 
-async def _page(link: Link, spec: KindSpec, params: dict[str, Any]) -> dict[str, Any]:
-    try:
-        page = loads(await link.request(spec.list_method, params))
-    except JsonError:
-        page = None
-    if isinstance(page, dict):
-        # A list that was never made is null in Go.
-        if spec.items in page and page[spec.items] is None:
-            page[spec.items] = []
-        if isinstance(page.get(spec.items), list):
-            return page
-    raise UpstreamUnavailable(link.upstream, f"its answer to {spec.list_method} holds no list of {spec.items}")
+async def _page(link: Link, spec: KindSpec, params: dict[str, Any]) -> Page:
+    page = read_page(await link.request(spec.list_method, params), spec)
+    if page is None:
+        raise UpstreamUnavailable(link.upstream, f"its answer to {spec.list_method} holds no list of {spec.items}")
+    return page
 
 
 class _Found:
@@ -150,10 +148,14 @@ class _Found:
         self._spec = spec
         self._faults: dict[tuple[str, str, str], list[str]] = {}
 
-    def add(self, items: list[Any]) -> bool:
-        """Take the items of a page; says whether any of them is new."""
+    def add(self, page: Page) -> bool:
+        """Take the items of a page, as far as there is room; says whether any of them is new."""
         known = len(self.definitions)
-        for item in items:
+        for name, excess in page.refused:
+            self._note("left_out", BEYOND, excess, name)
+        for item in page.items:
+            if self.is_full:
+                break
             definition, faults = check_definition(self._spec.kind, item)
             if definition is None:
                 self._fault("left_out", LEFT_OUT, faults[-1], item)
@@ -170,6 +172,11 @@ class _Found:
             self.definitions.setdefault(definition[self._spec.key], definition)
         return len(self.definitions) > known
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there are as many as can be used."""
+        return len(self.definitions) >= MAX_LISTED
+
     def cut_off(self, reason: str) -> None:
         """The listing goes on, and there is no use in reading more of it."""
         self._link.faults.say("upstream.listing_cut_off", CUT_OFF, kind=self._spec.plural, reason=reason)
@@ -183,5 +190,8 @@ class _Found:
 
     def _fault(self, event: str, consequence: str, reason: str, item: Any) -> None:
         named = item.get(self._spec.key) if isinstance(item, Mapping) else None
-        name = excerpt(named.encode("utf-8", "replace"), 60) if isinstance(named, str) else "?"
+        self._note(event, consequence, reason, named if isinstance(named, str) else "")
+
+    def _note(self, event: str, consequence: str, reason: str, named: str) -> None:
+        name = excerpt(named.encode("utf-8", "replace"), 60) or "?"
         self._faults.setdefault((event, consequence, reason), []).append(name)

@@ -11,12 +11,26 @@ from typing import Any, Final
 
 import msgspec
 
+from meshproxy.limits import MAX_CUT, MAX_DEPTH, LimitError, check_depth, check_size
 from meshproxy.wire.raw import Raw
 
-__all__ = ["EMPTY", "JsonError", "Raw", "dumps", "loads", "mapping", "members", "opened", "shallow", "shallow_list"]
+__all__ = [
+    "EMPTY",
+    "JsonError",
+    "Raw",
+    "dumps",
+    "loads",
+    "mapping",
+    "members",
+    "opened",
+    "outline",
+    "shallow",
+    "shallow_list",
+    "whole",
+]
 
 JsonError = (msgspec.DecodeError, ValueError)
-"""What `loads` and its kin raise for text that is not JSON, or not of the shape asked for."""
+"""What `loads` and its kin raise for text that is not JSON, not of the shape asked for, or beyond a limit (then it is a `LimitError`)."""
 
 EMPTY: Final = Raw(b"{}")
 
@@ -24,25 +38,44 @@ _encoder = msgspec.json.Encoder()
 _anything = msgspec.json.Decoder()
 _mapping = msgspec.json.Decoder(dict[str, Raw])
 _sequence = msgspec.json.Decoder(list[Raw])
-_scanner = json.JSONDecoder()
-_GAP: Final = re.compile(r"[ \t\n\r,:]*")
-"""What stands between the parts of an array or object."""
+_TOKEN: Final = re.compile(rb'[ \t\n\r]*+("[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},:]|[^ \t\n\r"\[\]{},:]++)', re.DOTALL)
+"""The next bracket, comma or colon, text or other value of a JSON text."""
+_OPENING: Final = (b"[", b"{")
+_CLOSING: Final = (b"]", b"}")
+_BETWEEN: Final = (b",", b":")
 
 
-def loads(data: bytes | Raw) -> Any:
-    """Decode JSON whole.
+def loads(data: bytes | Raw, depth: int = MAX_DEPTH) -> Any:
+    """Decode JSON whole, of at most `depth` arrays and objects in each other.
 
     Raises:
-        JsonError: `data` is no JSON text (RFC 8259).
+        JsonError: `data` is no JSON text (RFC 8259), or is nested deeper.
+    """
+    value = whole(data)
+    # Each level takes two bytes, and hardly any text has so many brackets.
+    if len(data) > 2 * depth:
+        text = bytes(data)
+        if text.count(b"[") + text.count(b"{") > depth:
+            check_depth(value, depth)
+    return value
+
+
+def whole(data: bytes | Raw) -> Any:
+    """As `loads`, as deep as the decoder goes: for what is not kept, and not encoded again.
+
+    Raises:
+        JsonError: `data` is no JSON text, or is nested deeper than that.
     """
     try:
         return _anything.decode(data)
-    except (msgspec.DecodeError, RecursionError):
+    except RecursionError:
+        raise _too_deep() from None
+    except msgspec.DecodeError:
         try:
             # Decoded here, since `json` would guess at UTF-16 and let half characters pass.
             return json.loads(bytes(data).decode(), parse_constant=_refuse_constant)
         except RecursionError:
-            raise ValueError("JSON is nested too deeply") from None
+            raise _too_deep() from None
 
 
 def shallow(data: bytes | Raw) -> dict[str, Any]:
@@ -55,7 +88,9 @@ def shallow(data: bytes | Raw) -> dict[str, Any]:
         return _mapping.decode(data)
     except msgspec.ValidationError:
         raise
-    except (msgspec.DecodeError, RecursionError):
+    except RecursionError:
+        raise _too_deep() from None
+    except msgspec.DecodeError:
         return dict(members(data))
 
 
@@ -65,10 +100,9 @@ def members(data: bytes | Raw) -> list[tuple[str, Raw]]:
     Raises:
         JsonError: `data` is no JSON object.
     """
-    if not isinstance(loads(data), dict):
+    if not isinstance(whole(data), dict):
         raise ValueError("expected an object")
-    parts = _split(bytes(data).decode())
-    return [(loads(key), item) for key, item in zip(parts[::2], parts[1::2], strict=True)]
+    return _pairs(_cut(bytes(data)))
 
 
 def shallow_list(data: bytes | Raw) -> list[Any]:
@@ -81,10 +115,29 @@ def shallow_list(data: bytes | Raw) -> list[Any]:
         return _sequence.decode(data)
     except msgspec.ValidationError:
         raise
-    except (msgspec.DecodeError, RecursionError):
-        if not isinstance(loads(data), list):
+    except RecursionError:
+        raise _too_deep() from None
+    except msgspec.DecodeError:
+        if not isinstance(whole(data), list):
             raise ValueError("expected an array") from None
-        return _split(bytes(data).decode())
+        return _cut(bytes(data))
+
+
+def outline(data: bytes | Raw) -> dict[str, Any] | list[Any]:
+    """As `shallow` and `shallow_list`, of what may be nested deeper than any decoder goes: parts are then found by their brackets alone.
+
+    Of such a text no part is proven to be JSON. Whoever passes one on has to decode it first.
+
+    Raises:
+        JsonError: it is neither an object nor an array, or it is too deep and larger than `MAX_CUT` bytes.
+    """
+    text = bytes(data)
+    is_object = text.lstrip()[:1] == b"{"
+    try:
+        return shallow(text) if is_object else shallow_list(text)
+    except LimitError:
+        check_size(len(text), MAX_CUT)
+        return dict(_pairs(_cut(text))) if is_object else _cut(text)
 
 
 def dumps(value: Any) -> bytes:
@@ -110,16 +163,46 @@ def mapping(value: Any) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _split(text: str) -> list[Raw]:
-    """The items of an array, or the keys and values of an object by turns, as they are spelled in `text`, which is valid JSON."""
-    parts = []
-    start = _GAP.match(text).end()  # type: ignore[union-attr]  # a pattern with * always matches
-    start = _GAP.match(text, start + 1).end()  # type: ignore[union-attr]
-    while text[start] not in "]}":
-        end = _scanner.raw_decode(text, start)[1]
-        parts.append(Raw(text[start:end].encode()))
-        start = _GAP.match(text, end).end()  # type: ignore[union-attr]
+def _pairs(parts: list[Raw]) -> list[tuple[str, Raw]]:
+    """The members of an object of which these are the keys and the values by turns."""
+    keys = [whole(key) for key in parts[::2]]
+    if not all(isinstance(key, str) for key in keys):
+        raise ValueError("the keys of an object must be texts")
+    return list(zip(keys, parts[1::2], strict=True))
+
+
+def _cut(text: bytes) -> list[Raw]:
+    """The items of an array, or the keys and values of an object by turns, as they are spelled. `text` may be of any depth.
+
+    Raises:
+        ValueError: its brackets do not match.
+    """
+    parts: list[Raw] = []
+    depth = start = place = 0
+    while True:
+        token = _TOKEN.match(text, place)
+        if token is None:
+            raise ValueError("the brackets do not match")
+        place = token.end()
+        mark = token[1]
+        if depth == 1:
+            start = token.start(1)
+        if mark in _OPENING:
+            depth += 1
+            continue
+        if mark in _CLOSING:
+            depth -= 1
+        if depth == 1 and mark not in _BETWEEN:
+            parts.append(Raw(text[start:place]))
+        elif depth == 0:
+            break
+    if text[place:].strip():
+        raise ValueError("something follows the last bracket")
     return parts
+
+
+def _too_deep() -> LimitError:
+    return LimitError("it is nested deeper than can be decoded")
 
 
 def _encoded(value: Any) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from meshproxy.errors import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, RpcError
-from meshproxy.wire.codec import JsonError, Raw, dumps, loads, members, shallow
+from meshproxy.wire.codec import JsonError, Raw, dumps, members, outline, whole
 from meshproxy.wire.message import Envelope, Id, Message
 
 __all__ = [
@@ -43,7 +43,7 @@ def parse(data: bytes) -> Message:
     try:
         envelope = _envelope.decode(data)
     except (msgspec.DecodeError, RecursionError) as error:
-        # Not necessarily broken: `msgspec` is stricter than JSON, and the reason decides between two codes.
+        # Not necessarily broken: `msgspec` is stricter than JSON and goes less deep, and the reason decides between two codes.
         envelope = _lenient(data, error)
     message_id = envelope.id
     if envelope.jsonrpc != _VERSION:
@@ -108,23 +108,36 @@ def result_alone(unread: Raw) -> Raw:
 
 
 def _lenient(data: bytes, error: Exception) -> Envelope:
+    """What `msgspec` refuses. Of what is nested deeper than it goes, the payload is not proven to be JSON: whoever opens it finds that out."""
     try:
-        value = loads(data)
-    except JsonError:
-        raise RpcError(PARSE_ERROR, f"Parse error: {error}") from None
-    if isinstance(value, list):
-        raise _refused("batches are not supported: send one message at a time", None)
-    if not isinstance(value, dict):
-        raise _refused("a message is a JSON object", None)
-    message_id = value.get("id", _UNSET)
+        found = _members_of(data)
+        plain = {key: whole(found[key]) for key in ("jsonrpc", "id", "method") if key in found}
+    except JsonError as reason:
+        raise RpcError(PARSE_ERROR, f"Parse error: {reason if isinstance(error, RecursionError) else error}") from None
+    message_id = plain.get("id", _UNSET)
     if message_id is not _UNSET and message_id is not None and type(message_id) not in (int, str):
         raise _refused("a request id must be a string or an integer", None)
-    method = value.get("method", _UNSET)
+    method = plain.get("method", _UNSET)
     if method is not _UNSET and not isinstance(method, str):
         raise _refused("the member 'method' must be a string", message_id)
-    fields = shallow(data)
-    raws = {key: fields[key] for key in ("params", "result", "error") if key in fields}
-    return Envelope(jsonrpc=value.get("jsonrpc", _UNSET), id=message_id, method=method, **raws)
+    closed = {key: found[key] for key in ("params", "result", "error") if key in found}
+    return Envelope(jsonrpc=plain.get("jsonrpc", _UNSET), id=message_id, method=method, **closed)
+
+
+def _members_of(data: bytes) -> dict[str, Any]:
+    """The members of a message, closed.
+
+    Raises:
+        JsonError: it is no JSON.
+        RpcError: -32600, it is no object.
+    """
+    if data.lstrip()[:1] not in (b"{", b"["):
+        whole(data)
+        raise _refused("a message is a JSON object", None)
+    found = outline(data)
+    if isinstance(found, list):
+        raise _refused("batches are not supported: send one message at a time", None)
+    return found
 
 
 def _refused(reason: str, message_id: Any) -> RpcError:

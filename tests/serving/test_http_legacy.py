@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from meshproxy.limits import MAX_KEPT, MAX_LABEL
 from meshproxy.serving.session import Session
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.wire.protocol import LEGACY_VERSIONS
@@ -73,6 +74,20 @@ async def test_an_initialize_that_lacks_something_opens_no_session(params: Any, 
         assert named in response.json()["error"]["message"]
         assert "mcp-session-id" not in response.headers
         assert server.app.statistics()["sessions"] == 0
+
+
+async def test_of_what_a_client_says_of_itself_only_what_somebody_looks_at_is_kept() -> None:
+    declared = {"sampling": {}, "experimental": {f"k{number}": {"a": [number]} for number in range(1000)}}
+    client = {"name": "n" * 1000, "version": "1", "icons": [{"src": "data:image/png;base64,AAAA"}], "title": 3}
+    async with served() as server:
+        params = {"protocolVersion": "2025-11-25", "capabilities": declared, "clientInfo": client}
+        assert "result" in (await server.post(request("initialize", params))).json()
+        kept = server.handler.downstreams[0]
+        assert (kept.capabilities, kept.client) == ({"sampling": {}}, {"name": "n" * MAX_LABEL, "version": "1"})
+        params["capabilities"] = {"sampling": {"x": "y" * MAX_KEPT}}
+        error = (await server.post(request("initialize", params))).json()["error"]
+        assert error == {"code": -32602, "message": f"initialize: params.capabilities are larger than {MAX_KEPT} bytes"}
+        assert server.app.statistics()["sessions"] == 1
 
 
 async def test_an_initialize_that_the_handler_refuses_opens_no_session() -> None:

@@ -12,6 +12,7 @@ from meshproxy.upstream import listing
 from meshproxy.upstream.listing import list_catalog, list_kind
 from meshproxy.wire.codec import Raw
 from meshproxy.wire.protocol import Era
+from structlog.testing import capture_logs
 from tests.kit.waiting import DEADLINE
 from tests.kit.wires import Gate, Wire
 
@@ -312,3 +313,28 @@ async def test_a_listing_is_public_only_if_every_page_is(scopes: list[str | None
     ]
     catalog = await listed(Wire(capabilities={"tools": {}}, tools__list=Pages(*made)))
     assert (Kind.TOOL in catalog.private) == is_private
+
+
+async def test_a_definition_beyond_a_limit_is_named_in_the_log() -> None:
+    deep = b'{"name":"deep","inputSchema":' + b"[" * 2000 + b"]" * 2000 + b"}"
+    wire = Wire(capabilities={"tools": {}}, tools__list=Raw(b'{"tools":[{"name":"good"},' + deep + b"]}"))
+    with capture_logs() as logs:
+        catalog = await listed(wire)
+    assert [tool["name"] for tool in catalog[Kind.TOOL]] == ["good"]
+    assert not catalog.failed
+    [said] = [entry for entry in logs if entry["event"] == "tool.left_out"]
+    assert (said["log_level"], said["upstream"], said["names"]) == ("warning", "up", ["deep"])
+    assert "nested deeper" in said["reason"]
+
+
+async def test_of_a_listing_as_much_is_read_as_anybody_can_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "MAX_LISTED", 3)
+    pages = Pages(
+        *(
+            {"tools": [{"name": f"{page}{number}"} for number in range(2)], "nextCursor": str(page + 1)}
+            for page in range(3)
+        )
+    )
+    wire = Wire(capabilities={"tools": {}}, tools__list=pages)
+    assert [tool["name"] for tool in (await listed(wire))[Kind.TOOL]] == ["00", "01", "10"]
+    assert len(wire.sent) == 2

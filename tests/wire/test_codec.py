@@ -4,9 +4,24 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from meshproxy.wire.codec import EMPTY, JsonError, Raw, dumps, loads, mapping, members, opened, shallow, shallow_list
+from meshproxy.limits import MAX_CUT, MAX_DEPTH, LimitError
+from meshproxy.wire.codec import (
+    EMPTY,
+    JsonError,
+    Raw,
+    dumps,
+    loads,
+    mapping,
+    members,
+    opened,
+    outline,
+    shallow,
+    shallow_list,
+    whole,
+)
 
 DEEP = b"[" * 100_000 + b"]" * 100_000
+DEEPER = b"[" * 2000 + b"]" * 2000
 OTHER_CODES = ['["x"]'.encode("utf-16"), '{"a":1}'.encode("utf-16-le")]
 ODD_TEXT = st.text(st.characters(exclude_categories=()))  # lone surrogates too
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | ODD_TEXT
@@ -94,3 +109,75 @@ def test_only_an_object_is_a_mapping():
     assert mapping({"a": 1}) == {"a": 1}
     assert mapping(Raw(b"[]")) is None
     assert mapping("a") is None
+
+
+def test_what_is_decoded_whole_has_a_depth():
+    for level in (b"[" * MAX_DEPTH + b"]" * MAX_DEPTH, b'{"a":' * MAX_DEPTH + b"1" + b"}" * MAX_DEPTH):
+        assert loads(level) == whole(level)
+        for deeper in (b"[%b]" % level, b'{"x":%b}' % level):
+            with pytest.raises(LimitError, match=f"deeper than {MAX_DEPTH} levels"):
+                loads(deeper)
+            assert whole(deeper)
+    with pytest.raises(LimitError, match="deeper than 2 levels"):
+        loads(b"[[[]]]", 2)
+    assert loads(b"[" + b'"[{",' * MAX_DEPTH + b"[]]")
+    assert loads(b"[" + b"[],{}," * MAX_DEPTH + b"1]")
+
+
+@pytest.mark.parametrize("text", [DEEP, b'{"\\ud800":' + DEEP + b"}", b'["\\ud800",' + DEEP + b"]"])
+def test_what_is_deeper_than_a_decoder_goes_is_refused_as_that(text):
+    for decode in (loads, whole, *((shallow,) if text[:1] == b"{" else (shallow_list,))):
+        with pytest.raises(LimitError, match="nested deeper"):
+            decode(text)
+
+
+def test_the_outline_of_what_is_too_deep_is_found_by_its_brackets():
+    assert outline(b' {"a" : 1, "b":[2]}') == shallow(b' {"a" : 1, "b":[2]}')
+    assert outline(b"[1, [2]]") == shallow_list(b"[1, [2]]")
+    assert outline(b'{"\\u0061" : "]}[{\\"", "b":' + DEEP + b' , "c":[]}') == {
+        "a": Raw(b'"]}[{\\""'),
+        "b": Raw(DEEP),
+        "c": Raw(b"[]"),
+    }
+    assert outline(b"[" + DEEP + b',\n1.5 ,"x",null]') == [Raw(DEEP), Raw(b"1.5"), Raw(b'"x"'), Raw(b"null")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            b"",
+            b"1",
+            b'"a"',
+            b"{",
+            DEEP[:-1],
+            DEEP + b"]",
+            DEEP + b" 1",
+            b'{"a"' + DEEP[:-1] + b"}",
+            b"[" + DEEP + b'"]',
+        ),
+        *(b"{1:" + DEEP + b"}", b'{"a":1,' + DEEP + b"}", b"{" + DEEP + b":1}", b"[" * MAX_CUT + b"]" * MAX_CUT),
+    ],
+)
+def test_what_has_no_outline_is_refused(text):
+    with pytest.raises(JsonError):
+        outline(text)
+
+
+@given(st.one_of(st.lists(JSON), st.dictionaries(ODD_TEXT, JSON)), INDENTS)
+def test_parts_found_by_brackets_are_those_that_a_decoder_finds(value, indent):
+    text = json.dumps(value, indent=indent).encode()
+    deep = (
+        text.rstrip()[:-1]
+        + (b"," if value else b"")
+        + (b'"deep":' if isinstance(value, dict) else b"")
+        + DEEPER
+        + text[-1:]
+    )
+    found = outline(deep)
+    if isinstance(value, dict):
+        assert {key: json.loads(bytes(part)) for key, part in found.items() if key != "deep"} == {
+            key: item for key, item in value.items() if key != "deep"
+        }
+    else:
+        assert [json.loads(bytes(part)) for part in found[:-1]] == value

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from meshproxy.errors import INVALID_REQUEST, PARSE_ERROR, RpcError
+from meshproxy.errors import INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, RpcError
 from meshproxy.wire.codec import Raw, loads, opened
 from meshproxy.wire.messages import (
     encode_error,
@@ -16,7 +16,9 @@ from meshproxy.wire.messages import (
     encode_result,
     parse,
     parse_answer,
+    result_alone,
 )
+from meshproxy.wire.params import params_of
 
 IDS = st.integers(-(2**63), 2**64 - 1) | st.text(st.characters(exclude_categories=("Cs",)))
 PAYLOADS = st.dictionaries(st.text(max_size=3), st.none() | st.integers() | st.text(max_size=3))
@@ -208,3 +210,33 @@ def test_what_is_not_in_utf_8_is_refused_wherever_it_stands(head: bytes, text: b
         with pytest.raises(RpcError) as refused:
             read(head + text + tail)
         assert (refused.value.code, refused.value.message) == (PARSE_ERROR, "Parse error: it is not in UTF-8")
+
+
+def test_a_message_deeper_than_a_decoder_goes_is_taken_apart_and_its_payload_refused_by_who_opens_it() -> None:
+    deep = b"[" * 50_000 + b"]" * 50_000
+    asked = parse(b'{"params":{"arguments":' + deep + b'},"id":7,"jsonrpc":"2.0","method":"tools/call"}')
+    assert (asked.id, asked.method) == (7, "tools/call")
+    with pytest.raises(RpcError, match="params: it is nested deeper") as refused:
+        params_of(asked)
+    assert refused.value.code == INVALID_PARAMS
+    answered = parse(b'{"jsonrpc":"2.0","id":7,"error":{"code":1,"message":"m","data":' + deep + b"}}")
+    assert answered.rpc_error.code == INVALID_REQUEST
+    with pytest.raises(RpcError, match="cannot be read"):
+        result_alone(Raw(b'{"content":' + deep + b"}"))
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"[" * 50_000 + b"]" * 50_000, INVALID_REQUEST),
+        (b"[" * 50_000, INVALID_REQUEST),
+        (b'{"a":' * 50_000, PARSE_ERROR),
+        (b'{"id":' * 50_000 + b"1" + b"}" * 50_000, PARSE_ERROR),
+        (b'{"a":' * 5_000_000, PARSE_ERROR),
+    ],
+)
+def test_brackets_alone_are_no_message(data: bytes, code: int) -> None:
+    with pytest.raises(RpcError) as refused:
+        parse(data)
+    assert refused.value.code in (code, PARSE_ERROR)
+    assert "recursion" not in refused.value.message
