@@ -53,6 +53,8 @@ class Stamp:
 
 _encode: Final = msgspec.json.Encoder().encode
 _COMPLETE: Final = dumps(COMPLETE)
+_HOPS_IN_ANY_CASE: Final = frozenset(key.casefold() for key in HOP_META_REQUEST)
+"""To some upstreams' decoders case is nothing, and a progress token of the caller's own making would be that of somebody else's request."""
 _SMALL: Final = 1024
 """Bytes of a `_meta` that is worth remembering."""
 _tool_result: Final = msgspec.json.Decoder(ToolResult)
@@ -154,7 +156,11 @@ def outgoing(params: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     sent.pop("task", None)
     meta = mapping(sent["_meta"]) if "_meta" in sent else None
     if meta is not None:
-        kept = {key: value for key, value in meta.items() if key not in HOP_META_REQUEST}
+        kept = {
+            key: value
+            for key, value in meta.items()
+            if key not in HOP_META_REQUEST and key.casefold() not in _HOPS_IN_ANY_CASE
+        }
         if kept:
             sent["_meta"] = kept
         else:

@@ -14,7 +14,8 @@ from typing import Any
 import structlog
 
 from meshproxy.catalog.snapshot import Route
-from meshproxy.errors import MeshError
+from meshproxy.errors import INVALID_PARAMS, MeshError, RpcError
+from meshproxy.limits import MAX_SUBSCRIBED
 from meshproxy.relay.downstream import Downstream
 from meshproxy.upstream.provider import ProxyProvider
 
@@ -53,7 +54,9 @@ class Interests:
         self._moving: dict[_Interest, asyncio.Task[None]] = {}
 
     async def add(self, downstream: Downstream, uri: str, tell: Tell, route: Route, provider: ProxyProvider) -> None:
-        """Subscribe. Errors as `ProxyProvider.request`."""
+        """Subscribe. Errors as `ProxyProvider.request`, and -32602 for a client that waits for too much already."""
+        if len(self._held.get(downstream.key, ())) >= MAX_SUBSCRIBED:
+            raise RpcError(INVALID_PARAMS, f"a client may be subscribed to {MAX_SUBSCRIBED} resources at most")
         interest = _Interest(downstream, tell, route, provider)
         await interest.begin(route, provider)
         self._held.setdefault(downstream.key, {})[uri] = interest

@@ -15,14 +15,17 @@ from meshproxy.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND, RpcError
 from meshproxy.kinds import Kind
 from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import Downstream, Outcome
-from meshproxy.wire.codec import mapping, opened
+from meshproxy.wire.codec import JsonError, mapping, opened
 from meshproxy.wire.content import is_object
 from meshproxy.wire.headers import param_headers
+from meshproxy.wire.params import check_spelling
 from meshproxy.wire.protocol import Era
 
 __all__ = ["Find", "Router", "not_found", "public_id", "public_task", "uri_of"]
 
 _REFERENCES: Final = {"ref/prompt": "name", "ref/resource": "uri"}
+_NAMES: Final = frozenset(_REFERENCES.values())
+_IN_REFERENCES: Final = _NAMES | {"type"}
 
 Find: TypeAlias = "Callable[[], Route | None]"
 """Looks a route up in the snapshot that is in force when it is called."""
@@ -66,6 +69,7 @@ class Router:
         kind = opened(ref.get("type"))
         if not isinstance(kind, str) or kind not in _REFERENCES:
             raise RpcError(INVALID_PARAMS, "completion/complete: 'ref' must be a ref/prompt or a ref/resource")
+        check_spelling(ref, _IN_REFERENCES)
         name = opened(ref.get(_REFERENCES[kind]))
         route = self._referred(kind, name)
         if route is None:
@@ -96,7 +100,10 @@ class Router:
         arguments = call.params.get("arguments")
         if route.headers and arguments is not None:
             # The arguments that the upstream wants to see in headers too (SEP-2243).
-            call.headers = param_headers(route.headers, opened(arguments))
+            try:
+                call.headers = param_headers(route.headers, opened(arguments))
+            except JsonError as error:
+                raise RpcError(INVALID_PARAMS, f"params.arguments: {error}") from None
         call.params = outgoing(call.params, {"name": route.origin})
         if route.needs_task:
             # Not its client's wish, which is not passed on: the tool's need.
@@ -115,7 +122,9 @@ class Router:
         if not route.source.completes:
             call.end({"completion": {"values": []}})
             return
-        call.params = outgoing(call.params, {"ref": {**ref, key: route.origin}})
+        # What else the reference might name was not looked up.
+        origin = {name: value for name, value in ref.items() if name not in _NAMES} | {key: route.origin}
+        call.params = outgoing(call.params, {"ref": origin})
         self._carry(call, route)
 
     def _carry(self, call: Call, route: Route) -> None:

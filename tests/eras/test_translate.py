@@ -156,6 +156,9 @@ def test_what_goes_up_is_renamed_and_loses_what_belongs_to_the_other_connection(
     assert outgoing({"_meta": meta}, {}) == {}
     assert outgoing({"_meta": Raw(b'{"progressToken":1,"k":2}')}, {}) == {"_meta": {"k": Raw(b"2")}}
     assert outgoing({"_meta": 3}, {}) == {"_meta": 3}
+    assert outgoing({"_meta": {"ProgressToken": 7, "io.ModelContextProtocol/logLevel": "debug", "K": 1}}, {}) == {
+        "_meta": {"K": 1}
+    }
 
 
 @pytest.mark.parametrize("capabilities", [{}, {"extensions": {EXTENSION_TASKS: {}}}, {"extensions": Raw(b"{}")}])

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from meshproxy.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND, RpcError
+from meshproxy.mesh import interests
 from meshproxy.upstream import supervisor
 from tests.kit.clients import Client, Legacy, Modern
 from tests.kit.light import document, light, received
@@ -44,6 +45,7 @@ async def refusal(client: Client, method: str, params: dict[str, Any]) -> RpcErr
         ("completion/complete", {"ref": {"type": "ref/tool", "name": "a_t"}}, "'ref' must be"),
         ("completion/complete", {"ref": {"type": "ref/prompt", "name": "p"}}, "unknown ref/prompt 'p'"),
         ("completion/complete", {"ref": {"type": "ref/prompt", "name": 3}}, "unknown ref/prompt 3"),
+        ("completion/complete", {"ref": {"type": "ref/prompt", "name": "a_p", "Name": "q"}}, "'Name' differs"),
         ("completion/complete", {"ref": {"type": "ref/resource", "uri": "z://z"}}, "unknown ref/resource 'z://z'"),
     ],
 )
@@ -109,6 +111,11 @@ async def test_every_request_reaches_its_upstream_under_the_name_that_it_has_the
                     "completion/complete",
                     {"ref": {"type": "ref/prompt", "name": "a_p"}, "argument": {"name": "x", "value": "y"}},
                     {"ref": {"type": "ref/prompt", "name": "p"}, "argument": {"name": "x", "value": "y"}},
+                ),
+                (
+                    "completion/complete",
+                    {"ref": {"type": "ref/prompt", "name": "a_p", "uri": "r://x", "title": "P"}, "argument": {}},
+                    {"ref": {"type": "ref/prompt", "title": "P", "name": "p"}, "argument": {}},
                 ),
                 (
                     "completion/complete",
@@ -193,7 +200,7 @@ async def test_a_subscription_waits_for_an_upstream_that_comes_back(
         monkeypatch.setattr(supervisor, "BACKOFF", (0.01, 0.01))
         pid = mesh.pid("a")
         os.kill(pid, signal.SIGKILL)
-        await eventually(lambda: mesh.mesh.status()["a"]["state"] == "up" and mesh.pids("a") != [pid])
+        await eventually(lambda: mesh.mesh.status()["a"]["state"] == "up" and mesh.pids("a") not in ([], [pid]))
         await touch(mesh, "a_t")
         for client in (legacy, modern):
             await client.heard.until(UPDATED, 2)
@@ -230,3 +237,16 @@ async def test_a_subscription_that_the_upstream_refuses_is_refused(run_mesh: Run
         assert acknowledged["notifications"] == {}
         mesh.server.end_streams()
         await stream
+
+
+async def test_a_client_waits_for_updates_of_so_many_resources_and_no_more(
+    run_mesh: RunMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interests, "MAX_SUBSCRIBED", 1)
+    async with run_mesh(document({"a": light(*OFFERS)})) as mesh:
+        client, other = Legacy(mesh.server), Legacy(mesh.server)
+        await client.request("resources/subscribe", {"uri": "r://a/x"})
+        assert "1 resources at most" in (await refusal(client, "resources/subscribe", {"uri": "t://a/1"})).message
+        await other.request("resources/subscribe", {"uri": "t://a/1"})
+        await client.request("resources/unsubscribe", {"uri": "r://a/x"})
+        await client.request("resources/subscribe", {"uri": "t://a/1"})
