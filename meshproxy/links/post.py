@@ -8,7 +8,7 @@ is no 200, or does not come at all.
 import asyncio
 from collections.abc import Awaitable, Coroutine, Mapping
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from meshproxy.errors import AnswerLost, UpstreamUnavailable
 from meshproxy.http.client import encode_headers
@@ -247,13 +247,22 @@ class Post(Exchange):
         self.end(task.result())
 
 
-@lru_cache(maxsize=2048)
 def routing(method: str, name: str | None) -> bytes:
     """The header lines that repeat what a modern request is about (SEP-2243)."""
+    # Callers invent URIs of any length, which are not worth remembering.
+    return _remembered(method, name) if name is None or len(name) <= _SHORT else _routing(method, name)
+
+
+def _routing(method: str, name: str | None) -> bytes:
     lines = f"{METHOD_HEADER}: {encode_header_value(method)}\r\n"
     if name is not None:
         lines += f"{NAME_HEADER}: {encode_header_value(name)}\r\n"
     return lines.encode()
+
+
+_remembered: Final = lru_cache(maxsize=2048)(_routing)
+_SHORT: Final = 256
+"""Characters of a name whose header lines are remembered."""
 
 
 def _named(method: str, params: Mapping[str, Any]) -> str | None:

@@ -17,6 +17,10 @@ MOST: Final = 10_000
 """Pages that are remembered; of more, the oldest are forgotten. Most completions come within minutes."""
 
 
+LONGEST: Final = 1024
+"""Characters of the id of one that is remembered."""
+
+
 class Elicitations:
     """The open ones of one upstream. A client of the modern era is not noted: it has no completions."""
 
@@ -26,7 +30,7 @@ class Elicitations:
     def note(self, downstream: Downstream, params: Mapping[str, Any]) -> None:
         """A client is about to be asked, with the parameters of `elicitation/create`, or as an error lists them."""
         number = opened(params.get("elicitationId"))
-        if isinstance(number, str) and downstream.era is Era.LEGACY:
+        if isinstance(number, str) and len(number) <= LONGEST and downstream.era is Era.LEGACY:
             self._owners[number] = ref(downstream)
             if len(self._owners) > MOST:
                 self._owners.popitem(last=False)

@@ -23,7 +23,15 @@ from meshproxy.wire.codec import JsonError, opened
 from meshproxy.wire.headers import check_agreement, unsupported_version, validate_param_headers
 from meshproxy.wire.messages import Id, Message, encode_error, encode_notification, parse
 from meshproxy.wire.params import params_of
-from meshproxy.wire.protocol import HTTP_STATUS, META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, META_VERSION, Era
+from meshproxy.wire.protocol import (
+    HTTP_STATUS,
+    LOG_LEVELS,
+    META_CAPABILITIES,
+    META_CLIENT,
+    META_LOG_LEVEL,
+    META_VERSION,
+    Era,
+)
 
 __all__ = ["ModernDownstream", "ModernExchange", "ModernPosts"]
 
@@ -46,7 +54,7 @@ class ModernDownstream(Downstream):
         client, level = meta.get(META_CLIENT), meta.get(META_LOG_LEVEL)
         if isinstance(client, dict):
             self.client = client
-        if isinstance(level, str):
+        if level in LOG_LEVELS:
             self.log_level = level
 
     def notify(self, method: str, params: Mapping[str, Any] | None) -> None:

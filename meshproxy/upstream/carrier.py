@@ -17,6 +17,7 @@ from meshproxy.relay.elicitations import Elicitations
 from meshproxy.relay.handlers import Handlers
 from meshproxy.relay.lease import Lease
 from meshproxy.upstream.lanes import Lanes
+from meshproxy.upstream.uses import use_of
 from meshproxy.wire.protocol import Era
 
 __all__ = ["Carrier"]
@@ -112,7 +113,7 @@ class Carrier:
             self.free.set()
 
     def _choose(self, call: Call) -> None:
-        use = (call.method, call.params.get("name"))
+        use = use_of(call.method, call.params)
         lease = self._lanes.at_hand(call.context.downstream, use)
         if lease is None:
             call.wait(self._lanes.reach(call.context.downstream, use), self._over)
@@ -147,7 +148,7 @@ class Carrier:
         if not isinstance(outcome, BaseException):
             if not call.is_parked:
                 lease.give()
-            self._lanes.use_ended((call.method, call.params.get("name")))
+            self._lanes.use_ended(use_of(call.method, call.params))
             return outcome
         lease.give()
         if isinstance(outcome, UpstreamUnavailable):

@@ -15,6 +15,7 @@ from meshproxy.links.endpoint import Known
 from meshproxy.links.link import Call, Link
 from meshproxy.relay.downstream import Downstream
 from meshproxy.relay.lease import Lease
+from meshproxy.upstream.uses import Uses
 from meshproxy.wire.protocol import Era
 
 NOBODY_IN_PARTICULAR: Final = ""
@@ -45,9 +46,7 @@ class Common:
         residents: the clients that have used it, by their keys; None stands for callers without a session.
     """
 
-    def __init__(
-        self, link: Link, known: Known, tried: set[object], on_unused: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, link: Link, known: Known, tried: Uses, on_unused: Callable[[], None] = lambda: None) -> None:
         self.link = link
         self.residents: dict[str, Downstream | None] = {}
         self._known = known
@@ -199,7 +198,7 @@ class Common:
         """The upstream asked something, and it was certain at once whose call it is about."""
         seat = self._seats.get(lane)
         if seat is not None and not self._known.talks:
-            self._tried.add(use)
+            self._tried.remember(use)
             seat.is_first = False
             self.changed()
 

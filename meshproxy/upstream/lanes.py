@@ -40,6 +40,7 @@ from meshproxy.upstream.exclusive import Exclusive
 from meshproxy.upstream.mirror import Counterpart, Mirror
 from meshproxy.upstream.sessions import Sessions
 from meshproxy.upstream.supervisor import Supervisor
+from meshproxy.upstream.uses import Uses
 from meshproxy.wire.protocol import Era
 
 __all__ = ["Lanes", "Place", "SessionMode"]
@@ -125,7 +126,7 @@ class Lanes:
         self._exclusive = Exclusive(name, opener.open_exclusive, patience)
         self._open: Lease | None = None
         self._common: Common | None = None
-        self._tried: set[object] = set()
+        self._tried = Uses()
 
     # --- for a call
 
@@ -174,7 +175,7 @@ class Lanes:
     def use_ended(self, use: object) -> None:
         """A use of something ended, and nothing was asked."""
         if not self._known.talks:
-            self._tried.add(use)
+            self._tried.remember(use)
 
     # --- for what is no call
 

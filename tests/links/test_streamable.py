@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.links import following, standing, streamable
+from meshproxy.links.post import routing
 from meshproxy.links.streamable import HttpEndpoint
 from meshproxy.wire.codec import loads, opened
 from meshproxy.wire.protocol import Era
@@ -952,3 +953,10 @@ async def test_a_refusal_that_calls_itself_an_event_stream_is_a_refusal(web, lin
             await call(link, "x")
         await link.listen()
     assert link.is_open
+
+
+def test_header_lines_of_long_names_are_not_remembered() -> None:
+    short, long = "x" * 256, "x" * 257
+    assert routing("resources/read", short) is routing("resources/read", short)
+    assert routing("resources/read", long) == b"mcp-method: resources/read\r\nmcp-name: %b\r\n" % long.encode()
+    assert routing("resources/read", long) is not routing("resources/read", long)
