@@ -33,14 +33,14 @@ Announce = Callable[[tuple[str, ...]], None]
 
 @dataclass(frozen=True)
 class Mounted:
-    """A provider and its place."""
+    """A provider, and its namespace and filters in the mesh."""
 
     provider: ProxyProvider = field(compare=False)
     mount: Mount
 
     @property
     def member(self) -> Member:
-        """As a snapshot takes it, now."""
+        """What a snapshot takes of it: what it offers at this moment."""
         return Member(self.mount, self.provider, self.provider.catalog, self.provider.is_up)
 
 
@@ -52,7 +52,7 @@ class CompositeProvider:
     """Many providers as one.
 
     Attributes:
-        mounted: the providers and their places.
+        mounted: the providers, in the order of the config.
         router: hands each call to the provider that it is for.
         settle: waits until it is enough or every provider that is starting has had its time, before it is said that nobody has
             what is asked for. Whoever serves sets it.
@@ -84,7 +84,7 @@ class CompositeProvider:
         self.swap((*self.mounted, Mounted(provider, mount)))
 
     def refresh(self) -> None:
-        """A provider changed: build anew from what all of them offer now."""
+        """Build the snapshot anew, since what a provider offers has changed."""
         self.swap(self.mounted)
 
     def preview(self, mounted: Sequence[Mounted]) -> Snapshot:
@@ -130,14 +130,14 @@ class CompositeProvider:
         await self._interests.add(downstream, params["uri"], tell, route, self._provider_of(route))
 
     async def unsubscribe(self, downstream: Downstream, params: dict[str, Any]) -> None:
-        """The opposite. Errors as `use`."""
+        """End what `subscribe` began. Errors as `use`."""
         uri = params.get("uri")
         if not isinstance(uri, str) or not await self._interests.drop(downstream, uri):
             # Nobody waits for it, which is what was asked for, unless there is no such thing.
             await self.route_of(downstream, params)
 
     async def unsubscribe_all(self, downstream: Downstream) -> None:
-        """A downstream is gone."""
+        """End what a downstream that is gone wanted to hear of."""
         await self._interests.drop_all(downstream)
 
     async def follow_tasks(

@@ -1,6 +1,6 @@
 """`Grace`: how long listings and look-ups wait for providers that are starting. Place: mesh, beside `composite`.
 
-Many clients list once, at once, or not at all.
+Many clients list only once, as soon as they are connected. What was not there by then they never see.
 """
 
 import asyncio
@@ -27,11 +27,11 @@ class Grace:
         self._ends = 0.0
 
     def extend(self) -> None:
-        """Providers are starting: they have their time from now."""
+        """Give the providers that are starting their time, from now on."""
         self._ends = time.monotonic() + self.seconds
 
     def starting(self) -> list[ProxyProvider]:
-        """Who may offer more soon. Somebody asks: what is idle and was never listed begins now."""
+        """The providers that may offer more soon. A provider that is idle and was never listed is started by this question."""
         starting = []
         for mounted in self._composite.mounted:
             if mounted.provider.state is State.IDLE and mounted.provider.catalog is None:

@@ -1,7 +1,7 @@
-"""`Interests`: who waits for updates of which public URI, at which upstream. They outlive the provider that they were told to.
+"""`Interests`: which clients have subscribed to which public URIs. A subscription outlives the provider that it was made at.
 
-A client that subscribed to a resource of an upstream whose config is edited is not told of the edit, and waits on: what it waits for is
-subscribed to again at whatever serves the URI now.
+A reload may replace the provider of an upstream. The clients that subscribed to its resources are not told, and wait on. So each of their
+subscriptions is made again at the provider that serves the URI now.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class _Interest:
 
 
 class Interests:
-    """By downstream, and by the public URI as it was subscribed to."""
+    """The subscriptions, by downstream and by the public URI that the client gave."""
 
     def __init__(self) -> None:
         self._held: dict[str, dict[str, _Interest]] = {}
@@ -62,21 +62,21 @@ class Interests:
         self._held.setdefault(downstream.key, {})[uri] = interest
 
     async def drop(self, downstream: Downstream, uri: str) -> bool:
-        """End one; false if there is none. Errors as `ProxyProvider.request`."""
+        """End one subscription; false if there is none. Errors as `ProxyProvider.request`."""
         interest = self._held.get(downstream.key, {}).pop(uri, None)
         if interest is not None:
             await interest.end()
         return interest is not None
 
     async def drop_all(self, downstream: Downstream) -> None:
-        """A downstream is gone."""
+        """End all subscriptions of a downstream that is gone."""
         for provider in {interest.provider for interest in self._held.pop(downstream.key, {}).values()}:
-            # One that is gone, too, needs no word.
+            # An upstream that is gone as well has nothing to be told.
             with suppress(MeshError):
                 await provider.unsubscribe_all(downstream)
 
     def follow(self, providers: Collection[ProxyProvider], serve: Serve) -> None:
-        """`providers` are served from now on: move what waits at any other."""
+        """Move the subscriptions at providers that are not among `providers`, which are the ones that are served from now on."""
         for interests in self._held.values():
             for uri, interest in interests.items():
                 if interest.provider not in providers and interest not in self._moving:
@@ -93,8 +93,8 @@ class Interests:
         try:
             await interest.begin(route, provider)
             if self._held.get(interest.downstream.key, {}).get(uri) is not interest:
-                # The client has lost its interest meanwhile.
+                # The client has unsubscribed or left while this was under way.
                 await interest.end()
         except MeshError as error:
-            # The next change of this upstream brings another attempt.
+            # `follow` is called again at the next change of this upstream, and tries again.
             log.info("subscription.not_moved", upstream=provider.name, uri=uri, reason=str(error))

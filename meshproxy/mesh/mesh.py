@@ -1,4 +1,4 @@
-"""`Mesh`: the control loop. It alone decides which upstreams run, and it makes before it breaks.
+"""`Mesh`: the control loop. It alone decides which upstreams run, and it starts what is new before it closes what is old.
 
     edit -> load -> plan -> warm -> build -> swap -> announce -> drain
             └────────── abort: only what this reload opened is closed ┘
@@ -32,7 +32,7 @@ from meshproxy.upstream.supervisor import State
 log = structlog.get_logger(__name__)
 
 SOON: Final = 2.0
-"""Seconds after which a reload says for whom it waits."""
+"""Seconds after which a reload logs the upstreams that it still waits for."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,9 @@ class Report:
 
     Attributes:
         plan: what was to be done.
-        failures: upstream -> why it could not be started, or not as well as it was; it serves with its old spec, or enters as unavailable.
-        seconds: from the load to the swap.
+        failures: for each upstream that did not start, or that lists less than before, the reason. Such an upstream goes on with its old
+            spec; one that is new to the file is served as unavailable.
+        seconds: how long it took from the loaded config to the swap.
     """
 
     plan: ReloadPlan
@@ -105,7 +106,7 @@ class Mesh:
         for task in retiring:
             task.cancel()
         await asyncio.gather(*retiring, return_exceptions=True)
-        # A cancelled drain closes nothing.
+        # The drains were cancelled before they closed anything.
         providers = (*self._providers.values(), *retiring.values())
         await asyncio.gather(*(provider.aclose() for provider in providers))
 
@@ -119,7 +120,7 @@ class Mesh:
         return all(self._providers[spec.name].is_up for spec in self._specs.values() if spec.required)
 
     def scrub(self, text: str) -> str:
-        """A text without the secrets of any config so far: what is being warmed talks already, and what drains talks still."""
+        """A text without the secrets of any config so far: upstreams of the next config are logged already, and those of the last one still."""
         return self._scrubber.scrub(text)
 
     # --- following the file
@@ -145,7 +146,7 @@ class Mesh:
     async def _watch(self, path: Path) -> None:
         async with aclosing(watch(path, self._digest)) as changes:
             async for content in changes:
-                # One that `reload_soon` has brought in meanwhile is no news.
+                # The content may be what `reload_soon` has read and applied meanwhile.
                 if content.digest != (self._edited.digest if self._edited is not None else self._digest):
                     self._edited = content
                     self._poke.set()
@@ -158,7 +159,7 @@ class Mesh:
             await asyncio.wait({applying, newer}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             newer.cancel()
-            # A newer edit makes this one void.
+            # A newer edit has come, so this one is given up.
             if not applying.done():
                 applying.cancel()
             await asyncio.wait({applying, newer})
@@ -168,7 +169,7 @@ class Mesh:
     async def _follow_once(self, path: Path) -> None:
         content, self._edited = self._edited, None
         try:
-            # What was found whole, and not what is being written by now.
+            # The content that the watch found complete is taken: somebody may be writing the next one by now.
             content = content or await settled(path)
             self._digest = content.digest
             config = await asyncio.to_thread(load, path, content=content)
@@ -177,7 +178,7 @@ class Mesh:
             self._is_rejected = True
             log.error("config.rejected", problems=[str(problem) for problem in error.problems])
         except Exception as error:
-            # What is in force stays in force, and the next edit may pass.
+            # The config in force stays so. The next edit may pass, so the loop goes on.
             self._is_rejected = True
             log.exception("config.rejected", problems=[f"{path}: a defect of meshproxy: {error!r}"])
 
@@ -193,7 +194,7 @@ class Mesh:
         todo = plan(self._specs, self.config, config)
         if config == self.config and not todo.start and not todo.retire:
             if self._is_rejected:
-                # Whoever has mended the file wants to know that it is mended.
+                # The last edit was rejected, and its author waits for a word that the file is good again.
                 self._tell(Report(todo), ())
             return Report(todo)
         self._scrubber |= config.scrubber
@@ -206,11 +207,11 @@ class Mesh:
             replaced = self._replacements(config, fresh, failures)
             self._check_collisions(config, replaced)
         except BaseException:
-            # In the background: one that is slow to end must not delay the report, or the edit that made this one void.
+            # They are closed in the background: a slow one must not delay the report, or the newer edit that stopped this one.
             for provider in fresh.values():
                 self._retire(provider, 0)
             raise
-        # From here to the end of the swap nothing waits.
+        # From here to the end of the swap there is no await, so that no request sees half of it.
         old = [
             provider
             for name, provider in self._providers.items()
@@ -246,7 +247,7 @@ class Mesh:
         try:
             waiting = (await asyncio.wait(tasks, timeout=SOON))[1] if tasks else ()
             if waiting:
-                # Until its deadline, which may be long, whoever has edited the file would see nothing happen.
+                # An upstream may take as long as its deadline; without this line it would look as if the edit was not seen.
                 log.info("config.warming", waiting_for=[name for task, name in tasks.items() if task in waiting])
                 await asyncio.wait(waiting)
         finally:
@@ -306,7 +307,7 @@ class Mesh:
         self._providers[spec.name] = provider
 
     def _on_change(self, provider: ProxyProvider) -> None:
-        # One that is being warmed is nobody's business yet, and one that retires no longer.
+        # A provider that is being warmed is not served yet, and one that retires is not served any more.
         if self._providers.get(provider.name) is provider:
             self.composite.refresh()
 

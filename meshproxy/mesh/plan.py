@@ -7,7 +7,7 @@ from meshproxy.config.models import MeshConfig
 from meshproxy.config.upstream import UpstreamSpec
 
 STATIC_SECTIONS = ("name", "server")
-"""What is fixed while the mesh runs."""
+"""The sections of a config that take effect only when the mesh is started."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ def serve(server: MCPServer, port: int, *, until_eof: bool) -> None:
         listener.bind(("127.0.0.1", port))
         listener.listen()
         print(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp", flush=True)  # noqa: T201  - the contract of `run`
-        # A mesh holds streams open; at the end nobody waits for them.
+        # A mesh keeps streams open, and the server would wait for them when it ends.
         config = uvicorn.Config(server.streamable_http_app(), log_level="warning", timeout_graceful_shutdown=1)
         anyio.run(_serve, uvicorn.Server(config), listener, until_eof)
 

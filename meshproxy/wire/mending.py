@@ -169,7 +169,7 @@ def _names_no_version(fields: dict[str, Any], values: dict[str, Any]) -> bool:
 
 
 def _has_a_null_outcome(fields: dict[str, Any], _: dict[str, Any]) -> bool:
-    """Structs of Go, Java and C# have both members, one of them null."""
+    """Mend an answer with both a result and an error, one of them null, as structs of Go, Java and C# are written."""
     for absent, present in (("error", "result"), ("result", "error")):
         if absent in fields and present in fields and bytes(fields[absent]) == b"null":
             del fields[absent]
@@ -178,7 +178,7 @@ def _has_a_null_outcome(fields: dict[str, Any], _: dict[str, Any]) -> bool:
 
 
 def _has_a_broken_number(fields: dict[str, Any], values: dict[str, Any]) -> bool:
-    """Where every number is a float, 1 is 1.0."""
+    """Mend an id that was written as 1.0, as languages do in which every number is a float."""
     named = values.get("id")
     if not isinstance(named, float) or not named.is_integer():
         return False
@@ -187,7 +187,7 @@ def _has_a_broken_number(fields: dict[str, Any], values: dict[str, Any]) -> bool
 
 
 def _has_a_null_id(fields: dict[str, Any], values: dict[str, Any]) -> bool:
-    """So JSON-RPC 1 wrote notifications."""
+    """Mend a notification with an id that is null, as JSON-RPC 1 wrote them."""
     if "id" not in fields or values["id"] is not None:
         return False
     del fields["id"]
