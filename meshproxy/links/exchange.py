@@ -175,14 +175,18 @@ class Exchange:
     def _sort(self, message: Message) -> None:
         inbox = self._inbox
         if message.method is None:
-            if message.id == self.request_id or (
-                type(message.id) is not int and inbox.faults.answered(message) == self.request_id
-            ):
+            if message.id == self.request_id or (type(message.id) is not int and self._is_meant(message)):
                 self.answer = message
         elif message.id is None:
             inbox.on_notification(message, self.call)
         else:
             inbox.on_question(message, self)
+
+    def _is_meant(self, message: Message) -> bool:
+        """Whether an answer is to this request although its id is none of ours. An error has none if its server did not keep it."""
+        if message.id is None:
+            return self.request_id != 0
+        return self._inbox.faults.answered(message) == self.request_id
 
 
 def is_stream(response: Response) -> bool:

@@ -9,14 +9,11 @@ Source: 2025-11-25 schema.ts, "InitializeResult", "ServerCapabilities"; 2026-07-
 from collections.abc import Mapping
 from typing import Any, Final
 
-from meshproxy.kinds import KINDS
 from meshproxy.links.faults import AS_MEANT, Faults
 from meshproxy.wire.protocol import LEGACY_VERSIONS
 
 __all__ = ["introduced", "is_introduction", "understood"]
 
-_UNSAID: Final[dict[str, Any]] = {spec.capability: {} for spec in KINDS.values()}
-"""What is asked for of a server that does not say what it has."""
 FOUND_OUT: Final = "what it has is found out by asking for it"
 
 
@@ -33,7 +30,7 @@ def introduced(result: dict[str, Any], faults: Faults) -> dict[str, Any]:
         named = dict.fromkeys((name for name in said if isinstance(name, str)), True) or None
     if not isinstance(named, Mapping):
         faults.say("upstream.mended", FOUND_OUT, reason="it does not say its capabilities")
-        return {**result, "capabilities": dict(_UNSAID)}
+        return {**result, "capabilities": {}}
     kept: dict[str, Any] = {}
     meant: list[str] = []
     for name, settings in named.items():

@@ -18,6 +18,7 @@ MAX_PAGES: Final = 10_000
 """Pages of a listing that are read, whatever its cursors say."""
 NAMED: Final = 5
 """Components that the log names for one fault of theirs."""
+ASKED: Final = "it was asked, and has them"
 LEFT_OUT: Final = "left out, since clients would refuse the whole listing for it"
 BEYOND: Final = "left out, since it could not be listed again"
 MENDED: Final = "that part is mended or left out, since clients would refuse the whole listing for it"
@@ -38,17 +39,26 @@ _NOTHING: Final = Listing((), 0, private=True)
 async def list_catalog(link: Link, timeout: float | None, before: Catalog = EMPTY) -> Catalog:
     """Ask an upstream for everything that it says it has, all kinds at once, for `timeout` seconds each.
 
-    One that cannot be listed costs the others nothing: it stays as it is in `before`, and `failed` says why.
+    One that says of none that it has any is asked for all: clients that do not look at capabilities would find what it has. A kind that cannot
+    be listed costs the others nothing: it stays as it is in `before`, and `failed` says why.
 
     Raises:
         UpstreamError, RpcError: the connection ended meanwhile.
     """
-    kinds = [spec.kind for spec in KINDS.values() if _is_promised(link, spec)]
+    is_promised = _promises_any(link)
+    kinds = [spec.kind for spec in KINDS.values() if _may_have(link, spec)]
     results = dict(zip(kinds, await asyncio.gather(*(_attempt(link, kind, timeout) for kind in kinds)), strict=True))
     found = {kind: result for kind, result in results.items() if isinstance(result, Listing)}
     errors = {kind: result for kind, result in results.items() if not isinstance(result, Listing)}
     if errors and not link.is_open:
         raise next(iter(errors.values()))
+    if not is_promised:
+        # What was not promised cannot be missed.
+        errors = {}
+        kinds = [kind for kind in kinds if kind in found and found[kind].definitions]
+        if kinds:
+            reason = f"its capabilities do not say that it has {', '.join(KINDS[kind].plural for kind in kinds)}"
+            link.faults.say("upstream.mended", ASKED, reason=reason)
     instructions = link.server.get("instructions")
     return Catalog(
         definitions={kind: found[kind].definitions if kind in found else before[kind] for kind in kinds},
@@ -63,14 +73,14 @@ async def list_catalog(link: Link, timeout: float | None, before: Catalog = EMPT
 
 
 async def list_kind(link: Link, kind: Kind, timeout: float | None) -> Listing:
-    """Ask an upstream for what it has of one kind: nothing, if its capabilities do not promise it.
+    """Ask an upstream for what it has of one kind: nothing, if its capabilities promise others and not this one.
 
     Raises:
         UpstreamError: the connection ended, `timeout` seconds passed, or the answer is no listing.
         RpcError: the upstream refused.
     """
     spec = KINDS[kind]
-    if not _is_promised(link, spec):
+    if not _may_have(link, spec):
         return _NOTHING
     try:
         async with asyncio.timeout(timeout):
@@ -86,8 +96,12 @@ async def _attempt(link: Link, kind: Kind, timeout: float | None) -> Listing | U
         return error
 
 
-def _is_promised(link: Link, spec: KindSpec) -> bool:
-    return isinstance(link.capabilities.get(spec.capability), Mapping)
+def _may_have(link: Link, spec: KindSpec) -> bool:
+    return isinstance(link.capabilities.get(spec.capability), Mapping) or not _promises_any(link)
+
+
+def _promises_any(link: Link) -> bool:
+    return any(isinstance(link.capabilities.get(spec.capability), Mapping) for spec in KINDS.values())
 
 
 async def _pages(link: Link, spec: KindSpec) -> Listing:

@@ -36,10 +36,11 @@ _LARGE: Final = frozenset({"_meta", "capabilities", "clientInfo", "notifications
 _CLOSED: Final = frozenset({"argument", "arguments", "context", "inputResponses", "task"})
 """The other members that the protocol defines and the mesh has a hand in."""
 _FOLDED: Final = frozenset(key.casefold() for key in READ | _CLOSED)
+_NONE: Final = (b"null", b"[]")
 
 
 def closed_params(message: Message) -> dict[str, Any]:
-    """The parameters of a request or a notification as a shallow dictionary. Null is none of them, as many languages write it.
+    """The parameters of a request or a notification as a shallow dictionary. Null is none of them, and so is `[]`, as PHP writes what is empty.
 
     Raises:
         JsonError: they are no object.
@@ -50,7 +51,7 @@ def closed_params(message: Message) -> dict[str, Any]:
     try:
         return shallow(raw)
     except JsonError:
-        if bytes(raw) == b"null":
+        if bytes(raw) in _NONE:
             return {}
         raise
 

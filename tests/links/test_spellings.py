@@ -15,7 +15,7 @@ from meshproxy.links.streamable import HttpEndpoint
 from meshproxy.wire.codec import opened
 from tests.kit.journal import Journal
 from tests.kit.links import Calls, Listens, call, connect, scripted
-from tests.kit.spelling import HALF, SPELLINGS, UNSAID, WORD, half
+from tests.kit.spelling import HALF, SPELLINGS, UNSAID, WORD, half, plain
 from tests.kit.waiting import DEADLINE
 from tests.kit.web import INITIALIZED, Request, Web, accept, chunk, encode, event, stream
 
@@ -191,3 +191,21 @@ async def test_null_for_no_parameters_is_none_and_a_progress_token_may_be_a_text
     assert (await call(link, "nulls", relayed))["answered"]["result"] == relayed.answer
     assert [method for method, _ in relayed.told] == ["notifications/tools/list_changed", "notifications/progress"]
     assert relayed.asked == [("roots/list", {})]
+
+
+@pytest.mark.parametrize("transport", ["json", "stream"])
+async def test_an_error_without_an_id_is_the_answer_to_what_it_is_the_response_to(transport: str, reach: Reach) -> None:
+    link = await connect(reach(transport, "members of its own"))
+    assert reach.web is not None
+    web = reach.web
+
+    async def behave(request: Request) -> None:
+        note = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "first"}}
+        if transport == "stream":
+            stream(request, event(plain(note)), event(encode(id=None, error={"code": -7, "message": "no"})))
+        else:
+            await web.say(request, {"jsonrpc": "2.0", "id": None, "error": {"code": -7, "message": "no"}})
+
+    web.on["x"] = behave
+    with pytest.raises(RpcError, match="no"):
+        await call(link, "x", Calls(timeout=DEADLINE))

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import structlog
+from mcp_types import _v2025_11_25 as legacy_types
+from mcp_types import _v2026_07_28 as modern_types
 from meshproxy.errors import RpcError
 from meshproxy.observe import logs
 from meshproxy.upstream import inbound
@@ -336,6 +338,34 @@ async def test_invariant_6_one_upstreams_delay_or_death_costs_the_others_nothing
             release(pids["g2"])
             await asyncio.sleep(0.01)
         assert [(await calls[name])["pid"] for name in ("g1", "g2")] == [pids["g1"], pids["g2"]]
+
+
+async def test_invariant_6_what_one_upstream_lists_wrong_costs_it_the_wrong_part_alone(run_mesh: RunMesh) -> None:
+    wrong = [
+        {"name": "a"},
+        {"name": "b", "inputSchema": "odd"},
+        {"name": "c", "title": None, "inputSchema": {}},
+        {"x": 1},
+        7,
+    ]
+    bad = light(*(word for tool in wrong for word in ("--define", json.dumps(tool))))
+    async with run_mesh(document({"bad": bad, "good": light()})) as mesh:
+        for client, model in ((Legacy(mesh.server), legacy_types), (Modern(mesh.server), modern_types)):
+            listed = await client.request("tools/list", {})
+            # As the SDK's clients do, who refuse the whole listing for one definition.
+            tools = model.ListToolsResult.model_validate(listed, by_name=False).tools
+            assert [tool.name for tool in tools] == ["bad_echo", "bad_a", "bad_c", "good_echo"]
+            assert listed["tools"][1] == {"name": "bad_a", "inputSchema": {"type": "object"}}
+            assert await client.says("bad_a")
+            with pytest.raises(RpcError, match="Unknown tool: bad_b"):
+                await client.says("bad_b")
+        said = mesh.journal.of("tool.mended", "tool.left_out")
+        assert {(entry["event"], entry["upstream"], *entry["names"]) for entry in said} == {
+            ("tool.mended", "bad", "a"),
+            ("tool.mended", "bad", "c"),
+            ("tool.left_out", "bad", "b"),
+            ("tool.left_out", "bad", "?"),
+        }
 
 
 async def test_invariant_6_who_waits_for_a_slow_upstream_keeps_nobody_else_waiting(run_mesh: RunMesh) -> None:

@@ -148,6 +148,7 @@ def request(number: Any, method: str, params: Json) -> None:
         defined = [{KEYS[kind]: key, "name": key, "description": options.label} for key in offered[kind]]
         if kind == "tools":
             defined = [item | {"inputSchema": {"type": "object"}} for item in defined]
+            defined += [json.loads(text) for text in options.define]
         answer(number, {"resourceTemplates" if kind == "templates" else kind: defined})
     elif method == "tools/call":
         work(number, params)
@@ -199,6 +200,7 @@ def main() -> None:
 parser = argparse.ArgumentParser(description=__doc__)
 for _kind in KEYS:
     parser.add_argument(f"--{_kind}", default="echo" if _kind == "tools" else "", help="what it offers, by commas")
+parser.add_argument("--define", action="append", default=[], metavar="JSON", help="a tool that is listed just so")
 parser.add_argument("--label", default="", help="told in every answer and description")
 parser.add_argument("--instructions", default="")
 parser.add_argument("--era", choices=["legacy", "modern", "both"], default="legacy")

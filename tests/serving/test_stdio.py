@@ -125,7 +125,7 @@ async def test_what_is_no_message_is_answered_with_an_error_and_the_connection_g
             running.stdin.write(b"\n \n" + line + b"\r\n")
             assert (await running.read())["error"]["code"] == code
         assert (await running.ask(request("tools/call", [])))["error"]["code"] == -32602
-        running.write({"jsonrpc": "2.0", "method": "notifications/x", "params": []})
+        running.write({"jsonrpc": "2.0", "method": "notifications/x", "params": [1]})
         running.write({"jsonrpc": "2.0", "method": "notifications/broken"})
         assert (await running.ask(call("crash")))["error"] == {"code": -32603, "message": "Internal error"}
 

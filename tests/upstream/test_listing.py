@@ -13,6 +13,7 @@ from meshproxy.upstream.listing import list_catalog, list_kind
 from meshproxy.wire.codec import Raw
 from meshproxy.wire.protocol import Era
 from structlog.testing import capture_logs
+from tests.kit.journal import Journal
 from tests.kit.waiting import DEADLINE
 from tests.kit.wires import Gate, Wire
 
@@ -82,7 +83,7 @@ async def test_one_kind_is_listed_alone() -> None:
     wire = Wire(tools__list={"tools": [tool("a")], "ttlMs": 5, "cacheScope": "public"})
     assert await tools(wire) == ((tool("a"),), 5, False)
     assert [method for method, _ in wire.sent] == ["tools/list"]
-    assert await tools(Wire(capabilities={})) == ((), 0, True)
+    assert await tools(Wire(capabilities={"prompts": {}})) == ((), 0, True)
 
 
 async def test_what_is_not_promised_is_not_asked_for() -> None:
@@ -93,6 +94,31 @@ async def test_what_is_not_promised_is_not_asked_for() -> None:
     assert catalog.instructions is None
     # Nothing is known of how long the others may be kept, or by whom.
     assert catalog.private == frozenset(Kind)
+
+
+@pytest.mark.parametrize("capabilities", [{}, {"logging": {}}, {"tools": None}])
+async def test_who_promises_nothing_is_asked_for_everything_and_nothing_is_missed(
+    capabilities: dict[str, Any], journal: Journal
+) -> None:
+    wire = Wire(
+        capabilities=capabilities,
+        tools__list={"tools": [tool("a")]},
+        prompts__list={"prompts": []},
+        resources__list=RpcError(-32603, "it broke"),
+        resources__templates__list=Gate(),
+    )
+    catalog = await listed(wire, 0.05)
+    assert catalog.definitions == {Kind.TOOL: (tool("a"),)}
+    assert catalog.failed == {}
+    (said,) = journal.of("upstream.mended")
+    assert said["reason"] == "its capabilities do not say that it has tools"
+    assert (await tools(wire)).definitions == (tool("a"),)
+
+
+async def test_who_promises_nothing_and_has_nothing_is_as_it_says(journal: Journal) -> None:
+    catalog = await listed(Wire(capabilities={}))
+    assert (catalog.definitions, catalog.failed) == ({}, {})
+    assert journal.all == []
 
 
 async def test_all_pages_are_one_listing_in_their_order() -> None:

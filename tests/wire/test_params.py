@@ -23,13 +23,16 @@ def test_no_parameters_are_an_empty_dictionary() -> None:
 
 
 @pytest.mark.parametrize(
-    ("params", "meant"), [(b"null", {}), (b'{"_meta":null}', {}), (b'{"_meta": null,"name":"a"}', {"name": "a"})]
+    ("params", "meant"),
+    [(b"null", {}), (b"[]", {}), (b'{"_meta":null}', {}), (b'{"_meta": null,"name":"a"}', {"name": "a"})],
 )
-def test_null_is_how_many_languages_write_what_is_absent(params: bytes, meant: dict[str, str]) -> None:
+def test_null_and_an_empty_array_are_how_many_languages_write_what_is_absent(
+    params: bytes, meant: dict[str, str]
+) -> None:
     assert params_of(parse(b'{"jsonrpc":"2.0","id":1,"method":"ping","params": ' + params + b"}")) == meant
 
 
-@pytest.mark.parametrize("params", [b"[]", b"1", b'"a"', b'{"_meta":1}'])
+@pytest.mark.parametrize("params", [b"[1]", b"1", b'"a"', b'{"_meta":1}'])
 def test_parameters_or_metadata_that_are_no_object_are_refused(params: bytes) -> None:
     message = parse(b'{"jsonrpc":"2.0","id":1,"method":"ping","params":' + params + b"}")
     with pytest.raises(RpcError) as refused:
