@@ -50,8 +50,10 @@ async def _carry(publisher: Publisher, call: Call, link: Link, attended: Request
     """Carry the upstream's side of a parked call, which goes on when the client's request has ended with a question."""
     inner = call.parked(attended)
     try:
-        send = request_task if "task" in inner.params else type(link).request
-        answer = await send(link, inner.method, inner.params, inner)
+        if "task" in inner.params:
+            answer = await request_task(link, inner.method, inner.params, inner)
+        else:
+            answer = await link.request(inner.method, inner.params, inner)
     finally:
         if inner.lease is not None:
             inner.lease.give()

@@ -11,8 +11,9 @@ import pytest
 from meshproxy.errors import INTERNAL_ERROR, METHOD_NOT_FOUND, RpcError
 from meshproxy.kinds import Kind
 from meshproxy.serving.fastmcp import FastMCP
-from meshproxy.upstream.client import Command, ProxyClient
+from meshproxy.upstream.client import ProxyClient
 from meshproxy.upstream.provider import ProxyProvider
+from meshproxy.upstream.target import Command
 from meshproxy.wire.codec import opened
 from meshproxy.wire.protocol import META_RELATED_TASK, Era
 from tests.kit.clients import ABLE, ELICIT, SAMPLE, SAMPLED, Client, Json, Legacy, Modern

@@ -95,10 +95,31 @@ async def _(peer: Peer) -> Any:
         assert "execution" not in listed["background"]
         assert "execution" not in listed["patient"]
         assert "tasks" not in peer.server["capabilities"]
+        if peer.era == "legacy":
+            assert (await peer.request("tasks/get", {"taskId": "1"})).error["code"] == -32601  # type: ignore[index]
     if peer.is_direct or peer.era == "modern":
         return "null"
     reply = await peer.request("tools/call", {"name": peer.place.name("patient"), "arguments": {}, "task": {"ttl": 1}})
     return reply.text
+
+
+@row("A tool that needs a core task: its question and its result")
+async def _(peer: Peer) -> Any:
+    if peer.is_direct and peer.era == "legacy":
+        arguments = {"name": "background", "arguments": {"message": "Why?"}, "task": {}}
+        task = (await peer.request("tools/call", arguments)).raw["task"]["taskId"]
+        reply = await peer.use("tasks/result", {"taskId": task})
+    else:
+        reply = await peer.call("background", message="Why?")
+    assert reply.error is None
+    ((_, question),) = reply.asked
+    answers = reply.raw["structuredContent"]["answers"]
+    return _without_meta(question), _without_meta(answers[0])
+
+
+def _without_meta(value: dict[str, Any]) -> dict[str, Any]:
+    """Without the task that it is of, which is between the server and whoever made the task."""
+    return {key: item for key, item in value.items() if key != "_meta"}
 
 
 def _without_id(value: Any) -> Any:

@@ -123,7 +123,7 @@ async def _(peer: Peer) -> Any:
 @row("Methods of the other era are refused")
 async def _(peer: Peer) -> Any:
     foreign = {
-        "legacy": ("server/discover", "subscriptions/listen", "tasks/get", "no/such"),
+        "legacy": ("server/discover", "subscriptions/listen", "tasks/update", "no/such"),
         "modern": ("ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe", "no/such"),
     }
     params = {"uri": "basic://text", "level": "info", "notifications": {}}

@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 from mcp.shared.exceptions import MCPError
+from tests.servers import tasks
 from tests.servers.kit import Call, Json, Kit, text
 from tests.servers.run import parser, run
 
@@ -114,9 +115,15 @@ def kit(name: str = "basic", **settings: Any) -> Kit:
         return json.dumps(call.params.get("task"))
 
     @kit.tool(execution={"taskSupport": "required"})
-    def background(_call: Call) -> None:
-        """Can do nothing else"""
-        raise MCPError(-32601, "This needs a task")
+    async def background(call: Call, message: str) -> Json:
+        """Asks the user, as a task of 2025-11-25 alone, and returns the answer; 2026-07-28 has no such tasks"""
+        asked = form(message)
+        if call.is_legacy:
+            return tasks.begin(call, {"plan": [["ask", asked["method"], asked["params"]]]})
+        answers = [(await call.ask({"asked": asked}))["asked"]]
+        return {"content": [], "structuredContent": {"answers": answers}}
+
+    tasks.enable(kit)
 
     @kit.tool(name="window", _meta={"ui": {"resourceUri": "ui://basic/window.html"}})
     def _window(_call: Call) -> Json:

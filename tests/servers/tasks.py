@@ -128,46 +128,26 @@ class Task:
 tasks: dict[str, Task] = {}
 
 
-def kit() -> Kit:
-    kit = Kit("tasks")
+def begin(call: Call, arguments: Json) -> Json:
+    """Make a task of a call that asks for one."""
+    if "task" not in call.params:
+        raise MCPError(-32601, "This needs a task")
+    task = Task(call, arguments)
+    tasks[task.id] = task
+    task.work = asyncio.create_task(task.run())
+    return {"task": task.told}
+
+
+def enable(kit: Kit) -> list[Json]:
+    """Let calls of tools be tasks, in the legacy era. Returns the requests about tasks, as they will come."""
     seen: list[Json] = []
-    """The requests about tasks, in order, and what questions were answered with."""
 
     def found(call: Call) -> Task:
-        seen.append({"method": call.ctx.method, **{key: value for key, value in call.params.items() if key != "_meta"}})
+        seen.append({"method": call.ctx.method, "task": call.params["taskId"]})
         task = tasks.get(call.params["taskId"])
         if task is None:
             raise MCPError(-32602, "Failed to retrieve task: Task not found")
         return task
-
-    async def work(call: Call, **arguments: Any) -> Json:
-        """Does what its plan says"""
-        if "task" not in call.params:
-            raise MCPError(-32601, "This needs a task")
-        if "instead" in arguments:
-            return dict(arguments["instead"])
-        task = Task(call, arguments)
-        if "until" in arguments:
-            Path(f"{arguments['until']}.making").touch()
-            while not Path(f"{arguments['until']}.made").exists():
-                await asyncio.sleep(0.005)
-        tasks[task.id] = task
-        task.work = asyncio.create_task(task.run())
-        return {"task": task.told}
-
-    anything = {"type": "object"}
-    kit.tool(name="work", inputSchema=anything, execution={"taskSupport": "required"})(work)
-
-    @kit.tool(execution={"taskSupport": "optional"})
-    def may(call: Call) -> str:
-        """Says whether it was to be a task"""
-        return json.dumps(call.params.get("task"))
-
-    @kit.tool()
-    def requests(_call: Call, task: str) -> Json:
-        """The requests about a task"""
-        about = [one["method"] for one in seen if one.get("taskId") == task]
-        return {"content": [], "structuredContent": {"requests": about}}
 
     async def get(call: Call) -> Json:
         task = found(call)
@@ -204,6 +184,37 @@ def kit() -> Kit:
 
     kit.legacy_methods = {"tasks/get": get, "tasks/result": result, "tasks/cancel": cancel}
     kit.legacy_capabilities = {"tasks": {"cancel": {}, "requests": {"tools": {"call": {}}}}}
+    return seen
+
+
+def kit() -> Kit:
+    kit = Kit("tasks")
+    seen = enable(kit)
+
+    @kit.tool(inputSchema={"type": "object"}, execution={"taskSupport": "required"})
+    async def work(call: Call, **arguments: Any) -> Json:
+        """Does what its plan says, or answers with what is to be said `instead` of that there is a task"""
+        if "instead" in arguments:
+            return dict(arguments["instead"])
+        if "until" in arguments:
+            Path(f"{arguments['until']}.making").touch()
+            while not Path(f"{arguments['until']}.made").exists():
+                await asyncio.sleep(0.005)
+        return begin(call, arguments)
+
+    @kit.tool(execution={"taskSupport": "optional"})
+    def may(call: Call) -> str:
+        """Says whether it was to be a task"""
+        return json.dumps(call.params.get("task"))
+
+    @kit.tool()
+    def requests(_call: Call, task: str) -> Json:
+        """The requests about a task"""
+        return {
+            "content": [],
+            "structuredContent": {"requests": [one["method"] for one in seen if one["task"] == task]},
+        }
+
     return kit
 
 
