@@ -14,8 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
-from meshproxy.wire.codec import JsonError, Raw, dumps, mapping, opened, shallow_list
-from meshproxy.wire.content import is_text
+from meshproxy.wire.codec import JsonError, Raw, dumps, is_text, mapping, opened, shallow_list
 
 __all__ = ["MapUri", "may_have_links", "rewrite_answer", "rewrite_definition", "rewrite_question"]
 

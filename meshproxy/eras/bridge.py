@@ -15,17 +15,15 @@ from typing import Any
 
 from meshproxy.catalog.rewrite import rewrite_question
 from meshproxy.eras.parked import ParkingLot
-from meshproxy.eras.publisher import Publisher, as_told, asked_of_url
 from meshproxy.eras.required_task import request as request_task
 from meshproxy.eras.seal import Sealer, binding_of
-from meshproxy.eras.translate import Stamp
+from meshproxy.eras.translate import Publisher, Stamp, as_told, asked_of_url
 from meshproxy.eras.waiting import ask_and_repeat, park, resume
 from meshproxy.errors import INVALID_PARAMS, RpcError
 from meshproxy.links.link import Link
 from meshproxy.relay.call import PENDING, Call, ended
-from meshproxy.relay.capabilities import may_be_asked
-from meshproxy.relay.downstream import Outcome
-from meshproxy.wire.codec import loads, opened
+from meshproxy.relay.downstream import Outcome, may_be_asked
+from meshproxy.wire.codec import Raw, loads, opened
 from meshproxy.wire.protocol import INPUT_METHODS, INPUT_REQUIRED, Era
 
 __all__ = ["Bridge"]
@@ -46,7 +44,6 @@ class Bridge:
         of a tool that needs one.
         """
         call.era = link.era
-        call.then(self._told)
         params = call.params
         needs_task = "task" in params
         if needs_task and link.era is Era.MODERN:
@@ -65,11 +62,12 @@ class Bridge:
                     params = call.params = {key: value for key, value in params.items() if key != "inputResponses"}
                 if call.method in INPUT_METHODS and may_be_asked(call.context.downstream):
                     call.is_parked = True
+                    call.then(self._told)
                     call.wait(park(self.parking, self.publisher, call, link), ended)
                     return
         if link.era is Era.MODERN and "inputResponses" in params:
             params = rewrite_question(call.method, params, call.mount.origin)
-        call.then(self._answered)
+        call.then(self._came)
         if needs_task:
             call.wait(request_task(link, call.method, params, call), ended)
         else:
@@ -90,10 +88,10 @@ class Bridge:
         state = self.sealer.open(opened(call.params["requestState"]), binding)
         return {**call.params, "requestState": loads(state)}
 
-    def _answered(self, call: Call, outcome: Outcome) -> Any:
-        """On the way back: an answer as the caller may have it."""
-        if isinstance(outcome, (BaseException, dict)):
-            return outcome
+    def _came(self, call: Call, outcome: Outcome) -> Any:
+        """On the way back of what was sent: the upstream's answer, or its error, as the caller may have it."""
+        if not isinstance(outcome, Raw):
+            return self._told(call, outcome)
         lease = call.lease
         result = self.publisher.answer(call, outcome)
         if (
@@ -104,12 +102,13 @@ class Bridge:
             and result.get("resultType") == INPUT_REQUIRED
         ):
             # The client cannot be told so, and has to be asked.
+            call.then(self._told)
             call.wait(ask_and_repeat(call, lease.link, result), ended)
             return PENDING
         return result
 
-    def _told(self, call: Call, outcome: Outcome) -> Any:
-        """On the way back: an error as the caller may hear it."""
+    def _told(self, call: Call, outcome: Outcome) -> Outcome:
+        """On the way back: an error as the caller may have it."""
         if not isinstance(outcome, RpcError):
             return outcome
         error = outcome

@@ -6,10 +6,9 @@ from typing import Any
 from meshproxy.catalog.rewrite import rewrite_answer
 from meshproxy.eras.driver import drive
 from meshproxy.eras.parked import ParkingLot
-from meshproxy.eras.publisher import Publisher
 from meshproxy.eras.required_task import request as request_task
 from meshproxy.eras.seal import binding_of
-from meshproxy.eras.translate import opened_result, result_type, to_legacy
+from meshproxy.eras.translate import Publisher, opened_result, result_type, to_legacy
 from meshproxy.links.link import Link
 from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import RequestContext, Result

@@ -21,8 +21,7 @@ from meshproxy.links.negotiation import negotiate
 from meshproxy.links.questions import Questions
 from meshproxy.wire.codec import JsonError, Raw, mapping, opened
 from meshproxy.wire.mending import own_id
-from meshproxy.wire.messages import Message, encode_notification, encode_request, parse_answer
-from meshproxy.wire.params import closed_params
+from meshproxy.wire.messages import Message, closed_params, encode_notification, encode_request, parse_answer
 from meshproxy.wire.protocol import META_SUBSCRIPTION, Era
 
 log = structlog.get_logger(__name__)

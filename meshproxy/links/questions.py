@@ -8,8 +8,7 @@ import structlog
 
 from meshproxy.errors import INTERNAL_ERROR, INVALID_PARAMS, RpcError
 from meshproxy.wire.codec import JsonError
-from meshproxy.wire.messages import Id, Message, encode_error, encode_result
-from meshproxy.wire.params import closed_params
+from meshproxy.wire.messages import Id, Message, closed_params, encode_error, encode_result
 
 log = structlog.get_logger(__name__)
 

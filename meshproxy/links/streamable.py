@@ -35,8 +35,7 @@ from meshproxy.links.standing import StandingStream
 from meshproxy.links.web import WebEndpoint
 from meshproxy.wire.codec import JsonError, Raw, opened
 from meshproxy.wire.headers import VERSION_HEADER
-from meshproxy.wire.messages import Message, encode_notification
-from meshproxy.wire.params import closed_params
+from meshproxy.wire.messages import Message, closed_params, encode_notification
 from meshproxy.wire.protocol import Era
 
 __all__ = ["HttpEndpoint", "StreamableLink"]

@@ -15,10 +15,9 @@ from meshproxy.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND, RpcError
 from meshproxy.kinds import Kind
 from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import Downstream, Outcome
-from meshproxy.wire.codec import JsonError, mapping, opened
-from meshproxy.wire.content import is_object
+from meshproxy.wire.codec import JsonError, is_object, mapping, opened
 from meshproxy.wire.headers import param_headers
-from meshproxy.wire.params import check_spelling
+from meshproxy.wire.messages import check_spelling
 from meshproxy.wire.protocol import Era
 
 __all__ = ["Find", "Router", "not_found", "public_id", "public_task", "uri_of"]

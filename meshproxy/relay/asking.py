@@ -1,5 +1,6 @@
 """What an upstream asks within a call, on its way to the client and back. Place: relay, under `call`."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from meshproxy.catalog.catalog import Mount
@@ -8,9 +9,15 @@ from meshproxy.errors import METHOD_NOT_FOUND, RpcError
 from meshproxy.relay.downstream import RequestContext
 from meshproxy.relay.elicitations import Elicitations
 from meshproxy.relay.handlers import Handlers
-from meshproxy.relay.lease import Lease
 
 __all__ = ["ask"]
+
+
+class Lent(Protocol):
+    """The lease of the call."""
+
+    @property
+    def on_asked(self) -> Callable[[], None] | None: ...
 
 
 class Asked(Protocol):
@@ -20,7 +27,9 @@ class Asked(Protocol):
     mount: Mount
     handlers: Handlers
     elicitations: Elicitations | None
-    lease: Lease | None
+
+    @property
+    def lease(self) -> Lent | None: ...
 
 
 async def ask(call: Asked, method: str, params: dict[str, Any]) -> dict[str, Any]:

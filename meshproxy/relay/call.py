@@ -12,16 +12,14 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, TypeAlias
 
 from meshproxy.catalog.catalog import Mount
-from meshproxy.links.link import GiveUp
+from meshproxy.links.link import GiveUp, Link
 from meshproxy.relay.asking import ask
-from meshproxy.relay.capabilities import bridged
-from meshproxy.relay.downstream import Downstream, Outcome, RequestContext, Result
+from meshproxy.relay.downstream import Downstream, Outcome, RequestContext, Result, bridged
 from meshproxy.relay.elicitations import Elicitations
 from meshproxy.relay.handlers import Handlers
-from meshproxy.relay.lease import Lease
 from meshproxy.wire.protocol import Era
 
-__all__ = ["DEFAULT_LEVEL", "PENDING", "Call", "Step", "ended"]
+__all__ = ["DEFAULT_LEVEL", "PENDING", "Call", "Lease", "Step", "ended"]
 
 DEFAULT_LEVEL: Final = "info"
 PENDING: Final = object()
@@ -34,6 +32,32 @@ Step: TypeAlias = "Callable[[Call, Outcome], Any]"
 """One step on the way back: given the outcome so far, it returns the outcome from here on, or `PENDING`. It may raise that as well."""
 GoOn: TypeAlias = "Callable[[Call, Any], None]"
 """How a call goes on with what was waited for."""
+
+
+class Lease:
+    """A link, for one call.
+
+    Attributes:
+        link: what carries the call.
+        owner: the downstream whose own link it is; None where others may use it.
+        given: to be called when the upstream has answered; None where nobody needs to know, or it has been.
+        on_asked: to be called when the upstream asks something within the call; None where nobody needs to know.
+    """
+
+    __slots__ = ("given", "link", "on_asked", "owner")
+
+    def __init__(self, link: Link, owner: Downstream | None = None, given: Callable[[], None] | None = None) -> None:
+        self.link = link
+        self.owner = owner
+        self.on_asked: Callable[[], None] | None = None
+        self.given = given
+
+    def give(self) -> None:
+        """The upstream has answered: the call needs the link no longer. Idempotent."""
+        given, self.given = self.given, None
+        self.on_asked = None
+        if given is not None:
+            given()
 
 
 class Call:

@@ -21,8 +21,7 @@ from meshproxy.serving.modern import ModernDownstream
 from meshproxy.serving.questions import Questions
 from meshproxy.wire.headers import check_envelope
 from meshproxy.wire.mending import answer_meant
-from meshproxy.wire.messages import Id, Message, encode_error, encode_notification, encode_result, parse
-from meshproxy.wire.params import params_of
+from meshproxy.wire.messages import Id, Message, encode_error, encode_notification, encode_result, params_of, parse
 from meshproxy.wire.protocol import META_VERSION, MODERN_VERSIONS, Era
 
 __all__ = ["Channel"]

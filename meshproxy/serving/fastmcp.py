@@ -21,8 +21,7 @@ from meshproxy.mesh.composite import CompositeProvider
 from meshproxy.mesh.grace import Grace
 from meshproxy.mesh.upstreams import mount_of, provider_of
 from meshproxy.relay.call import Call, ended
-from meshproxy.relay.capabilities import CARRIED_EXTENSIONS
-from meshproxy.relay.downstream import Downstream, Outcome, RequestContext, Result
+from meshproxy.relay.downstream import CARRIED_EXTENSIONS, Downstream, Outcome, RequestContext, Result
 from meshproxy.relay.handler import finish
 from meshproxy.serving.announcements import Announcements
 from meshproxy.serving.http import HttpApp

@@ -10,7 +10,7 @@ from meshproxy.errors import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, RE
 from meshproxy.http.deadlines import Deadlines
 from meshproxy.http.stream import EventStream
 from meshproxy.limits import MAX_KEPT, MAX_LABEL
-from meshproxy.relay.capabilities import kept_of
+from meshproxy.relay.downstream import kept_of
 from meshproxy.relay.handler import Handler
 from meshproxy.serving.exchange import HttpExchange, speak
 from meshproxy.serving.reply import Reply
@@ -19,8 +19,7 @@ from meshproxy.serving.session import Session, Sessions
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.wire.codec import dumps, mapping, opened
 from meshproxy.wire.mending import answer_meant
-from meshproxy.wire.messages import Id, Message, encode_error, encode_notification, parse
-from meshproxy.wire.params import params_of
+from meshproxy.wire.messages import Id, Message, encode_error, encode_notification, params_of, parse
 
 __all__ = ["LegacyExchange", "LegacyPosts", "record_client", "record_version"]
 

@@ -21,8 +21,7 @@ from meshproxy.serving.response import SHUTDOWN, encode_malformed
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.wire.codec import JsonError, opened
 from meshproxy.wire.headers import check_agreement, unsupported_version, validate_param_headers
-from meshproxy.wire.messages import Id, Message, encode_error, encode_notification, parse
-from meshproxy.wire.params import params_of
+from meshproxy.wire.messages import Id, Message, encode_error, encode_notification, params_of, parse
 from meshproxy.wire.protocol import (
     HTTP_STATUS,
     LOG_LEVELS,

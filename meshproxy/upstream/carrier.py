@@ -11,11 +11,10 @@ from typing import Any, Protocol
 from meshproxy.eras.bridge import Bridge
 from meshproxy.errors import RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.links.link import Link
-from meshproxy.relay.call import PENDING, Call
+from meshproxy.relay.call import PENDING, Call, Lease
 from meshproxy.relay.downstream import Downstream, Outcome
 from meshproxy.relay.elicitations import Elicitations
 from meshproxy.relay.handlers import Handlers
-from meshproxy.relay.lease import Lease
 from meshproxy.upstream.lanes import Lanes
 from meshproxy.upstream.uses import use_of
 from meshproxy.wire.protocol import Era

@@ -13,8 +13,8 @@ from typing import Final
 
 from meshproxy.links.endpoint import Known
 from meshproxy.links.link import Call, Link
+from meshproxy.relay.call import Lease
 from meshproxy.relay.downstream import Downstream
-from meshproxy.relay.lease import Lease
 from meshproxy.upstream.uses import Uses
 from meshproxy.wire.protocol import Era
 

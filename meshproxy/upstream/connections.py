@@ -8,8 +8,7 @@ from typing import cast
 from meshproxy.errors import UpstreamUnavailable
 from meshproxy.links.endpoint import Known
 from meshproxy.links.link import Link
-from meshproxy.relay.capabilities import BRIDGED, bridged
-from meshproxy.relay.downstream import Downstream
+from meshproxy.relay.downstream import BRIDGED, Downstream, bridged
 from meshproxy.relay.handlers import Handlers
 from meshproxy.upstream.client import ProxyClient
 from meshproxy.upstream.inbound import Elsewhere, Inbound, Owner

@@ -32,9 +32,8 @@ from typing import Final, Literal, NamedTuple, Protocol
 from meshproxy.errors import UpstreamUnavailable
 from meshproxy.links.endpoint import Known
 from meshproxy.links.link import Link
-from meshproxy.relay.capabilities import may_be_asked
-from meshproxy.relay.downstream import Downstream
-from meshproxy.relay.lease import Lease
+from meshproxy.relay.call import Lease
+from meshproxy.relay.downstream import Downstream, may_be_asked
 from meshproxy.upstream.common import Common
 from meshproxy.upstream.exclusive import Exclusive
 from meshproxy.upstream.mirror import Counterpart, Mirror

@@ -17,8 +17,7 @@ from meshproxy.errors import METHOD_NOT_FOUND, RpcError, UpstreamError, Upstream
 from meshproxy.kinds import BY_CHANGED, KINDS, Kind
 from meshproxy.links.link import Link
 from meshproxy.relay.call import Call
-from meshproxy.relay.capabilities import bridged
-from meshproxy.relay.downstream import Downstream, RequestContext, Result
+from meshproxy.relay.downstream import Downstream, RequestContext, Result, bridged
 from meshproxy.relay.elicitations import Elicitations
 from meshproxy.relay.handler import finish
 from meshproxy.relay.handlers import Handlers

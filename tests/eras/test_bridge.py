@@ -20,9 +20,8 @@ from meshproxy.errors import (
     URL_ELICITATION_REQUIRED,
     RpcError,
 )
-from meshproxy.relay.call import Call
+from meshproxy.relay.call import Call, Lease
 from meshproxy.relay.handler import finish
-from meshproxy.relay.lease import Lease
 from meshproxy.wire.codec import Raw
 from meshproxy.wire.mending import mend
 from meshproxy.wire.messages import encode_error, encode_result, parse_answer

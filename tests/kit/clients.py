@@ -11,7 +11,7 @@ from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import Downstream, RequestContext, no_back_channel
 from meshproxy.relay.handler import Handler, finish
 from meshproxy.wire.codec import Raw, dumps, loads
-from meshproxy.wire.params import READ
+from meshproxy.wire.messages import READ
 from meshproxy.wire.protocol import LATEST_LEGACY, LATEST_MODERN, Era
 from tests.kit.heard import Heard
 from tests.kit.waiting import DEADLINE

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from meshproxy.relay.capabilities import BRIDGED, bridged, may_be_asked
+from meshproxy.relay.downstream import BRIDGED, bridged, may_be_asked
 from meshproxy.wire.protocol import EXTENSION_TASKS, EXTENSION_UI
 from tests.kit.clients import Client, Legacy, Modern
 from tests.kit.handlers import Quiet

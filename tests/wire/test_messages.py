@@ -14,11 +14,11 @@ from meshproxy.wire.messages import (
     encode_notification,
     encode_request,
     encode_result,
+    params_of,
     parse,
     parse_answer,
     result_alone,
 )
-from meshproxy.wire.params import params_of
 
 IDS = st.integers(-(2**63), 2**64 - 1) | st.text(st.characters(exclude_categories=("Cs",)))
 PAYLOADS = st.dictionaries(st.text(max_size=3), st.none() | st.integers() | st.text(max_size=3))

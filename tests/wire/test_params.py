@@ -4,8 +4,7 @@ import pytest
 from meshproxy.errors import INVALID_PARAMS, RpcError
 from meshproxy.limits import MAX_DEPTH, MAX_IDENTIFIER, MAX_MEMBER
 from meshproxy.wire.codec import Raw, dumps
-from meshproxy.wire.messages import parse
-from meshproxy.wire.params import check_spelling, params_of
+from meshproxy.wire.messages import check_spelling, params_of, parse
 
 
 def test_what_the_mesh_reads_is_decoded_and_the_rest_stays_as_it_came() -> None:

@@ -1,6 +1,5 @@
 import pytest
-from meshproxy.wire.codec import Raw
-from meshproxy.wire.content import is_object, is_text
+from meshproxy.wire.codec import Raw, is_object, is_text
 
 
 @pytest.mark.parametrize(
