@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from meshproxy.upstream.client import Command, ProxyClient
+from meshproxy.upstream.target import Command, ProxyClient
 from tests.kit.clients import Client, Legacy, Modern
 from tests.kit.places import ROOT
 from tests.kit.running import Running, command
