@@ -35,10 +35,7 @@ class _Uri:
     """The link itself."""
 
     def apply(self, value: Any, map_uri: MapUri) -> Any:
-        try:
-            origin = opened(value)
-        except JsonError:
-            return value
+        origin = opened(value)
         if not isinstance(origin, str) or (mapped := map_uri(origin)) == origin:
             return value
         return Raw(dumps(mapped)) if isinstance(value, Raw) else mapped
@@ -104,10 +101,7 @@ class _Tagged:
         fields = mapping(value)
         if fields is None:
             return value
-        try:
-            tag = opened(fields.get(self.tag))
-        except JsonError:
-            return value
+        tag = opened(fields.get(self.tag))
         place = self.places.get(tag) if isinstance(tag, str) else None
         if place is None:
             return value

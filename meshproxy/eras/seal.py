@@ -17,7 +17,7 @@ import msgspec
 
 from meshproxy.errors import INVALID_PARAMS, RpcError
 from meshproxy.relay.downstream import RequestContext
-from meshproxy.wire.codec import JsonError, opened
+from meshproxy.wire.codec import Raw, opened
 from meshproxy.wire.protocol import NAMED_BY
 
 TAG: Final = 16
@@ -63,10 +63,11 @@ def binding_of(context: RequestContext, method: str, params: dict[str, Any]) -> 
 
     A retry repeats method and parameters, perhaps with the keys of its arguments in another order.
     """
-    try:
-        arguments = opened(params.get("arguments"))
-    except JsonError:
-        arguments = None
+    given = params.get("arguments")
+    arguments = opened(given)
+    if arguments is None and isinstance(given, Raw):
+        # They cannot be read, so that they are the same only if they are spelled the same.
+        arguments = bytes(given).decode("latin-1")
     about = [context.downstream.principal, method, opened(params.get(NAMED_BY.get(method, ""))), arguments]
     try:
         text = msgspec.json.encode(about, order="sorted")

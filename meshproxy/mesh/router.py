@@ -15,7 +15,7 @@ from meshproxy.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND, RpcError
 from meshproxy.kinds import Kind
 from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import Downstream, Outcome
-from meshproxy.wire.codec import JsonError, is_object, mapping, opened
+from meshproxy.wire.codec import JsonError, Raw, is_object, loads, mapping, opened
 from meshproxy.wire.headers import param_headers
 from meshproxy.wire.messages import check_spelling
 from meshproxy.wire.protocol import Era
@@ -100,7 +100,9 @@ class Router:
         if route.headers and arguments is not None:
             # The arguments that the upstream wants to see in headers too (SEP-2243).
             try:
-                call.headers = param_headers(route.headers, opened(arguments))
+                call.headers = param_headers(
+                    route.headers, loads(arguments) if isinstance(arguments, Raw) else arguments
+                )
             except JsonError as error:
                 raise RpcError(INVALID_PARAMS, f"params.arguments: {error}") from None
         call.params = outgoing(call.params, {"name": route.origin})

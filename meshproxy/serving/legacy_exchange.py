@@ -257,6 +257,7 @@ class LegacyPosts:
             reason = "this session is initialized already" if method == "initialize" else "this id is in use"
             reply.answer(400, encode_error(request_id, RpcError(INVALID_REQUEST, f"Invalid request: {reason}")))
             return None
+        session.is_new = False
         exchange = LegacyExchange(session, request_id, params, raw_headers, reply, self._settings)
         if session.resumable and prefers_stream(headers):
             exchange.open_stream()
@@ -266,7 +267,7 @@ class LegacyPosts:
     def _initialize(
         self, request_id: Id, message: Message, raw_headers: list[tuple[bytes, bytes]], reply: Reply
     ) -> HttpExchange | None:
-        if self._sessions.full:
+        if not self._sessions.have_room():
             log.warning("session.refused", open=len(self._sessions))
             reason = "Too many open sessions: try again later"
             reply.answer(503, encode_error(None, RpcError(INTERNAL_ERROR, reason)))

@@ -19,7 +19,7 @@ from meshproxy.serving.exchange import HttpExchange, speak
 from meshproxy.serving.reply import Reply
 from meshproxy.serving.response import SHUTDOWN, encode_malformed
 from meshproxy.serving.settings import HttpSettings
-from meshproxy.wire.codec import JsonError, opened
+from meshproxy.wire.codec import opened
 from meshproxy.wire.headers import check_agreement, unsupported_version, validate_param_headers
 from meshproxy.wire.messages import Id, Message, encode_error, encode_notification, params_of, parse
 from meshproxy.wire.protocol import (
@@ -209,10 +209,10 @@ def checked(
     schema = handler.annotated_schema(name)
     if schema is None:
         return None
-    try:
-        arguments = opened(params.get("arguments"))
-    except JsonError:
-        return None  # the tool's own server says what is wrong with them
+    given = params.get("arguments")
+    arguments = opened(given)
+    if arguments is None and given is not None:
+        return None  # they cannot be read, which is said where they are sent on
     pairs = [(key.decode("latin-1"), value.decode("latin-1").strip()) for key, value in raw_headers]
     return validate_param_headers(schema, arguments, pairs)
 

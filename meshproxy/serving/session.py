@@ -26,6 +26,8 @@ _UNSAID: Final = 100
 """How many messages wait for a client that has no standalone stream open; of more, the oldest are dropped."""
 _GRACE: Final = 5.0
 """Seconds that a question which belongs to no request waits for a standalone stream: many clients open it right after `initialize`."""
+ABANDONED: Final = 10.0
+"""Seconds after which a session that was opened and never used may give way to another, if there are too many."""
 _SWEEP: Final = 60.0
 _MEMORY: Final = 300.0
 """Seconds after which events of the past begin to be forgotten."""
@@ -51,6 +53,7 @@ class Session(Downstream):
         standalone: the stream of its GET, while one is open.
         active: how many HTTP requests hold it open.
         touched: when the last one ended, by the monotonic clock.
+        is_new: whether its client has not come back since it was opened.
     """
 
     __slots__ = (
@@ -60,6 +63,7 @@ class Session(Downstream):
         "_settings",
         "_unsaid",
         "active",
+        "is_new",
         "questions",
         "running",
         "standalone",
@@ -81,6 +85,7 @@ class Session(Downstream):
         self.standalone: EventStream | None = None
         self.active = 0
         self.touched = 0.0
+        self.is_new = True
 
     @property
     def events(self) -> EventLog:
@@ -100,6 +105,7 @@ class Session(Downstream):
     def touch(self) -> None:
         """Something came from the client."""
         self.touched = time.monotonic()
+        self.is_new = False
 
     def release(self) -> None:
         """One HTTP request less holds the session open."""
@@ -138,6 +144,7 @@ class Session(Downstream):
     def attach(self, stream: EventStream, after: int | None) -> None:
         """Make `stream` the standalone one, and say on it what came after the event at place `after`, and what waited for it."""
         self.standalone = stream
+        self.is_new = False
         if after is None:
             if first := self.prime(STANDALONE):
                 stream.write(first)
@@ -181,6 +188,8 @@ class Session(Downstream):
         if self._unsaid is None:
             self._unsaid = deque(maxlen=_UNSAID)
         self._unsaid.append(data)
+        while len(self._unsaid) > 1 and sum(map(len, self._unsaid)) > self._settings.max_buffer:
+            self._unsaid.popleft()
 
 
 class Sessions:
@@ -198,9 +207,17 @@ class Sessions:
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self._open.values()))
 
-    @property
-    def full(self) -> bool:
-        return len(self._open) >= self._settings.max_sessions
+    def have_room(self) -> bool:
+        """Whether one more may be opened. Where all places are taken, one whose client never came back to it gives way, the oldest first."""
+        if len(self._open) < self._settings.max_sessions:
+            return True
+        now = time.monotonic()
+        for session in self._open.values():
+            if session.is_new and session.idle and now - session.touched >= ABANDONED:
+                log.info("session.abandoned", client=session.client.get("name"), idle_s=round(now - session.touched, 1))
+                session.close()
+                return True
+        return False
 
     def get(self, key: bytes) -> Session | None:
         return self._open.get(key)

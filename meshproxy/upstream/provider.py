@@ -27,10 +27,11 @@ from meshproxy.upstream.connections import ClientFactory, Connections, StatefulF
 from meshproxy.upstream.inbound import Inbound
 from meshproxy.upstream.lanes import Lanes, SessionMode
 from meshproxy.upstream.listening import Listening, Tell
+from meshproxy.upstream.scrubbing import scrubbed
 from meshproxy.upstream.subscriptions import Sink, Subscriptions
 from meshproxy.upstream.supervisor import State, Supervisor
 from meshproxy.upstream.verbosity import Verbosity
-from meshproxy.wire.codec import Raw, dumps, opened
+from meshproxy.wire.codec import opened
 from meshproxy.wire.protocol import Era
 
 log = structlog.get_logger(__name__)
@@ -307,12 +308,7 @@ class ProxyProvider:
         """An error without the secrets of the config."""
         if isinstance(error, UpstreamError):
             return type(error)(error.upstream, self._scrub(error.reason))
-        data = error.data
-        if data is not None:
-            text = dumps(data).decode()
-            clean = self._scrub(text)
-            data = data if clean == text else Raw(clean.encode())
-        return RpcError(error.code, self._scrub(error.message), data)
+        return RpcError(error.code, self._scrub(error.message), scrubbed(error.data, self._scrub))
 
     # --- what a client wants to hear of
 

@@ -154,8 +154,13 @@ def dumps(value: Any) -> bytes:
 
 
 def opened(value: Any) -> Any:
-    """`value` decoded, if it is `Raw`; as it is otherwise."""
-    return loads(value) if isinstance(value, Raw) else value
+    """`value` decoded if it is `Raw`, as it is otherwise; None for what cannot be decoded, or goes beyond a limit."""
+    if not isinstance(value, Raw):
+        return value
+    try:
+        return loads(value)
+    except JsonError:
+        return None
 
 
 def mapping(value: Any) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 from meshproxy.limits import MAX_KEPT, MAX_LABEL
+from meshproxy.serving import session as sessions
 from meshproxy.serving.session import Session
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.wire.protocol import LEGACY_VERSIONS
@@ -157,6 +158,21 @@ async def test_more_sessions_than_allowed_are_refused_until_one_ends() -> None:
         assert (await server.post(call("echo", text="x"), **headers)).status_code == 200
         await server.http.delete(server.url, headers=heads(**headers))
         assert (await server.post(request("initialize", INITIALIZE))).status_code == 200
+
+
+async def test_where_all_places_are_taken_a_session_that_was_never_used_gives_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sessions, "ABANDONED", 0.0)
+    async with served(max_sessions=2) as server:
+        used = await server.open()
+        assert (await server.post(call("echo", text="x"), **used)).status_code == 200
+        first, _second = [
+            (await server.post(request("initialize", INITIALIZE))).headers["mcp-session-id"] for _ in range(2)
+        ]
+        assert (await server.post(call("echo"), mcp_session_id=first)).status_code == 404
+        assert (await server.post(call("echo", text="x"), **used)).status_code == 200
+        assert server.app.statistics()["sessions"] == 2
 
 
 async def test_an_idle_session_expires_and_one_with_a_stream_or_a_request_does_not() -> None:

@@ -1,0 +1,38 @@
+"""The data of an upstream's error without the secrets of the config. Place: upstream; no I/O."""
+
+from collections.abc import Callable
+from typing import Any
+
+from meshproxy.wire.codec import JsonError, Raw, dumps, loads
+
+__all__ = ["scrubbed"]
+
+
+def scrubbed(data: Any, scrub: Callable[[str], str]) -> Any:
+    """`data` as it is if no secret is in it, else the same with its texts, keys and numbers scrubbed one by one.
+
+    Not as one text: a secret may be a number, or have a quotation mark in it, and what is left of an encoded value without it would be
+    no JSON. What has a secret in it and cannot be read is left out: None.
+    """
+    if data is None:
+        return None
+    encoded = dumps(data)
+    text = encoded.decode()
+    if scrub(text) == text:
+        return data
+    try:
+        return _clean(loads(encoded), scrub)
+    except JsonError:
+        return None
+
+
+def _clean(value: Any, scrub: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return scrub(value)
+    if isinstance(value, dict):
+        return {scrub(key): _clean(item, scrub) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_clean(item, scrub) for item in value]
+    text = dumps(value).decode()
+    clean = scrub(text)
+    return Raw(text) if clean == text else clean
