@@ -1,8 +1,9 @@
 """Server-sent events to and from bytes. Place: http, pure. Nothing here knows about connections or JSON.
 
 Reading follows the WHATWG algorithm (HTML standard, 9.2.6 "Interpreting an event stream"), in linear time however the stream is
-cut into chunks. One deliberate difference: an event whose data is empty is never delivered. MCP's priming event (SEP-1699) is
+cut into chunks. Two deliberate differences. An event whose data is empty is never delivered. MCP's priming event (SEP-1699) is
 such an event, ``id`` and an empty ``data``; there is nothing in it to decode, and its id shows in ``SseParser.last_event_id``.
+An id that no header could carry is ignored, as one with NUL in it is.
 """
 
 import re
@@ -12,6 +13,9 @@ __all__ = ["SseEvent", "SseOverflow", "SseParser", "encode_event"]
 
 _BOM = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"\r\n|\r|\n")
+_ID = re.compile(
+    rb"[^\0-\x08\x0a-\x1f\x7f]{0,4096}"
+)  # what comes back as the value of a header (RFC 9110, 5.5), and no page of text
 _MAX_RETRY_DIGITS = 15  # more is no delay that anybody means, and int() of a long text is slow
 
 
@@ -128,7 +132,7 @@ class SseParser:
             # An empty type means the default one.
             self._event = "message" if value in (b"message", b"") else value.decode("utf-8", "replace")
         elif name == b"id":
-            if b"\0" not in value:
+            if _ID.fullmatch(value):
                 self._id = value.decode("utf-8", "replace")
         elif name == b"retry":
             if value.isdigit() and len(value) <= _MAX_RETRY_DIGITS:

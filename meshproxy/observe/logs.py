@@ -174,7 +174,11 @@ class _Console:
         level = event.pop("level")
         head = f"{self._in(_DIM, event.pop('timestamp'))} {self._in(_COLOURS.get(level, ''), f'{level:7}')} {event.pop('event')}"
         exception = event.pop("exception", None)
-        below = [line for lines in (event.pop("problems", ()), (exception or "").splitlines()) for line in lines]
+        below = [
+            line if line.isprintable() else repr(line)[1:-1]
+            for lines in (event.pop("problems", ()), (exception or "").splitlines())
+            for line in map(str, lines)
+        ]
         facts = [
             f"{self._in(_DIM, key + '=')}{_spelled(value)}" for key, value in event.items() if value not in ([], {})
         ]
@@ -189,6 +193,6 @@ def _spelled(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(map(_spelled, value))
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {_spelled(item)}" for key, item in value.items())
+        return ", ".join(f"{_spelled(key)}: {_spelled(item)}" for key, item in value.items())
     text = str(value)
     return text if text.isprintable() and " " not in text and text else repr(text)

@@ -1,5 +1,6 @@
 """Event streams: the WHATWG rules, however the bytes are cut, and in linear time."""
 
+import re
 from collections import deque
 
 import pytest
@@ -47,7 +48,7 @@ class Reference:
                 kind = value.decode("utf-8", "replace")
             elif name == b"data":
                 data += value + b"\n"
-            elif name == b"id" and b"\0" not in value:
+            elif name == b"id" and re.fullmatch(rb"[\t\x20-\x7e\x80-\xff]*", value):
                 own_id = value.decode("utf-8", "replace")
             elif name == b"retry" and value and all(48 <= c <= 57 for c in value):
                 self.retry = own_retry = int(value)
@@ -153,7 +154,7 @@ def test_a_long_line_takes_linear_time_however_it_is_cut(size: int, piece: int) 
 @given(
     st.binary(),
     st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"])),
-    st.none() | st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"])),
+    st.none() | st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs", "Cc"])),
     st.none() | st.integers(0, 10**9),
 )
 def test_what_is_written_is_read(data: bytes, event: str, own_id: str | None, retry: int | None) -> None:
@@ -175,3 +176,10 @@ def test_an_id_or_type_that_would_forge_fields_is_refused(bad: str) -> None:
         encode_event(b"x", id=bad)
     with pytest.raises(ValueError, match="one line"):
         encode_event(b"x", event=bad)
+
+
+@pytest.mark.parametrize("bad", [b"a\0b", b"\x01", b"a\x7f", b"x" * 4097])
+def test_an_id_that_no_header_could_carry_is_none(bad: bytes) -> None:
+    parser = SseParser()
+    assert parser.feed(b"id: good\ndata: a\n\nid: " + bad + b"\ndata: b\n\n")[1].id is None
+    assert parser.last_event_id == "good"

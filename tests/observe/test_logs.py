@@ -105,6 +105,15 @@ def test_control_characters_of_others_do_not_reach_a_terminal(logged) -> None:
     assert r"\x1b[2Jgone\r" in line
 
 
+def test_no_text_of_others_makes_a_line_of_its_own(logged) -> None:
+    logs.configure()
+    logger().info("upstream.log", data={"a\n12:00:00 error forged": ["b\nc"], "\x1b[2J": 1})
+    logger().error("failed", exception="Traceback\n  a\x1b[2Jb\nlast")
+    lines = [part for line in logged() for part in line.split("\n")]
+    assert len(lines) == 5
+    assert not any("\x1b" in line for line in lines)
+
+
 def test_other_libraries_log_through_it_too(logged) -> None:
     logs.configure()
     logging.getLogger("asyncio").warning("slow %s", "callback")
