@@ -10,6 +10,7 @@ from meshproxy.links.endpoint import Endpoint
 from meshproxy.links.link import Link
 from meshproxy.links.stdio import StdioEndpoint
 from meshproxy.wire.codec import Raw, loads
+from meshproxy.wire.protocol import Era
 from tests.kit.places import ROOT
 from tests.kit.waiting import DEADLINE
 
@@ -89,9 +90,11 @@ def scripted(*modes: str, **settings: Any) -> StdioEndpoint:
     return StdioEndpoint("scripted", sys.executable, ("-S", "-E", str(SCRIPTED), *modes), env, str(ROOT), **options)
 
 
-async def connect(endpoint: Endpoint, listener: Any = None, timeout: float | None = DEADLINE) -> Any:
+async def connect(
+    endpoint: Endpoint, listener: Any = None, timeout: float | None = DEADLINE, era: Era | None = None
+) -> Any:
     return await endpoint.connect(
-        client=CLIENT, capabilities=CAPABILITIES, listener=listener or Listens(), timeout=timeout
+        client=CLIENT, capabilities=CAPABILITIES, listener=listener or Listens(), timeout=timeout, era=era
     )
 
 

@@ -7,7 +7,8 @@ import pytest
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.links import negotiation
 from meshproxy.links.faults import Faults
-from meshproxy.links.negotiation import RefusedError, negotiate
+from meshproxy.links.memory import MemoryEndpoint
+from meshproxy.links.negotiation import EraRefusedError, RefusedError, negotiate
 from meshproxy.links.stdio import StdioEndpoint
 from meshproxy.links.streamable import HttpEndpoint
 from meshproxy.wire.codec import Raw, dumps
@@ -17,6 +18,7 @@ from tests.kit.places import ROOT
 from tests.kit.processes import nothing_left
 from tests.kit.running import command
 from tests.kit.waiting import DEADLINE
+from tests.servers import basic
 
 pytestmark = pytest.mark.anyio
 
@@ -227,6 +229,35 @@ async def test_a_remembered_era_is_asked_for_first_and_alone(remembered, peer, a
     assert made.asked == asked
 
 
+@pytest.mark.parametrize(("era", "asked"), [(Era.LEGACY, "initialize"), (Era.MODERN, "discover")])
+async def test_one_era_can_be_asked_for_whatever_is_remembered(era, asked):
+    for remembered in (None, Era.LEGACY, Era.MODERN):
+        peer = Peer(MODERN, LEGACY)
+        assert (await negotiate(Faults("x"), peer, remembered, era)).era is era
+        assert peer.asked == [asked]
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_verdict"),
+    [
+        (NO, True),
+        (RpcError(-32022, "Unsupported protocol version"), True),
+        (RpcError(-32600, "Invalid request"), True),
+        (RpcError(-32603, "it broke"), False),
+        (RpcError(-32000, "too many sessions"), False),
+        (AnswerLost("x", "the process exited"), False),
+        (RefusedError("x", "it answered HTTP 503"), False),
+    ],
+)
+async def test_only_a_clear_no_says_that_an_era_is_not_spoken(answer, is_verdict):
+    for era in (Era.LEGACY, Era.MODERN):
+        peer = Peer(answer, answer)
+        with pytest.raises(UpstreamUnavailable) as refused:
+            await negotiate(Faults("x"), peer, None, era)
+        assert isinstance(refused.value, EraRefusedError) is is_verdict
+        assert len(peer.asked) == 1
+
+
 async def test_cancelling_takes_both_attempts_along():
     async with nothing_left():
         peer = Peer(never(), never())
@@ -267,6 +298,24 @@ async def test_a_server_of_the_sdk_over_http_likewise(era, shared_server):
         link = await connect(endpoint)
         assert link.era is endpoint.known.era is (Era.LEGACY if era == "legacy" else Era.MODERN)
         assert text(await call(link, "echo", text="hello")) == "hello"
+        await endpoint.aclose()
+
+
+@pytest.mark.parametrize("transport", ["stdio", "http", "memory"])
+async def test_a_server_of_both_eras_is_spoken_to_in_the_one_that_is_asked_for(transport, shared_server):
+    if transport == "memory":
+        endpoint = MemoryEndpoint("basic", basic.kit().server())
+    elif transport == "http":
+        endpoint = HttpEndpoint("basic", shared_server("basic").url)
+    else:
+        endpoint = StdioEndpoint("basic", *split(command("basic")), {}, str(ROOT))
+    async with nothing_left():
+        links = [await connect(endpoint, era=era) for era in (Era.LEGACY, Era.MODERN, Era.LEGACY)]
+        assert [link.era for link in links] == [Era.LEGACY, Era.MODERN, Era.LEGACY]
+        for link in links:
+            assert text(await call(link, "echo", text="hello")) == "hello"
+        # What was asked for says nothing of what would be found.
+        assert endpoint.known.era is None
         await endpoint.aclose()
 
 
