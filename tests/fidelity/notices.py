@@ -163,7 +163,8 @@ async def _(peer: ModernPeer) -> Any:
     }
     task = asyncio.ensure_future(peer.send(number, "subscriptions/listen", {"notifications": wanted}))
     acknowledged = await peer.heard.until(
-        "notifications/subscriptions/acknowledged", lambda told: told["_meta"][f"{META}subscriptionId"] == number
+        "notifications/subscriptions/acknowledged",
+        matches=lambda told: told["_meta"][f"{META}subscriptionId"] == number,
     )
     before = len(peer.heard.of("notifications/resources/updated"))
     await peer.call("touch", uri="basic://text")
