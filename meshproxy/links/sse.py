@@ -146,7 +146,7 @@ class SseLink(DuplexLink):
                 "if it is a newer server, set `transport: streamable-http`"
             )
         try:
-            judge(self.upstream, response, None, 0, has_session=False)
+            judge(self.upstream, response, message_in(response.body), 0, has_session=False)
         except (UpstreamUnavailable, AnswerLost) as error:
             return error.reason
         return f"it answered HTTP {response.status} instead of an event stream"
