@@ -167,7 +167,8 @@ class UpstreamDefaults(Section):
     )
     forward_headers: Annotated[tuple[HeaderName, ...], Field(strict=False)] = Field(
         default=(),
-        description="Names of the caller's HTTP headers that are passed on to this upstream. None by default.",
+        description="Names of HTTP headers that each caller brings himself: his calls, and what else is his, go to this upstream with them. "
+        "What headers has under such a name goes with what the mesh asks, as when it lists.",
     )
     namespace: Namespace = Field(
         default="",

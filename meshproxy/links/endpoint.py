@@ -1,6 +1,7 @@
 """`Endpoint`: one upstream's way in. Long-lived; it makes the links, and owns what they share."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 from meshproxy.links.faults import Faults
@@ -72,6 +73,13 @@ class Endpoint(ABC):
             EraRefusedError: it does not speak `era`.
             UpstreamUnavailable: with a reason of one line that a user understands.
         """
+
+    async def connect_as(self, headers: Mapping[str, str], **how: Any) -> Link:
+        """As `connect`, for a caller who shows himself by `headers` (lower-case names), where the way has such."""
+        return await self.connect(**how)
+
+    def let_callers_bring(self, names: Collection[str]) -> None:  # noqa: B027  # optional by nature: most ways have no headers
+        """From the next connection on, HTTP headers of these names are each caller's own, and ours go with what the mesh itself asks."""
 
     @abstractmethod
     async def aclose(self) -> None:

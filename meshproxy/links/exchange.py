@@ -128,6 +128,11 @@ class Exchange:
     def _on_end(self, error: TransportError | None) -> None:
         """`HttpClient.request` returns or raises now, which says it all."""
 
+    @property
+    def is_a_clients(self) -> bool:
+        """Whether it is a client's call, and nothing that the mesh itself asks."""
+        return self.call is not None and self.call.owner is not None
+
     def is_relayed(self, request_id: int) -> bool:
         """Whether the result of a request will be read by whoever relays it."""
         return self.call is not None and request_id == self.request_id

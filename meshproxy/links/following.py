@@ -30,10 +30,17 @@ class Owner(Protocol):
 
     upstream: str
     http: HttpClient
+    is_a_clients: bool
+    """Whether a client shows itself by it, and not the mesh."""
 
     @property
     def url(self) -> str:
         """Where requests are sent."""
+        ...
+
+    @property
+    def brought(self) -> frozenset[str]:
+        """The headers that clients bring themselves."""
         ...
 
     @property
@@ -112,6 +119,8 @@ class Following:
                 exchange.answer_in(response.body),
                 exchange.request_id,
                 has_session=exchange.has_session,
+                brought=link.brought,
+                is_a_clients=link.is_a_clients or exchange.is_a_clients,
             )
         except SessionExpiredError as error:
             link.expire(error.reason)

@@ -161,6 +161,9 @@ class Link(ABC):
     async def notify(self, method: str, params: dict[str, Any] | None = None) -> None:
         """Send a notification; dropped if the link is closed."""
 
+    def identify(self, headers: Mapping[str, str]) -> None:  # noqa: B027  # optional by nature: most ways have no headers
+        """From now on its caller shows himself by other headers, in what belongs to none of his calls too; see `Endpoint.connect_as`."""
+
     async def listen(self) -> None:
         """Open the way for what the upstream says outside of any call, where that is a stream of its own.
 

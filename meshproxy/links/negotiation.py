@@ -41,6 +41,14 @@ class RefusedError(UpstreamUnavailable):
     """There was an answer, and not one of MCP: what it refused may be asked in another way."""
 
 
+class RequestRefusedError(RefusedError):
+    """This one request was refused, for what is in it, who sends it, or the time being: that says nothing of the link, which others use."""
+
+
+class CallerRefusedError(RequestRefusedError):
+    """Because of who sends it: that says nothing of the upstream either."""
+
+
 class EraRefusedError(UpstreamUnavailable):
     """It is there, and does not speak the one era that was wanted of it."""
 
@@ -75,6 +83,7 @@ async def negotiate(faults: Faults, peer: Peer, remembered: Era | None = None, w
 
     Raises:
         EraRefusedError: it is there, and does not speak the era that is wanted.
+        CallerRefusedError: it is there, and refuses the client for whom it is asked.
         UpstreamUnavailable: it answers neither way, or cannot be reached.
     """
     if wanted is not None:
@@ -100,12 +109,16 @@ async def negotiate(faults: Faults, peer: Peer, remembered: Era | None = None, w
         for task in attempts:
             task.cancel()
         await asyncio.gather(*attempts, return_exceptions=True)
+    if isinstance(refusals[_legacy], CallerRefusedError):
+        raise refusals[_legacy]
     raise UpstreamUnavailable(faults.upstream, _reason(refusals[_legacy], refusals[_modern]))
 
 
 async def _in_one_era(faults: Faults, peer: Peer, era: Era) -> Opening:
     try:
         return await (_legacy if era is Era.LEGACY else _modern)(peer, faults)
+    except CallerRefusedError:
+        raise
     except (RpcError, AnswerLost, RefusedError) as refusal:
         kind = EraRefusedError if isinstance(refusal, RpcError) and refusal.code in _NOT_SPOKEN else UpstreamUnavailable
         raise kind(faults.upstream, _said_by(refusal)) from None

@@ -64,6 +64,7 @@ class Posts:
         calls: whose each of them is that is under way, by id and in order of their start.
         waiting: those under way.
         head: the header lines of the link's requests.
+        shown: those by which the link's owner shows himself in what is no client's call, which brings its own.
         stamp: what the link adds to their parameters.
         is_modern: whether the modern era was negotiated.
         emptied: set when none is under way any more; None where nobody waits for that.
@@ -79,6 +80,7 @@ class Posts:
         "head",
         "is_modern",
         "link",
+        "shown",
         "stamp",
         "waiting",
     )
@@ -88,6 +90,7 @@ class Posts:
         self.calls: dict[int, Call | None] = {}
         self.waiting: dict[int, Post] = {}
         self.head = b""
+        self.shown = b""
         self.stamp = stamp
         self.is_modern = False
         self.emptied: asyncio.Event | None = None
@@ -130,7 +133,7 @@ class Posts:
 
     def head_of(self, method: str, params: dict[str, Any], call: Call | None) -> bytes:
         """The header lines of a request. Raises `UpstreamUnavailable` if a header of its caller's cannot be sent."""
-        head = self.head
+        head = self.head if call is not None and call.owner is not None else self.head + self.shown
         if self.is_modern:
             head += routing(method, _named(method, params))
         if call is not None and call.headers:

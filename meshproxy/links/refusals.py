@@ -4,13 +4,13 @@ Source: basic/transports, "Streamable HTTP", of both eras; RFC 9110, section 15,
 carried out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.http.response import Response
 from meshproxy.links.duplex import excerpt
-from meshproxy.links.negotiation import RefusedError
+from meshproxy.links.negotiation import CallerRefusedError, RefusedError, RequestRefusedError
 from meshproxy.links.redirects import is_redirect, shown
 from meshproxy.wire.messages import Message, parse
 
@@ -30,6 +30,10 @@ _NOT_CARRIED_OUT: Final = frozenset({501, 503})
 """Server errors that say that the request was not even begun; the other ones leave it open."""
 
 
+_OF_THE_WAY: Final = frozenset({401, 403, 404, 405, 407, 410})
+"""Refusals that every request would meet: who we are to it, or where we look for it."""
+
+
 class SessionExpiredError(UpstreamUnavailable):
     """The upstream did not know the session, so it did not carry the request out."""
 
@@ -41,12 +45,16 @@ def judge(
     request_id: int,
     *,
     has_session: bool,
+    brought: Collection[str] = (),
+    is_a_clients: bool = False,
 ) -> Message:
     """The answer to a request in a whole response, whatever its status. `message` is what its body holds.
 
+    `brought` are the headers that clients bring themselves, and `is_a_clients` says whether it is a call of one.
+
     Raises:
         SessionExpiredError: the session is gone.
-        RefusedError: the request was not carried out.
+        RefusedError: the request was not carried out; `RequestRefusedError` if that is for itself alone.
         AnswerLost: it may have been.
     """
     status = response.status
@@ -72,10 +80,19 @@ def judge(
             raise RefusedError(upstream, f"it answered HTTP {status}, a redirect that leads nowhere: check the url")
         where = f"it redirects to {shown(location)} (HTTP {status})"
         raise RefusedError(upstream, f"{where}: set that as the url if it is the one meant")
+    if brought and status in (401, 403):
+        if is_a_clients:
+            what = "wants the caller's own credentials" if status == 401 else "refuses the caller"
+            hint = f"send {', '.join(sorted(brought))} with each request"
+            raise CallerRefusedError(upstream, f"it answered HTTP {status}: it {what}: {hint}")
+        hint = "set `headers` of this upstream too; the mesh lists with them, and each call goes with its caller's own"
+        raise RefusedError(upstream, f"it answered HTTP {status}: it wants credentials of the mesh: {hint}")
     said = _ADVICE.get(status) or _said(response)
     reason = f"it answered HTTP {status}: {said}" if said else f"it answered HTTP {status}"
-    if status < 500 or status in _NOT_CARRIED_OUT:
+    if status in _OF_THE_WAY:
         raise RefusedError(upstream, reason)
+    if status < 500 or status in _NOT_CARRIED_OUT:
+        raise RequestRefusedError(upstream, reason)
     raise AnswerLost(upstream, reason)
 
 

@@ -43,8 +43,10 @@ class SseEndpoint(WebEndpoint):
         listener: Listener,
         timeout: float | None,
         era: Era | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Link:
-        link = SseLink(self, self.http(), listener, client, capabilities)
+        link = SseLink(self, self.http(), listener, client, capabilities, self.shown(headers))
+        link.is_a_clients = headers is not None
         self.keep(link)
         try:
             async with asyncio.timeout(timeout):
@@ -61,7 +63,13 @@ class SseEndpoint(WebEndpoint):
 
 
 class SseLink(DuplexLink):
-    """One event stream. Made by its endpoint."""
+    """One event stream. Made by its endpoint.
+
+    Attributes:
+        is_a_clients: whether a client shows itself by it, and not the mesh.
+    """
+
+    is_a_clients = False
 
     def __init__(
         self,
@@ -70,6 +78,7 @@ class SseLink(DuplexLink):
         listener: Listener,
         client: dict[str, Any],
         capabilities: dict[str, Any],
+        shown: bytes,
     ) -> None:
         super().__init__(endpoint.faults, listener, client, capabilities)
         self._endpoint = endpoint
@@ -80,7 +89,8 @@ class SseLink(DuplexLink):
         self._target: asyncio.Future[str] = self._loop.create_future()
         self._stream: asyncio.Task[None] | None = None
         self._posts: set[asyncio.Task[None]] = set()
-        self._get = self._lines({"accept": "text/event-stream"})
+        self._shown = shown
+        self._get = self._lines({"accept": "text/event-stream"}) + shown
         self._post_head = self._lines({"accept": "*/*", "content-type": "application/json"})
 
     async def start(self) -> None:
@@ -90,6 +100,9 @@ class SseLink(DuplexLink):
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if not self._target.done():
             raise UpstreamUnavailable(self.upstream, self._ended or "the event stream ended at once")
+
+    def identify(self, headers: Mapping[str, str]) -> None:
+        self._shown = self._endpoint.shown(headers)
 
     async def aclose(self) -> None:
         self._end(CLOSED)
@@ -146,7 +159,15 @@ class SseLink(DuplexLink):
                 "if it is a newer server, set `transport: streamable-http`"
             )
         try:
-            judge(self.upstream, response, message_in(response.body), 0, has_session=False)
+            judge(
+                self.upstream,
+                response,
+                message_in(response.body),
+                0,
+                has_session=False,
+                brought=self._endpoint.brought,
+                is_a_clients=self.is_a_clients,
+            )
         except (UpstreamUnavailable, AnswerLost) as error:
             return error.reason
         return f"it answered HTTP {response.status} instead of an event stream"
@@ -164,8 +185,11 @@ class SseLink(DuplexLink):
 
     async def _post(self, message: bytes, request_id: int | None) -> None:
         head = self._post_head
+        call = self.calls.get(request_id) if request_id is not None else None
+        is_a_clients = call is not None and call.owner is not None
+        if not is_a_clients:
+            head += self._shown
         try:
-            call = self.calls.get(request_id) if request_id is not None else None
             if call is not None and call.headers:
                 head += encode_headers(carried(call.headers, self._endpoint.configured))
             target = self._target.result()
@@ -183,11 +207,19 @@ class SseLink(DuplexLink):
         else:
             response.release()
             if response.status >= 300:
-                self._fail(request_id, self._refused(response, request_id))
+                self._fail(request_id, self._refused(response, request_id, is_a_clients=is_a_clients))
 
-    def _refused(self, response: Response, request_id: int | None) -> Exception:
-        answer = message_in(response.body)
+    def _refused(self, response: Response, request_id: int | None, *, is_a_clients: bool) -> Exception:
+        answer, brought = message_in(response.body), self._endpoint.brought
         try:
-            return judge(self.upstream, response, answer, request_id or 0, has_session=False).rpc_error
+            return judge(
+                self.upstream,
+                response,
+                answer,
+                request_id or 0,
+                has_session=False,
+                brought=brought,
+                is_a_clients=is_a_clients or self.is_a_clients,
+            ).rpc_error
         except (UpstreamUnavailable, AnswerLost, RpcError) as error:
             return error

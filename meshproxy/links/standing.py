@@ -27,7 +27,7 @@ class StandingStream:
 
     Args:
         get: asks for an event stream, see `HttpClient.request`; a `RefusedError` says that there is none.
-        head: the header lines of the session's requests for an event stream.
+        head: makes the header lines of the session's requests for an event stream.
         stream: takes the messages apart.
         on_lost: told the reason if nobody is there any more, and None if the session is not known any more.
     """
@@ -35,7 +35,7 @@ class StandingStream:
     def __init__(
         self,
         get: Callable[[bytes, OnHead], Awaitable[Response]],
-        head: bytes,
+        head: Callable[[], bytes],
         stream: Exchange,
         on_lost: Callable[[str | None], None],
     ) -> None:
@@ -64,7 +64,7 @@ class StandingStream:
         failures = unreachable = 0
         while True:
             last, begun = self._stream.last_event_id, loop.time()
-            head = self._head if last is None else self._head + encode_headers({RESUME_HEADER: last})
+            head = self._head() if last is None else self._head() + encode_headers({RESUME_HEADER: last})
             try:
                 response = await self._get(head, self._on_head)
             except RefusedError:

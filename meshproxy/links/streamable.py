@@ -5,7 +5,7 @@ Both send each request as a POST over the connections of their endpoint (`meshpr
 """
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -66,15 +66,17 @@ class HttpEndpoint(WebEndpoint):
         listener: Listener,
         timeout: float | None,
         era: Era | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Link:
-        link = StreamableLink(self, self.http(), listener, client, capabilities)
+        link = StreamableLink(self, self.http(), listener, client, capabilities, self.shown(headers))
+        link.is_a_clients = headers is not None
         self.keep(link)
         try:
             async with asyncio.timeout(timeout):
                 await link.open(self.known.era, era)
         except BaseException as error:
             await link.aclose()
-            if era is None and isinstance(error, TimeoutError | UpstreamUnavailable):
+            if era is None and headers is None and isinstance(error, TimeoutError | UpstreamUnavailable):
                 self.known.doubt()
                 self.move_back()
             if isinstance(error, TimeoutError):
@@ -99,7 +101,13 @@ class HttpEndpoint(WebEndpoint):
 
 
 class StreamableLink(Link):
-    """A session, or a modern agreement. Made by its endpoint."""
+    """A session, or a modern agreement. Made by its endpoint.
+
+    Attributes:
+        is_a_clients: whether a client shows itself by it, and not the mesh.
+    """
+
+    is_a_clients = False
 
     def __init__(
         self,
@@ -108,6 +116,7 @@ class StreamableLink(Link):
         listener: Listener,
         client: dict[str, Any],
         capabilities: dict[str, Any],
+        shown: bytes,
     ) -> None:
         self.upstream = endpoint.name
         self.faults = endpoint.faults
@@ -123,6 +132,7 @@ class StreamableLink(Link):
         self._loop = asyncio.get_running_loop()
         self._posts = Posts(self, http.pool, endpoint.configured, Stamp(Era.LEGACY, "", client, capabilities))
         self._posts.head = self._lines()
+        self._posts.shown = shown
         self.calls = self._posts.calls
         self._following = Following(self)
         self.is_modern = False
@@ -149,11 +159,13 @@ class StreamableLink(Link):
         self.is_adopted = True
 
     async def discover(self, version: str) -> Raw:
-        head = self._lines(version=version) + routing("server/discover", None)
+        head = self._lines(version=version) + routing("server/discover", None) + self._posts.shown
         return await self._answer("server/discover", probe(version, self._client, self._declared), head)
 
     async def initialize(self) -> Raw:
-        return await self._answer("initialize", greeting(self._client, self._declared), self._lines())
+        return await self._answer(
+            "initialize", greeting(self._client, self._declared), self._lines() + self._posts.shown
+        )
 
     async def _answer(self, method: str, params: dict[str, Any], head: bytes) -> Raw:
         """As `request`, while it is not settled which header lines requests have."""
@@ -185,6 +197,11 @@ class StreamableLink(Link):
         return self._endpoint.url
 
     @property
+    def brought(self) -> frozenset[str]:
+        """The headers that clients bring themselves."""
+        return self._endpoint.brought
+
+    @property
     def stamp(self) -> Stamp:
         """What is added to parameters."""
         return self._posts.stamp
@@ -192,7 +209,7 @@ class StreamableLink(Link):
     @property
     def stream_head(self) -> bytes:
         """The header lines of a request for an event stream."""
-        return self._lines(version=self.version, accept="text/event-stream")
+        return self._lines(version=self.version, accept="text/event-stream") + self._posts.shown
 
     def arrived(self, trail: Trail, *, is_new: bool) -> None:
         """See `HttpEndpoint.arrived`."""
@@ -233,11 +250,14 @@ class StreamableLink(Link):
             return
         if self._standing is None:
             stream = Exchange(self, 0, None)
-            self._standing = StandingStream(self._following.get, self.stream_head, stream, self._on_stream_lost)
+            self._standing = StandingStream(self._following.get, lambda: self.stream_head, stream, self._on_stream_lost)
         await self._standing.open()
 
     def next_id(self) -> int:
         return self._posts.next_id()
+
+    def identify(self, headers: Mapping[str, str]) -> None:
+        self._posts.shown = self._endpoint.shown(headers)
 
     async def aclose(self) -> None:
         if self._ended is None and self.tasks is not None:
@@ -253,7 +273,9 @@ class StreamableLink(Link):
             task.cancel()
         abandoned = [post.abandon() for post in list(self._posts.waiting.values())]
         ending += [task for task in abandoned if task is not None]
-        session = self._lines(version=self.version or None, accept="*/*") if self.session is not None else None
+        session = None
+        if self.session is not None:
+            session = self._lines(version=self.version or None, accept="*/*") + self._posts.shown
         self.session = None
         self._endpoint.forget(self)
         self._questions.cancel_all()
@@ -295,7 +317,7 @@ class StreamableLink(Link):
     async def _post(self, body: bytes) -> None:
         """Send a message that has no answer. That it fails is a matter for the log: nobody could do anything about it."""
         deadline = self._loop.time() + BACKGROUND
-        trail, head = Trail(self.upstream, self._endpoint.url), self._posts.head
+        trail, head = Trail(self.upstream, self._endpoint.url), self._posts.head + self._posts.shown
         try:
             response = await self.http.request("POST", None, head, body, timeout=BACKGROUND)
             response = await follow(self.http, trail, response, "POST", head, body, deadline=deadline)

@@ -2,12 +2,13 @@
 
 import asyncio
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from meshproxy.errors import UpstreamUnavailable
-from meshproxy.http.client import HttpClient
+from meshproxy.http.client import HttpClient, encode_headers
 from meshproxy.links.endpoint import Endpoint
+from meshproxy.links.headers import carried
 from meshproxy.links.link import Link
 
 MAX_MESSAGE: Final = 256 * 1024 * 1024
@@ -19,13 +20,15 @@ class WebEndpoint(Endpoint, ABC):
     Args:
         name: the upstream's configured name.
         url: of its MCP endpoint.
-        headers: sent with every request, and never overridden by a call's.
+        headers: sent with every request, and never overridden by a call's, but for those that callers bring themselves.
         connect_timeout: seconds for one connection.
         max_message: bytes of one message.
 
     Attributes:
         url: as given, or where the upstream has redirected to.
-        configured: the lower-case names of the headers.
+        configured: the lower-case names of the headers that are the same for all.
+        own: the others, which go with what the mesh itself asks, by lower-case name.
+        brought: the lower-case names of what callers bring.
     """
 
     def __init__(
@@ -42,6 +45,8 @@ class WebEndpoint(Endpoint, ABC):
         self.max_message = max_message
         self._headers = dict(headers or {})
         self.configured = frozenset(header.lower() for header in self._headers)
+        self.own: dict[str, str] = {}
+        self.brought: frozenset[str] = frozenset()
         self._connect_timeout = connect_timeout
         self._given = url
         self._http: HttpClient | None = None
@@ -57,6 +62,22 @@ class WebEndpoint(Endpoint, ABC):
             except ValueError as error:
                 raise UpstreamUnavailable(self.name, str(error)) from None
         return self._http
+
+    async def connect_as(self, headers: Mapping[str, str], **how: Any) -> Link:
+        return await self.connect(**how, headers=headers)  # type: ignore[call-arg]  # both ways over HTTP take them
+
+    def let_callers_bring(self, names: Collection[str]) -> None:
+        self.brought = frozenset(name.lower() for name in names)
+        self.own |= {name.lower(): value for name, value in self._headers.items() if name.lower() in self.brought}
+        self._headers = {name: value for name, value in self._headers.items() if name.lower() not in self.brought}
+        self.configured -= self.brought
+
+    def shown(self, headers: Mapping[str, str] | None) -> bytes:
+        """The header lines by which somebody shows himself: a caller with `headers`, or the mesh. Raises `UpstreamUnavailable` for what cannot be sent."""
+        try:
+            return encode_headers(carried(self.own if headers is None else headers, self.configured))
+        except ValueError as error:
+            raise UpstreamUnavailable(self.name, str(error)) from None
 
     def move(self, url: str) -> None:
         """Reach the upstream at another URL of the same origin from now on, over links that are open too."""

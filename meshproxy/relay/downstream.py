@@ -27,6 +27,8 @@ BRIDGED: Final[dict[str, Any]] = {
     "elicitation": {"form": {}, "url": {}},
 }
 """What a connection that serves many callers declares: all that the mesh can carry to one that is able."""
+_NONE: Final[Mapping[str, str]] = {}
+
 Result = Raw | dict[str, Any]
 """What a request ends with: encoded already, or a shallow dictionary."""
 Outcome = Result | BaseException
@@ -45,6 +47,7 @@ class Downstream(ABC):
         client: its `clientInfo`, as it gave it.
         principal: who it is to the authenticator; None without one.
         log_level: the least severe level that it wants to hear; None for none.
+        headers: HTTP headers of a request of its own, the last one that was looked at: what it shows itself by. Empty elsewhere.
         closed: set when no message can reach it any more.
     """
 
@@ -56,6 +59,7 @@ class Downstream(ABC):
         "_on_close",
         "capabilities",
         "client",
+        "headers",
         "key",
         "log_level",
         "principal",
@@ -71,6 +75,7 @@ class Downstream(ABC):
         self.client: dict[str, Any] = {}
         self.principal: str | None = None
         self.log_level: str | None = None
+        self.headers: Mapping[str, str] = _NONE
         self._gone = False
         self._closed: asyncio.Event | None = None
         self._on_close: list[Callable[[], None]] | None = None

@@ -213,6 +213,7 @@ class FastMCP:
 
     def _initialize(self, call: Call) -> None:
         version = negotiated(opened(call.params.get("protocolVersion")))
+        call.context.downstream.headers = call.context.headers
         call.end(
             self._view(
                 ("initialize", version),
@@ -261,6 +262,7 @@ class FastMCP:
 
     def _subscribe(self, call: Call) -> None:
         notify = call.context.downstream.notify
+        call.context.downstream.headers = call.context.headers
         call.wait(
             self.composite.subscribe(
                 call.context.downstream, call.params, lambda told: notify("notifications/resources/updated", told)
@@ -272,6 +274,7 @@ class FastMCP:
         call.wait(self.composite.unsubscribe(call.context.downstream, call.params), _done)
 
     def _listen(self, call: Call) -> None:
+        call.context.downstream.headers = call.context.headers
         call.wait(self._announcements.listen(call.context, call.params), self._listened)
 
     def _listened(self, call: Call, _: None) -> None:

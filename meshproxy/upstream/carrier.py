@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from meshproxy.eras.bridge import Bridge
 from meshproxy.errors import RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.links.link import Link
+from meshproxy.links.negotiation import RequestRefusedError
 from meshproxy.relay.call import PENDING, Call, Lease
 from meshproxy.relay.downstream import Downstream, Outcome
 from meshproxy.relay.elicitations import Elicitations
@@ -32,7 +33,7 @@ class Owner(Protocol):
         """Who puts what is asked over a link to the client."""
         ...
 
-    def forwarded(self, call: Call, names: tuple[str, ...]) -> Mapping[str, str]:
+    def forwarded(self, call: Call) -> Mapping[str, str]:
         """The headers of a call, with those of its client's that are passed on."""
         ...
 
@@ -112,6 +113,8 @@ class Carrier:
             self.free.set()
 
     def _choose(self, call: Call) -> None:
+        if self._forward:
+            call.context.downstream.headers = call.context.headers
         use = use_of(call.method, call.params)
         lease = self._lanes.at_hand(call.context.downstream, use)
         if lease is None:
@@ -127,7 +130,7 @@ class Carrier:
         call.elsewhere = self._owner.on_elsewhere
         call.elicitations = self.elicitations
         if self._forward:
-            call.headers = self._owner.forwarded(call, self._forward)
+            call.headers = self._owner.forwarded(call)
         call.then(self._came_back)
         downstream = call.context.downstream
         if downstream.log_level is not None and lease.owner is None and downstream.era is Era.MODERN:
@@ -150,7 +153,7 @@ class Carrier:
             self._lanes.use_ended(use_of(call.method, call.params))
             return outcome
         lease.give()
-        if isinstance(outcome, UpstreamUnavailable):
+        if isinstance(outcome, UpstreamUnavailable) and not isinstance(outcome, RequestRefusedError):
             self._owner.lose(lease.link, outcome.reason)
             if not lease.link.is_open and not call.is_repeated:
                 call.is_repeated = True

@@ -74,16 +74,26 @@ class ProxyClient:
         return type(self)(self.endpoint, name=self.name, handlers=self.handlers, timeout=self.timeout)
 
     async def connect(
-        self, listener: Listener, capabilities: dict[str, Any], timeout: float | None = None, era: Era | None = None
+        self,
+        listener: Listener,
+        capabilities: dict[str, Any],
+        timeout: float | None = None,
+        era: Era | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Link:
-        """Open a link that the caller owns, declaring `capabilities`; see `Endpoint.connect`. Raises `UpstreamUnavailable`."""
-        return await self.endpoint.connect(
-            client=CLIENT,
-            capabilities=capabilities,
-            listener=listener,
-            timeout=self.timeout if timeout is None else timeout,
-            era=era,
-        )
+        """Open a link that the caller owns, declaring `capabilities`; see `Endpoint.connect`. By `headers` somebody else than the mesh shows himself.
+
+        Raises:
+            UpstreamUnavailable: it cannot be opened.
+        """
+        how: dict[str, Any] = {
+            "client": CLIENT,
+            "capabilities": capabilities,
+            "listener": listener,
+            "timeout": self.timeout if timeout is None else timeout,
+            "era": era,
+        }
+        return await (self.endpoint.connect(**how) if headers is None else self.endpoint.connect_as(headers, **how))
 
     async def __aenter__(self) -> Self:
         self._link = await self.connect(_Deaf(), {})

@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import cast
 
 from meshproxy.errors import UpstreamUnavailable
@@ -43,7 +43,7 @@ class Connections:
     """See the module; `factory` is what `ProxyProvider` was made with.
 
     `inbound` hears what the links say that are no session's own, and `elsewhere` takes the notifications of no call that the link of the other era
-    brings. `bring_along` lets a link hear of what the session of a key has subscribed to, and `replay` a shared one of the other era.
+    brings. `forward` are the lower-case names of headers that clients bring themselves. `bring_along` lets a link hear of what the session of a key has subscribed to, and `replay` a shared one of the other era.
 
     Attributes:
         client: what the control link was made with last; None before.
@@ -58,6 +58,7 @@ class Connections:
         inbound: Inbound,
         verbosity: Verbosity,
         timeout: float | None,
+        forward: tuple[str, ...] = (),
         *,
         elsewhere: Elsewhere,
         bring_along: BringAlong,
@@ -72,6 +73,7 @@ class Connections:
         self._inbound = inbound
         self._verbosity = verbosity
         self._timeout = timeout
+        self._forward = forward
         self._elsewhere = elsewhere
         self._bring_along = bring_along
         self._replay = replay
@@ -87,6 +89,11 @@ class Connections:
         client = self._of_sessions.get(link, self.client)
         return client.handlers if client is not None else Handlers()
 
+    def shown_by(self, downstream: Downstream) -> Mapping[str, str] | None:
+        """The headers by which a client shows itself to the upstream; None if there are none that clients bring."""
+        headers = downstream.headers
+        return {name: headers[name] for name in self._forward if name in headers} if self._forward else None
+
     async def open_control(self) -> Link:
         """The control link. Raises `UpstreamUnavailable`, and what the factory raises."""
         before, self.client = self.client, await self._make_client(None)
@@ -95,9 +102,9 @@ class Connections:
             await before.endpoint.aclose()
         return await self._open_shared()
 
-    async def open_exclusive(self) -> Link:
-        """A link that is lent to one call at a time."""
-        link = await self._open_shared()
+    async def open_exclusive(self, shown: Mapping[str, str] | None) -> Link:
+        """A link that is lent to one call at a time, of whoever is `shown` by these headers."""
+        link = await self._open_shared(shown)
         try:
             # Many servers ask on the session's own stream, though it is about a call.
             await link.listen()
@@ -127,11 +134,11 @@ class Connections:
         """The link of a session's own, in the one era that is wanted, or else in the upstream's."""
         client = await self._make_client(downstream) if self.per_session else cast("ProxyClient", self.client)
         declared = bridged(downstream)
-        listener = Inbound(self._owner, downstream)
+        listener, shown = Inbound(self._owner, downstream), self.shown_by(downstream)
         if era is Era.LEGACY:
-            link = await self.mirror.open(lambda: client.connect(listener, declared, self._timeout, era))
+            link = await self.mirror.open(lambda: client.connect(listener, declared, self._timeout, era, shown))
         else:
-            link = await client.connect(listener, declared, self._timeout)
+            link = await client.connect(listener, declared, self._timeout, headers=shown)
         if self.per_session:
             self._of_sessions[link] = client
         try:
@@ -162,10 +169,17 @@ class Connections:
                 # Made for this session, and of no use to any other.
                 await client.endpoint.aclose()
 
-    async def _open_shared(self) -> Link:
-        return await cast("ProxyClient", self.client).connect(self._inbound, BRIDGED, self._timeout)
+    async def _open_shared(self, shown: Mapping[str, str] | None = None) -> Link:
+        client = cast("ProxyClient", self.client)
+        return await client.connect(self._inbound, BRIDGED, self._timeout, headers=shown)
 
     async def _make_client(self, downstream: Downstream | None) -> ProxyClient:
+        client = await self._made_client(downstream)
+        if self._forward:
+            client.endpoint.let_callers_bring(self._forward)
+        return client
+
+    async def _made_client(self, downstream: Downstream | None) -> ProxyClient:
         if isinstance(self._factory, ProxyClient):
             return self._factory
         if self.per_session:

@@ -14,6 +14,9 @@ An upstream that speaks both eras is spoken to in the era of each client. Its co
     legacy    modern, at a URL      any                           the control link: there is nothing of a session that could be kept apart
     legacy    modern, a command     isolated, auto                as for a legacy one
 
+Where clients bring headers of their own (`forward_headers`), a session of an upstream is opened with those of the one client that it is for, and is
+nobody else's: a modern client's call at a legacy upstream goes as if isolated. See docs/decisions/callers-headers.md.
+
 A session that has a link of its own keeps it, and one that has used a link which it shares keeps that: what it did there is known there alone. See
 docs/decisions/upstream-links.md and exclusive-links.md.
 
@@ -35,7 +38,7 @@ from meshproxy.links.link import Link
 from meshproxy.relay.call import Lease
 from meshproxy.relay.downstream import Downstream, may_be_asked
 from meshproxy.upstream.common import Common
-from meshproxy.upstream.exclusive import Exclusive
+from meshproxy.upstream.exclusive import Exclusive, Shown
 from meshproxy.upstream.mirror import Counterpart, Mirror
 from meshproxy.upstream.sessions import Sessions
 from meshproxy.upstream.supervisor import Supervisor
@@ -80,8 +83,12 @@ class Opener(Protocol):
         """A link of the legacy era, for several sessions."""
         ...
 
-    async def open_exclusive(self) -> Link:
-        """A link for one call at a time."""
+    async def open_exclusive(self, shown: Shown) -> Link:
+        """A link for one call at a time, of whoever is `shown` by these headers."""
+        ...
+
+    def shown_by(self, downstream: Downstream) -> Shown:
+        """The headers by which a client shows itself to the upstream; None if there are none that clients bring."""
         ...
 
 
@@ -307,7 +314,9 @@ class Lanes:
 
     def _is_tried(self, downstream: Downstream) -> bool:
         """Whether a call without a link of its own may go over a shared one, to see whether the upstream talks."""
-        return self._mode == "auto" and not self._known.talks and (downstream.era is Era.MODERN or self._opener.is_dear)
+        if self._mode != "auto" or self._known.talks:
+            return False
+        return self._opener.is_dear or (downstream.era is Era.MODERN and self._opener.shown_by(downstream) is None)
 
     def _shared_by(self, downstream: Downstream, control: Link) -> Common | None:
         """The link that sessions share, as far as it is open; a session that was bridged stays where it was."""
@@ -351,7 +360,7 @@ class Lanes:
         return await self._lend(downstream, partial(self._free_control, downstream))
 
     async def _lend(self, downstream: Downstream, free_control: Callable[[], Link | None]) -> Lease:
-        lent = await self._exclusive.take(free_control)
+        lent = await self._exclusive.take(free_control, self._opener.shown_by(downstream))
         # No step lies between: it is as free as it was.
         seat = self._at(lent).alone(downstream) if lent is self._supervisor.link else None
         return Lease(lent, given=partial(self._give_back, lent, seat))
@@ -364,7 +373,10 @@ class Lanes:
     def _free_control(self, downstream: Downstream) -> Link | None:
         """The control link, if nobody calls on it, nor has left there what he may come back for."""
         control = self._supervisor.open_link()
-        return control if control is not None and self._at(control).is_free_for(downstream) else None
+        # By what the mesh shows itself, and not by what such a client does.
+        if control is None or self._opener.shown_by(downstream) is not None:
+            return None
+        return control if self._at(control).is_free_for(downstream) else None
 
     async def _in_turn(self, common: Common, downstream: Downstream, use: object) -> Lease | None:
         try:

@@ -25,13 +25,20 @@ Tell = Callable[[str, dict[str, Any]], None]
 class Listening:
     """What is heard on one link; `tell` takes each notification.
 
-    `capabilities` are those of the client that it is heard for, if it is heard for one alone.
+    `capabilities` are those of the client that it is heard for, if it is heard for one alone, and `headers` what that shows itself by.
     """
 
-    def __init__(self, link: Link, tell: Tell, capabilities: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        link: Link,
+        tell: Tell,
+        capabilities: dict[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self._link = link
         self._tell = tell
         self._capabilities = capabilities
+        self._headers = headers
         self._task: asyncio.Task[None] | None = None
 
     async def hear(self, uris: Iterable[str]) -> frozenset[str]:
@@ -56,7 +63,7 @@ class Listening:
 
     async def _exchange(self, wanted: dict[str, Any], key: str) -> frozenset[str]:
         """Hear of `wanted` and no longer of what was wanted before; the answer is what was agreed to under a key."""
-        stream = _Stream(self._tell, wanted, self._capabilities)
+        stream = _Stream(self._tell, wanted, self._capabilities, self._headers)
         task = asyncio.create_task(self._keep(stream)) if wanted else None
         before, self._task = self._task, task
         try:
@@ -95,11 +102,18 @@ class Listening:
 class _Stream:
     """The `Call` of a listen request, of one and the same again where a stream is lost."""
 
-    def __init__(self, tell: Tell, wanted: dict[str, Any], capabilities: dict[str, Any] | None) -> None:
+    def __init__(
+        self,
+        tell: Tell,
+        wanted: dict[str, Any],
+        capabilities: dict[str, Any] | None,
+        headers: Mapping[str, str] | None,
+    ) -> None:
         self.wanted = wanted
         self.agreed: dict[str, Any] = {}
-        self.owner: object = None
-        self.headers: Mapping[str, str] = {}
+        # Somebody's, and not the mesh's own, where it has headers of his.
+        self.owner: object = None if headers is None else self
+        self.headers: Mapping[str, str] = headers or {}
         self.capabilities = capabilities
         self.log_level: str | None = None
         self.timeout: float | None = None

@@ -14,7 +14,7 @@ import structlog
 from meshproxy.errors import UpstreamUnavailable
 from meshproxy.links.endpoint import Known
 from meshproxy.links.link import Link
-from meshproxy.links.negotiation import EraRefusedError
+from meshproxy.links.negotiation import CallerRefusedError, EraRefusedError
 from meshproxy.upstream.common import Common
 
 log = structlog.get_logger(__name__)
@@ -65,6 +65,9 @@ class Mirror:
                 reason=error.reason,
                 consequence="legacy clients are bridged",
             )
+            raise
+        except CallerRefusedError:
+            # It is about the client that this link is for, and no other.
             raise
         except UpstreamUnavailable as error:
             if self._known.has_handshake is None:

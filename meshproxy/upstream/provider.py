@@ -85,6 +85,7 @@ class ProxyProvider:
             self._inbound,
             self._verbosity,
             connect_timeout,
+            forward,
             elsewhere=self._on_counterpart_said,
             bring_along=self._bring_along,
             replay=self._replay,
@@ -269,10 +270,12 @@ class ProxyProvider:
         """
         self._carrier.carry(call)
 
-    def forwarded(self, call: Call, names: tuple[str, ...]) -> Mapping[str, str]:
+    def forwarded(self, call: Call) -> Mapping[str, str]:
         """See `meshproxy.upstream.carrier.Owner`."""
-        given = call.context.headers
-        return {name: given[name] for name in names if name in given} | dict(call.headers)
+        shown, lease = self._connections.shown_by(call.context.downstream) or {}, call.lease
+        if lease is not None and lease.owner is not None:
+            lease.link.identify(shown)
+        return {**shown, **call.headers}
 
     async def tell_level(self, call: Call) -> None:
         """See `meshproxy.upstream.carrier.Owner`."""
@@ -345,7 +348,7 @@ class ProxyProvider:
         control = await self._lanes.control()
         if control.era is Era.LEGACY:
             raise RpcError(METHOD_NOT_FOUND, "a legacy upstream has no tasks of this kind")
-        listening = Listening(control, tell, bridged(downstream))
+        listening = Listening(control, tell, bridged(downstream), self._connections.shown_by(downstream))
         try:
             return await listening.hear_tasks(ids), listening
         except BaseException:

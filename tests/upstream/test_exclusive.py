@@ -25,7 +25,7 @@ class Lending:
         self.gate.set()
         self.pool = Exclusive("up", self._open, patience)
 
-    async def _open(self) -> Wire:
+    async def _open(self, _shown: Any) -> Wire:
         await self.gate.wait()
         if self.failure is not None:
             raise self.failure
