@@ -1,4 +1,4 @@
-"""Imports go down only, and the pure rooms do no I/O: the table is `[tool.rooms]` in pyproject.toml."""
+"""Imports go down only and in no circle, and the pure rooms do no I/O: the table is `[tool.rooms]` in pyproject.toml."""
 
 import ast
 import tomllib
@@ -62,6 +62,58 @@ def test_a_module_imports_only_from_its_own_room_and_the_rooms_below_it(module: 
     if own == "cli":
         allowed |= {"samples"}
     assert used - {own, "__version__"} <= allowed
+
+
+def module_of(file: Path) -> str:
+    """`meshproxy/links/link.py` is `meshproxy.links.link`, and a package's `__init__.py` is the package."""
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def circles(edges: dict[str, set[str]]) -> list[list[str]]:
+    """The groups of nodes that can be reached from each other (strongly connected components, by Tarjan), and no single ones."""
+    number: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    path: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        number[node] = lowest[node] = len(number)
+        path.append(node)
+        for other in edges[node]:
+            if other not in number:
+                visit(other)
+            if other in path:
+                lowest[node] = min(lowest[node], lowest[other])
+        if lowest[node] == number[node]:
+            group = path[path.index(node) :]
+            del path[path.index(node) :]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for node in edges:
+        if node not in number:
+            visit(node)
+    return found
+
+
+def test_no_file_imports_another_that_imports_it() -> None:
+    """Nor by way of others, be it within a function or for its types alone: two files that need each other are one idea."""
+    files = {module_of(file): file for file in MODULES}
+    edges = {name: set() for name in files}
+    for name, file in files.items():
+        for imported in imports(file):
+            # A name of a module, or a module of a package.
+            target = imported if imported in files else imported.rpartition(".")[0]
+            if target in files and target != name:
+                edges[name].add(target)
+    assert sum(map(len, edges.values())) > len(files)
+    assert circles(edges) == []
+
+
+def test_a_circle_is_found_wherever_it_is_entered() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set()}) == [["b", "c"]]
+    assert circles({"a": {"b", "c"}, "b": {"d"}, "c": {"d"}, "d": {"e"}, "e": {"c"}}) == [["c", "d", "e"]]
+    assert circles({"a": {"b"}, "b": set(), "c": {"a"}}) == []
 
 
 @pytest.mark.parametrize("pure", ROOMS["pure"])
