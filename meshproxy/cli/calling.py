@@ -14,10 +14,8 @@ from meshproxy.cli.text import contents, printable, resource, show
 from meshproxy.config.models import MeshConfig
 from meshproxy.config.upstream import UpstreamSpec
 from meshproxy.kinds import Kind
-from meshproxy.naming import MAX_NAME, split_uri
+from meshproxy.naming import may_be_public, split_uri
 
-_HASH: Final = 9
-"""Characters that a cut name ends with; see `meshproxy.naming.public_name`."""
 _JSON_TYPES: Final = {"string": str, "boolean": bool, "integer": int, "array": list, "object": dict, "null": type(None)}
 
 
@@ -69,13 +67,10 @@ def call(target: str, name: str, arguments: Sequence[str], *, headers: Sequence[
 
 def _may_have(config: MeshConfig, spec: UpstreamSpec, name: str) -> bool:
     """Whether a public name or URI can be of an upstream, by its namespace."""
-    if not spec.namespace:
-        return True
     if ":" not in name:
-        # A long name is cut in the middle of anything, and keeps what it begins with.
-        return name.startswith(f"{spec.namespace}{config.separator}"[: MAX_NAME - _HASH])
+        return may_be_public(spec.namespace, config.separator, name)
     split = split_uri(name)
-    return split is None or split[0] == spec.namespace
+    return not spec.namespace or split is None or split[0] == spec.namespace
 
 
 def _find(peer: Peer, name: str) -> tuple[Kind, Mapping[str, Any]]:

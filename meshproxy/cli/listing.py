@@ -10,6 +10,7 @@ import typer
 from meshproxy.cli.entry import note
 from meshproxy.cli.headers import headers_of
 from meshproxy.cli.peer import Peer, asked
+from meshproxy.cli.summary import how_many
 from meshproxy.cli.text import one_line, printable, show
 from meshproxy.kinds import KINDS, KindSpec
 from meshproxy.wire.codec import loads
@@ -40,7 +41,7 @@ def _show(listings: dict[KindSpec, list[dict[str, object]]]) -> None:
     for index, (spec, items) in enumerate(shown.items()):
         if index:
             show()
-        typer.echo(typer.style(f"{len(items)} {spec.plural if len(items) != 1 else spec.kind}", bold=True))
+        typer.echo(typer.style(how_many(len(items), spec), bold=True))
         width = min(max((len(str(item[spec.key])) for item in items), default=0), 48)
         for item in items:
             about = one_line(item.get("description") or item.get("title") or (item.get("name") if spec.by_uri else ""))

@@ -18,7 +18,7 @@ from meshproxy.config.document import Path as KeyPath
 from meshproxy.config.env import Interpolated, interpolate
 from meshproxy.config.jsonc import is_json
 from meshproxy.config.models import MeshConfig, ServerConfig
-from meshproxy.config.problems import SECRET_SECTIONS, describe, known_keys, suggestion
+from meshproxy.config.problems import SECRET_SECTIONS, describe, halves, known_keys, suggestion
 from meshproxy.config.secrets import Scrubber, shown_arguments, shown_secret, shown_text
 from meshproxy.config.upstream import (
     COMMAND_KEYS,
@@ -45,7 +45,7 @@ def load(path: str | Path, environ: Mapping[str, str] | None = None, *, content:
     """
     content = content or read_content(Path(path))
     if content.data is None:
-        message, hint = _halves(content.error or "")
+        message, hint = halves(content.error or "")
         raise ConfigError((Problem(str(path), None, None, "", message, hint),))
     return _Loading(str(path), content, os.environ if environ is None else environ).run(content.data)
 
@@ -325,7 +325,7 @@ class _Loading:
         self._problem(item.key_line, item.key_column, item.key, message, warning=warning)
 
     def _problem(self, line: int | None, column: int | None, key: str, message: str, *, warning: bool = False) -> None:
-        found = Problem(self._file, line, column, key, *_halves(message))
+        found = Problem(self._file, line, column, key, *halves(message))
         (self._warnings if warning else self._problems)[found] = None
 
     def _error(self) -> ConfigError:
@@ -376,9 +376,3 @@ def _written(item: Item, section: str = "") -> Any:
     if section in SECRET_SECTIONS:
         return shown_secret(item.value)
     return shown_text(item.value)
-
-
-def _halves(message: str) -> tuple[str, str | None]:
-    """A message and its hint, which a semicolon parts."""
-    text, _, hint = message.partition("; ")
-    return text, hint or None

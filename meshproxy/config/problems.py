@@ -102,9 +102,9 @@ def describe(error: ErrorDetails, item: Item) -> tuple[str, str | None]:
         case "less_than_equal":
             return f"must be at most {context['le']}", None
         case "value_error":
-            return _split(str(context["error"]))
+            return halves(str(context["error"]))
         case "refused":
-            return _split(str(context["message"]))
+            return halves(str(context["message"]))
     return error["msg"], None  # pragma: no cover  # no other type is in the models
 
 
@@ -129,6 +129,7 @@ def _closest(item: Item, expected: str) -> str | None:
     return f"did you mean {close[0]!r}?" if close else None
 
 
-def _split(message: str) -> tuple[str, str | None]:
+def halves(message: str) -> tuple[str, str | None]:
+    """A message and its hint, which a semicolon parts."""
     text, _, hint = message.partition("; ")
     return text, hint or None

@@ -5,7 +5,6 @@ Two specs are equal if and only if nothing about the running upstream differs: v
 repr nor a display shows a secret.
 """
 
-import shlex
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -262,14 +261,6 @@ class UpstreamSpec(UpstreamDefaults):
             *(secret for name, value in self.env.items() for secret in secrets_of_variable(name, value)),
             *(secret for value in self.headers.values() for secret in secrets_of_header(value)),
         )
-
-    @property
-    def label(self) -> str:
-        """Its command line or its URL in one line, as written."""
-        shown = self.display()
-        if self.url is not None:
-            return str(shown["url"])
-        return shlex.join([str(shown["command"]), *map(str, shown.get("args", ()))])
 
     def display(self) -> dict[str, Any]:
         """What was set, as it may be shown: references as they are written, and no secret."""

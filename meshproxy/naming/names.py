@@ -14,6 +14,8 @@ function calling of several model vendors stop at 64."""
 NAMESPACE_PATTERN: Final = r"[A-Za-z0-9_-]{1,64}"
 """What a namespace is made of; besides, it may be "", for an upstream without a prefix."""
 
+_DIGITS: Final = 8
+"""Hexadecimal ones of a hash."""
 _NAME: Final = re.compile(rf"[A-Za-z0-9_.-]{{1,{MAX_NAME}}}")
 _NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_.-]")
 _NOT_IN_NAMESPACE: Final = re.compile(r"[^A-Za-z0-9_-]")
@@ -36,6 +38,11 @@ def public_name(namespace: str, separator: str, origin: str) -> str:
     return _NOT_IN_NAME.sub("_", plain[: MAX_NAME - len(suffix)]) + suffix
 
 
+def may_be_public(namespace: str, separator: str, public: str) -> bool:
+    """Say whether `public` may be what `public_name` makes in a namespace: it begins like that, as far as a name that is cut does."""
+    return not namespace or public.startswith(f"{namespace}{separator}"[: MAX_NAME - len("_") - _DIGITS])
+
+
 def default_namespace(name: str) -> str:
     """Name the namespace of an upstream called `name` that says nothing else. The answer depends on `name` alone, and matches `NAMESPACE_PATTERN`.
 
@@ -50,5 +57,5 @@ def default_namespace(name: str) -> str:
 
 
 def _digest(*parts: str) -> str:
-    """Eight hexadecimal digits that stand for `parts`."""
-    return blake2s("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+    """`_DIGITS` hexadecimal digits that stand for `parts`."""
+    return blake2s("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=_DIGITS // 2).hexdigest()

@@ -85,11 +85,6 @@ HTTP_STATUS: Final = {
 """Status of a modern error answer (2026-07-28 basic/transports/streamable-http); 200 for any other code."""
 
 
-def era_of(version: str) -> Era:
-    """The era of a known revision; an unknown one counts as modern, since only that era negotiates per request."""
-    return Era.LEGACY if version in LEGACY_VERSIONS else Era.MODERN
-
-
 def negotiated(requested: object) -> str:
     """The version that a handshake ends at: the one asked for if it is served, the latest legacy one otherwise.
 

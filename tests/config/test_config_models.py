@@ -121,7 +121,7 @@ upstreams:
     assert a.headers["Authorization"] == "Bearer s3cret-token"
     assert b.args == ("--token=s3cret-token", "--file=s3cret-file")
     shown = [
-        f"{spec!r} {spec} {spec.display()} {spec.label} {spec.headers!r} {spec.env} {spec.model_dump()['headers']}"
+        f"{spec!r} {spec} {spec.display()} {spec.headers!r} {spec.env} {spec.model_dump()['headers']}"
         for spec in config.upstreams.values()
     ]
     for told in [*shown, repr(config.upstreams), repr(config.source), repr(config.scrubber), repr(config.server)]:
@@ -133,8 +133,8 @@ upstreams:
         "Y": "${file:token}",
         "Z": "${NONE:-***}",
     }
-    assert a.label == "https://me:***@host/?key=${KEY}"
-    assert b.label == "x '--token=${TOKEN}' '--file=${file:token}'"
+    assert a.display()["url"] == "https://me:***@host/?key=${KEY}"
+    assert b.display()["args"] == ["--token=${TOKEN}", "--file=${file:token}"]
     said = "401 for Bearer s3cret-token (s3cret-token) s3cret-literal s3cret-file s3cret-default s3cret-password s3cret-key"
     assert "s3cret" not in config.scrubber.scrub(said)
 
@@ -144,8 +144,8 @@ def test_an_upstream_made_in_python_shows_no_secret_either():
     b = UpstreamSpec(
         name="b", command="x", args=("y z", "--token", "s3cret", "--key=s3cret"), env={"A_KEY": "s3cret", "B": "files"}
     )
-    assert "s3cret" not in f"{a!r} {b!r} {a.label} {b.label}"
-    assert b.label == "x 'y z' --token '***' '--key=***'"
+    assert "s3cret" not in f"{a!r} {b!r} {a.display()} {b.display()}"
+    assert b.display()["args"] == ["y z", "--token", "***", "--key=***"]
     assert set(a.secrets) == {"Bearer s3cret", "s3cret", "", base64.b64encode(b"me:s3cret").decode()}
     assert set(b.secrets) == {"s3cret"}
     with pytest.raises(ValidationError) as caught:

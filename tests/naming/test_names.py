@@ -5,7 +5,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from meshproxy.naming import MAX_NAME, NAMESPACE_PATTERN, default_namespace, public_name
+from meshproxy.naming import MAX_NAME, NAMESPACE_PATTERN, default_namespace, may_be_public, public_name
 
 TEXT = st.text(st.characters(exclude_categories=()))  # lone surrogates too
 NAMESPACES = st.from_regex(NAMESPACE_PATTERN, fullmatch=True)
@@ -56,6 +56,18 @@ def test_any_text_gives_a_name_within_the_alphabet_and_the_length(namespace, sep
 @given(NAMESPACES, SEPARATORS, st.lists(TEXT, unique=True))
 def test_different_origins_of_one_upstream_have_different_names(namespace, separator, origins):
     assert len({public_name(namespace, separator, origin) for origin in origins}) == len(origins)
+
+
+@given(NAMESPACES | st.just(""), SEPARATORS, TEXT)
+def test_a_name_may_be_public_in_the_namespace_that_it_was_made_in(namespace, separator, origin):
+    assert may_be_public(namespace, separator, public_name(namespace, separator, origin))
+
+
+def test_a_name_that_begins_otherwise_may_not_be_public_in_a_namespace():
+    assert not may_be_public("docs", "_", "files_read")
+    assert not may_be_public("docs", "_", "docs.search")
+    assert not may_be_public("docs", "_", "doc")
+    assert may_be_public("", "_", "anything")
 
 
 def test_ten_thousand_characters_are_shortened_like_any_other_name():
