@@ -181,6 +181,26 @@ async def test_a_component_is_used_through_a_factory_of_clients_too() -> None:
         assert not tool.source.completes
 
 
+class Waiting:
+    """A call that waits for what it is carried by."""
+
+    method = "tools/call"
+    params: dict[str, Any] = {"name": "search"}  # noqa: RUF012  # one call
+
+    def wait(self, coroutine: Any, go_on: Any) -> None:
+        self.awaited, self.go_on = coroutine, go_on
+
+    def end(self, outcome: Any) -> None:
+        self.outcome = outcome
+
+
+async def test_a_call_is_carried_through_a_factory_of_clients_too() -> None:
+    call = Waiting()
+    ProxyTool.from_mcp_tool(OneUse, DEFINITIONS[Kind.TOOL]).source.carry(call)
+    call.go_on(call, await call.awaited)
+    assert call.outcome == {"method": "tools/call", "params": {"name": "search"}}
+
+
 def test_a_component_needs_something_to_be_used_through() -> None:
     with pytest.raises(TypeError, match="ProxyProvider or a factory of clients, not int"):
         ProxyTool.from_mcp_tool(1, DEFINITIONS[Kind.TOOL])  # type: ignore[arg-type]
