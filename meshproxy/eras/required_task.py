@@ -14,7 +14,7 @@ import structlog
 
 from meshproxy.errors import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, AnswerLost, RpcError, UpstreamError
 from meshproxy.links.link import Call, Link
-from meshproxy.wire.codec import Raw, dumps, mapping, opened
+from meshproxy.wire.codec import JsonError, Raw, dumps, mapping, opened, text
 from meshproxy.wire.protocol import META_PROGRESS, META_RELATED_TASK, Era
 
 __all__ = ["request"]
@@ -30,6 +30,7 @@ FAREWELL: Final = 5.0
 STEP: Final = 0.001
 """By how much progress grows when a task says how it is: little, beside what its server counts itself."""
 
+_COUNTABLE: Final = 2.0**53
 _OVER: Final = frozenset({"completed", "failed", "cancelled"})
 _INPUT_REQUIRED: Final = "input_required"
 _PROGRESS: Final = "notifications/progress"
@@ -68,12 +69,10 @@ class _State(NamedTuple):
     @classmethod
     def of(cls, task: Mapping[str, Any]) -> "_State":
         """As its server tells; what is malformed is a status that nobody knows, no words, or the usual interval."""
-        status, words = opened(task.get("status")), opened(task.get("statusMessage"))
-        asked = opened(task.get("pollInterval"))
+        asked = _number(task.get("pollInterval"))
         least, usual, most = INTERVAL
-        is_number = isinstance(asked, int | float) and not isinstance(asked, bool) and math.isfinite(asked)
-        interval = min(max(asked / 1000, least), most) if is_number else usual
-        return cls(status if isinstance(status, str) else "", words if isinstance(words, str) else "", interval)
+        interval = usual if asked is None else min(max(asked / 1000, least), most)
+        return cls(text(task.get("status")) or "", text(task.get("statusMessage")) or "", interval)
 
     @property
     def is_over(self) -> bool:
@@ -198,8 +197,8 @@ class _Following:
         task = mapping(result.get("task"))
         if task is None or "content" in result:
             return answer, None
-        task_id = opened(task.get("taskId"))
-        if not isinstance(task_id, str):
+        task_id = text(task.get("taskId"))
+        if task_id is None:
             raise RpcError(INTERNAL_ERROR, "the upstream made a task without an id")
         if not self._has_left and not self._tasks.name(self._number, task_id):
             raise RpcError(INTERNAL_ERROR, "the upstream made a task with the id of another one")
@@ -336,14 +335,24 @@ class _Following:
 
     def _in_order(self, params: dict[str, Any]) -> dict[str, Any]:
         """The server's own progress, after what `_tell` has told: it is to grow (basic/utilities/progress) if it does at the server."""
-        progress = opened(params.get("progress"))
-        if not isinstance(progress, int | float):
+        progress = _number(params.get("progress"))
+        if progress is None:
             return params
         grows, self._counted = progress > self._counted, progress
         if grows and progress <= self._told:
             params = {**params, "progress": (progress := round(self._told + STEP, 3))}
         self._told = max(self._told, progress)
         return params
+
+
+def _number(value: Any) -> float | None:
+    """A number of a size that can be counted with; None for anything else."""
+    try:
+        number = opened(value)
+    except JsonError:
+        return None
+    is_number = isinstance(number, int | float) and not isinstance(number, bool)
+    return number if is_number and abs(number) <= _COUNTABLE else None
 
 
 def _takes_tasks(link: Link) -> bool:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final, Protocol, TypeAlias
 
 from meshproxy.errors import METHOD_NOT_FOUND, RpcError
-from meshproxy.wire.codec import mapping, opened
+from meshproxy.wire.codec import mapping, text
 from meshproxy.wire.protocol import META_RELATED_TASK
 
 __all__ = ["Follower", "Tasks", "related_task"]
@@ -111,8 +111,8 @@ class Tasks:
 
     def take(self, method: str, params: dict[str, Any]) -> bool:
         """Hand a notification to whoever it is for; false if it is of no task. One of a task that nobody waits for any more is for nobody."""
-        task_id = opened(params.get("taskId")) if method == _STATUS else related_task(params)
-        if not isinstance(task_id, str):
+        task_id = text(params.get("taskId")) if method == _STATUS else related_task(params)
+        if task_id is None:
             return False
         follower = self._by_id.get(task_id)
         if follower is not None:
@@ -165,5 +165,4 @@ def related_task(params: Any) -> str | None:
     fields = mapping(params)
     meta = mapping(fields["_meta"]) if fields is not None and "_meta" in fields else None
     related = mapping(meta[META_RELATED_TASK]) if meta is not None and META_RELATED_TASK in meta else None
-    task_id = opened(related.get("taskId")) if related is not None else None
-    return task_id if isinstance(task_id, str) else None
+    return text(related.get("taskId")) if related is not None else None

@@ -28,6 +28,7 @@ __all__ = [
     "outline",
     "shallow",
     "shallow_list",
+    "text",
     "whole",
 ]
 
@@ -161,6 +162,15 @@ def opened(value: Any) -> Any:
         return loads(value)
     except JsonError:
         return None
+
+
+def text(value: Any) -> str | None:
+    """`value` if it is a string, decoded if it is `Raw`; None if it is anything else, whatever may be wrong with it."""
+    try:
+        found = opened(value)
+    except JsonError:
+        return None
+    return found if isinstance(found, str) else None
 
 
 def mapping(value: Any) -> dict[str, Any] | None:

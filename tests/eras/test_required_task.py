@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from meshproxy.errors import INTERNAL_ERROR, METHOD_NOT_FOUND, RpcError
+from meshproxy.eras import required_task
+from meshproxy.errors import INTERNAL_ERROR, METHOD_NOT_FOUND, AnswerLost, RpcError
 from meshproxy.kinds import Kind
 from meshproxy.serving.fastmcp import FastMCP
 from meshproxy.upstream.client import ProxyClient
 from meshproxy.upstream.provider import ProxyProvider
 from meshproxy.upstream.target import Command
-from meshproxy.wire.codec import opened
+from meshproxy.wire.codec import Raw, opened
 from meshproxy.wire.protocol import META_RELATED_TASK, Era
 from tests.kit.clients import ABLE, ELICIT, SAMPLE, SAMPLED, Client, Json, Legacy, Modern
 from tests.kit.places import ROOT
 from tests.kit.running import Running, command
 from tests.kit.waiting import DEADLINE, eventually
+from tests.kit.wires import Wire, WireEndpoint
 from tests.servers.tasks import kit
 
 pytestmark = pytest.mark.anyio
@@ -281,6 +283,105 @@ async def test_what_many_tasks_ask_on_one_connection_reaches_each_its_own_client
             for number in range(12):
                 era, way = (Legacy, Modern)[number % 2], ("result", "aside")[number % 3 == 0]
                 clients.create_task(one(era, number, way))
+
+
+async def test_what_a_task_says_that_nobody_waits_for_any_more_is_for_nobody(
+    upstream: ProxyClient, era: type[Client], tmp_path: Path
+) -> None:
+    async with meshed(upstream, session="shared") as (server, _):
+        client, other = era(server), era(server)
+        name, first, second, third = f"stubborn {tmp_path.name}", tmp_path / "1", tmp_path / "2", tmp_path / "3"
+        plan = [["hold", str(first)], ["log", "I go on"], ["ask", *ELICIT], ["hold", str(second)]]
+        leaving = asyncio.create_task(client.call("up_work", 1, id=name, plan=plan, way="aside", heeds=False))
+        await eventually(first.with_name("1.started").exists)
+        other.log_level = "debug"
+        # The only call on the connection, to which what is said could only belong if it did not say whose it is.
+        waiting = asyncio.create_task(other.call("up_work", 2, plan=[["hold", str(third)]]))
+        await eventually(third.with_name("3.started").exists)
+        leaving.cancel()
+        await eventually(lambda: _has_ended(client, name))
+        first.with_name("1.go").touch()
+        await eventually(second.with_name("2.started").exists)
+        third.with_name("3.go").touch()
+        await waiting
+        assert other.asked.all == client.asked.all == []
+        assert other.heard.of("notifications/message") == []
+        second.with_name("2.go").touch()
+
+
+async def test_a_task_with_the_name_of_another_one_costs_its_own_call_alone(
+    upstream: ProxyClient, era: type[Client], tmp_path: Path
+) -> None:
+    async with meshed(upstream, session="shared") as (server, _):
+        name, marker = f"twice {tmp_path.name}", tmp_path / "m"
+        first = asyncio.create_task(era(server).says("up_work", id=name, plan=[["hold", str(marker)]]))
+        await eventually(marker.with_name("m.started").exists)
+        client = era(server)
+        refused = await refusal(client, id=name, instead={"task": {"taskId": name, "status": "working"}})
+        assert refused.message.endswith("a task with the id of another one")
+        marker.with_name("m.go").touch()
+        assert (await first)["answers"] == []
+        assert "tasks/cancel" not in await made(client, name)
+
+
+async def test_what_is_malformed_in_what_a_server_says_of_a_task_costs_nobody_the_result(era: type[Client]) -> None:
+    deep = Raw(b"[" * 900 + b"]" * 900)
+    looks = iter(
+        [
+            {"status": 1, "pollInterval": 10**400},
+            {"status": deep, "statusMessage": deep, "pollInterval": deep},
+            Raw(b"[]"),
+            {"status": "completed"},
+        ]
+    )
+    capabilities = {"tools": {}, "tasks": {"requests": {"tools": {"call": {}}}}}
+    wire = Wire(
+        capabilities=capabilities,
+        tools__list={
+            "tools": [{"name": "t", "inputSchema": {"type": "object"}, "execution": {"taskSupport": "required"}}]
+        },
+        tools__call={"task": {"taskId": "1", "pollInterval": -1}},
+        tasks__get=lambda _params, _call: next(looks),
+        tasks__result={"content": [], "_meta": {META_RELATED_TASK: {"taskId": "1"}, "kept": 1}},
+    )
+    async with meshed(ProxyClient(WireEndpoint(wire), name="up"), session="shared") as (server, _):
+        result = await era(server).call("up_t")
+        assert result["_meta"]["kept"] == 1
+        assert META_RELATED_TASK not in result["_meta"]
+        (sent,) = wire.of("tools/call")
+        assert sent["task"] == {"ttl": 300_000}
+        assert wire.of("tasks/get") == [{"taskId": "1"}] * 4
+
+
+async def test_a_look_that_is_lost_is_repeated_and_three_in_a_row_are_a_lost_answer(
+    era: type[Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(required_task, "INTERVAL", (0.001, 0.001, 1.0))
+    lost = [AnswerLost("up", "it fell"), RpcError(INTERNAL_ERROR, "try later")]
+    looks = iter([*lost, {"status": "working"}, *lost, {"status": "input_required"}, *lost, lost[0]])
+
+    def look(_params: Json, _call: object) -> object:
+        outcome = next(looks)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    wire = Wire(
+        capabilities={"tools": {}, "tasks": {"requests": {"tools": {"call": {}}}}},
+        tools__list={
+            "tools": [{"name": "t", "inputSchema": {"type": "object"}, "execution": {"taskSupport": "required"}}]
+        },
+        tools__call={"task": {"taskId": "1"}},
+        tasks__get=look,
+        tasks__result=RpcError(-32600, "not yet"),
+    )
+    async with meshed(ProxyClient(WireEndpoint(wire), name="up"), session="shared") as (server, _):
+        with pytest.raises(RpcError, match="was lost: it fell") as refused:
+            await era(server).call("up_t")
+        assert refused.value.data["retryable"] is False
+        assert len(wire.of("tasks/result")) == 1
+        # There is no tasks/cancel for a server that does not have it.
+        assert wire.of("tasks/cancel") == []
 
 
 async def test_progress_is_told_for_as_long_as_the_task_lives_and_so_is_how_it_is(

@@ -23,7 +23,8 @@ class Task:
     """One task.
 
     `way` is how its questions reach the client: on the stream of `tasks/result`, as the specification proposes, or `aside`, on the
-    connection's own. `notes` is whether it says so when its status changes, and `blocks` whether `tasks/result` waits for the end.
+    connection's own. `notes` is whether it says so when its status changes, `blocks` whether `tasks/result` waits for the end, and `heeds`
+    whether the work ends when the task is cancelled.
     """
 
     def __init__(self, call: Call, arguments: Json) -> None:
@@ -34,6 +35,7 @@ class Task:
         self.way: str = arguments.get("way", "result")
         self.notes: bool = arguments.get("notes", True)
         self.blocks: bool = arguments.get("blocks", True)
+        self.heeds: bool = arguments.get("heeds", True)
         self.shown: Json = {
             "status": "working",
             "ttl": call.params["task"].get("ttl"),
@@ -177,7 +179,7 @@ def enable(kit: Kit) -> list[Json]:
         task = found(call)
         if task.is_over:
             raise MCPError(-32602, f"Cannot cancel task in terminal status: {task.shown['status']}")
-        if task.work is not None:
+        if task.work is not None and task.heeds:
             task.work.cancel()
         await task.become("cancelled", "The client has cancelled it")
         return task.told

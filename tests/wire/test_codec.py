@@ -17,6 +17,7 @@ from meshproxy.wire.codec import (
     outline,
     shallow,
     shallow_list,
+    text,
     whole,
 )
 
@@ -97,6 +98,14 @@ def test_undecoded_parts_are_encoded_as_the_bytes_that_came():
     assert (
         dumps({"a": (Raw(b"1E400"), "\ud800", 1.5), "b": [Raw(b"null")]}) == rb'{"a":[1E400,"\ud800",1.5],"b":[null]}'
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [(Raw(b'"a"'), "a"), ("a", "a"), (Raw(b"1"), None), (None, None), (Raw(b"[" * 999 + b"]" * 999), None)],
+)
+def test_a_string_is_opened_and_nothing_else(value, found):
+    assert text(value) == found
 
 
 def test_a_value_is_opened_once():
