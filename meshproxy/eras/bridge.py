@@ -17,12 +17,12 @@ from meshproxy.catalog.rewrite import rewrite_question
 from meshproxy.eras.parked import ParkingLot
 from meshproxy.eras.required_task import request as request_task
 from meshproxy.eras.seal import Sealer, binding_of
-from meshproxy.eras.translate import Publisher, Stamp, as_told, asked_of_url
+from meshproxy.eras.translate import Stamp, as_told, asked_of_url, publish
 from meshproxy.eras.waiting import ask_and_repeat, park, resume
 from meshproxy.errors import INVALID_PARAMS, RpcError
 from meshproxy.links.link import Link
 from meshproxy.relay.call import PENDING, Call, ended
-from meshproxy.relay.downstream import Outcome, may_be_asked
+from meshproxy.relay.downstream import Outcome, Result, may_be_asked
 from meshproxy.wire.codec import Raw, loads, opened
 from meshproxy.wire.protocol import INPUT_METHODS, INPUT_REQUIRED, Era
 
@@ -30,11 +30,15 @@ __all__ = ["Bridge"]
 
 
 class Bridge:
-    """The crossing of one upstream: its parked calls and its seals live here."""
+    """The crossing of one upstream: its parked calls and its seals live here.
+
+    Attributes:
+        stamp: what the mesh says of itself in results of the modern era.
+    """
 
     def __init__(self, stamp: Stamp) -> None:
+        self.stamp = stamp
         self.sealer = Sealer()
-        self.publisher = Publisher(stamp, self.sealer)
         self.parking = ParkingLot(self.sealer)
 
     def carry(self, call: Call, link: Link) -> None:
@@ -63,7 +67,7 @@ class Bridge:
                 if call.method in INPUT_METHODS and may_be_asked(call.context.downstream):
                     call.is_parked = True
                     call.then(self._told)
-                    call.wait(park(self.parking, self.publisher, call, link), ended)
+                    call.wait(park(self.parking, self.publish, call, link), ended)
                     return
         if link.era is Era.MODERN and "inputResponses" in params:
             params = rewrite_question(call.method, params, call.mount.origin)
@@ -72,6 +76,10 @@ class Bridge:
             call.wait(request_task(link, call.method, params, call), ended)
         else:
             call.under_way(link.send(call.method, params, call, call.end))
+
+    def publish(self, call: Call, answer: Raw) -> Result:
+        """See `meshproxy.eras.translate.publish`."""
+        return publish(call, answer, self.stamp, self.sealer)
 
     def resumes(self, call: Call) -> bool:
         """Take up the parked call that a retry names; false if it names none of this upstream's, and then nothing has happened."""
@@ -93,7 +101,7 @@ class Bridge:
         if not isinstance(outcome, Raw):
             return self._told(call, outcome)
         lease = call.lease
-        result = self.publisher.answer(call, outcome)
+        result = publish(call, outcome, self.stamp, self.sealer)
         if (
             isinstance(result, dict)
             and lease is not None

@@ -1,6 +1,6 @@
 """Results and errors between eras: what one era adds, the other takes away. The payload stays closed wherever it can.
 
-`Publisher` has what a caller may have of an upstream's answer; what stands above it are its tools.
+`publish` gives what a caller may have of an upstream's answer; what stands above it are its tools.
 """
 
 import uuid
@@ -199,52 +199,43 @@ def result_type(result: dict[str, Any], capabilities: dict[str, Any]) -> str:
     raise RpcError(INTERNAL_ERROR, f"the upstream answered with a result of the unknown type {kind!r}")
 
 
-class Publisher:
-    """Answers as their callers may have them.
+def publish(call: Call, answer: Raw, stamp: Stamp, sealer: Sealer) -> Result:
+    """An upstream's answer, of the era of the call's link, as its caller's era has it.
 
-    Attributes:
-        stamp: what the mesh says of itself.
+    It is opened, with its type decoded, if a modern upstream asks a legacy client for input.
+
+    Raises:
+        RpcError: it cannot be read, or is of a type that the caller does not know.
     """
+    is_legacy = call.context.downstream.era is Era.LEGACY
+    if call.era is Era.LEGACY:
+        return _public(call, answer) if is_legacy else _dressed(call, answer, stamp)
+    return _translated(call, answer) if is_legacy else _countersigned(call, answer, stamp, sealer)
 
-    def __init__(self, stamp: Stamp, sealer: Sealer) -> None:
-        self.stamp = stamp
-        self._sealer = sealer
 
-    def answer(self, call: Call, answer: Raw) -> Result:
-        """An upstream's answer, of the era of the call's link, as its caller's era has it.
+def _dressed(call: Call, answer: Raw, stamp: Stamp) -> Result:
+    """A legacy upstream's answer as a modern client's."""
+    method = call.method
+    plain = plain_result(answer) if method == "tools/call" else None
+    if plain is not None:
+        return stamp.onto(plain)
+    result = rewrite_answer(method, opened_result(method, answer)[1], call.mount.public)
+    result["resultType"] = COMPLETE
+    return stamp.into(result, cacheable=method in CACHEABLE)
 
-        It is opened, with its type decoded, if a modern upstream asks a legacy client for input.
 
-        Raises:
-            RpcError: it cannot be read, or is of a type that the caller does not know.
-        """
-        is_legacy = call.context.downstream.era is Era.LEGACY
-        if call.era is Era.LEGACY:
-            return _public(call, answer) if is_legacy else self._dressed(call, answer)
-        return _translated(call, answer) if is_legacy else self._countersigned(call, answer)
-
-    def _dressed(self, call: Call, answer: Raw) -> Result:
-        """A legacy upstream's answer as a modern client's."""
-        method = call.method
-        plain = plain_result(answer) if method == "tools/call" else None
-        if plain is not None:
-            return self.stamp.onto(plain)
-        result = rewrite_answer(method, opened_result(method, answer)[1], call.mount.public)
-        result["resultType"] = COMPLETE
-        return self.stamp.into(result, cacheable=method in CACHEABLE)
-
-    def _countersigned(self, call: Call, answer: Raw) -> Result:
-        """A modern upstream's answer as a modern client's: signed by the mesh, and what it asks sealed to the client."""
-        method = call.method
-        plain = plain_result(answer) if method == "tools/call" else None
-        if plain is not None:
-            return self.stamp.onto(plain)
-        result = rewrite_answer(method, opened_result(method, answer)[1], call.mount.public)
-        kind = result_type(result, call.context.downstream.capabilities)
-        if kind == INPUT_REQUIRED and "requestState" in result:
-            binding = binding_of(call.context, method, call.params)
-            result["requestState"] = self._sealer.seal(dumps(result["requestState"]), binding)
-        return self.stamp.into(result, cacheable=method in CACHEABLE and kind != INPUT_REQUIRED)
+def _countersigned(call: Call, answer: Raw, stamp: Stamp, sealer: Sealer) -> Result:
+    """A modern upstream's answer as a modern client's: signed by the mesh, and what it asks sealed to the client."""
+    method = call.method
+    plain = plain_result(answer) if method == "tools/call" else None
+    if plain is not None:
+        return stamp.onto(plain)
+    result = rewrite_answer(method, opened_result(method, answer)[1], call.mount.public)
+    kind = result_type(result, call.context.downstream.capabilities)
+    if kind == INPUT_REQUIRED and "requestState" in result:
+        binding = binding_of(call.context, method, call.params)
+        result["requestState"] = sealer.seal(dumps(result["requestState"]), binding)
+    return stamp.into(result, cacheable=method in CACHEABLE and kind != INPUT_REQUIRED)
 
 
 def _translated(call: Call, answer: Raw) -> Result:

@@ -1,20 +1,24 @@
 """What the bridge between the eras has to wait for: a client's answers to an upstream of the other era. Place: eras, under `bridge`."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from meshproxy.catalog.rewrite import rewrite_answer
 from meshproxy.eras.driver import drive
 from meshproxy.eras.parked import ParkingLot
 from meshproxy.eras.required_task import request as request_task
 from meshproxy.eras.seal import binding_of
-from meshproxy.eras.translate import Publisher, opened_result, result_type, to_legacy
+from meshproxy.eras.translate import opened_result, result_type, to_legacy
 from meshproxy.links.link import Link
 from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import RequestContext, Result
-from meshproxy.wire.codec import opened
+from meshproxy.wire.codec import Raw, opened
 
 __all__ = ["ask_and_repeat", "park", "resume"]
+
+Publish: TypeAlias = Callable[[Call, Raw], Result]
+"""Gives what a caller may have of an upstream's answer."""
 
 
 async def ask_and_repeat(call: Call, link: Link, first: dict[str, Any]) -> dict[str, Any]:
@@ -29,13 +33,13 @@ async def ask_and_repeat(call: Call, link: Link, first: dict[str, Any]) -> dict[
     return rewrite_answer(call.method, to_legacy(result), call.mount.public)
 
 
-async def park(lot: ParkingLot, publisher: Publisher, call: Call, link: Link) -> Result:
+async def park(lot: ParkingLot, publish: Publish, call: Call, link: Link) -> Result:
     """Send a modern client's call that may ask over a legacy link: its result, or the questions that it asks first.
 
     The lease is given back when the upstream has answered, which may be after this returns.
     """
     binding = binding_of(call.context, call.method, call.params)
-    return await lot.run(call.context, binding, partial(_carry, publisher, call, link))
+    return await lot.run(call.context, binding, partial(_carry, publish, call, link))
 
 
 async def resume(lot: ParkingLot, call: Call, binding: bytes) -> Result:
@@ -45,7 +49,7 @@ async def resume(lot: ParkingLot, call: Call, binding: bytes) -> Result:
     )
 
 
-async def _carry(publisher: Publisher, call: Call, link: Link, attended: RequestContext) -> Result:
+async def _carry(publish: Publish, call: Call, link: Link, attended: RequestContext) -> Result:
     """Carry the upstream's side of a parked call, which goes on when the client's request has ended with a question."""
     inner = call.parked(attended)
     try:
@@ -56,4 +60,4 @@ async def _carry(publisher: Publisher, call: Call, link: Link, attended: Request
     finally:
         if inner.lease is not None:
             inner.lease.give()
-    return publisher.answer(inner, answer)
+    return publish(inner, answer)

@@ -59,10 +59,6 @@ class Held:
         self._transport: asyncio.Transport | None = None
         self._paused = False
 
-    def is_open(self) -> bool:
-        """Whether the end of the connection has not been noticed yet."""
-        return self._transport is not None and not self._transport.is_closing()
-
     def has_news(self) -> bool:
         """Ask the system whether anything, such as the end, has come that the loop has not read yet. Costs a few microseconds."""
         sock = None if self._transport is None else self._transport.get_extra_info("socket")
@@ -86,15 +82,15 @@ class Held:
             self._transport.abort()
 
     def pause(self) -> None:
-        if not self._paused and self.is_open():
+        if not self._paused and self._transport is not None and not self._transport.is_closing():
             self._paused = True
-            cast("asyncio.Transport", self._transport).pause_reading()
+            self._transport.pause_reading()
 
     def resume(self) -> None:
         if self._paused:
             self._paused = False
-            if self.is_open():
-                cast("asyncio.Transport", self._transport).resume_reading()
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.resume_reading()
 
 
 class Connection(Held):
@@ -160,6 +156,10 @@ class Connection(Held):
         self.idle_since = 0.0
 
     # For the pool.
+
+    def is_open(self) -> bool:
+        """Whether the end of the connection has not been noticed yet."""
+        return self._transport is not None and not self._transport.is_closing()
 
     def send(self, response: Response, head: bytes, body: bytes) -> None:
         """Begin an exchange on a connection that `is_open` and idle. ``body`` is written after ``head`` without being copied."""

@@ -53,7 +53,6 @@ class Connection(Turns):
         "_local",
         "_seen",
         "_target",
-        "_unsent",
     )
 
     def __init__(self, server: Server) -> None:
@@ -65,7 +64,6 @@ class Connection(Turns):
         self._head: Head | None = None  # of what is being read
         self._is_moving = False  # the last read began a head or brought some of a body
         self._seen = 0  # bytes of the reads since one did
-        self._unsent = 0  # bytes, when this was last looked at
         self._client: tuple[str, int] | None = None
         self._local: tuple[str, int] | None = None
 
@@ -213,27 +211,26 @@ class Connection(Turns):
         elif not self._is_taken(request):
             self._admit(request)
 
-    # --- for the server
+    # --- for requests
 
-    def close_if_idle(self) -> None:
-        """Close if no request is being answered."""
-        if self._current is None:
-            self.transport.close()
-
-    def abort_if_stale(self, now: float, quiet_before: float) -> None:
-        """Close if it is the client's turn to do something, and has been for too long."""
-        if self._current is not None and (self._current is not self._reading or self._is_held):
+    def ended(self, request: Request) -> None:
+        """A request is answered, or its application gave up: the next one's turn."""
+        self._current = None
+        self._quiet_since = self.server.now
+        if self.is_gone:
             return
-        unsent = self.transport.get_write_buffer_size()
-        if unsent and unsent != self._unsent:
-            self._unsent = unsent  # it takes what it was sent
-            self._quiet_since = now
-        elif self._quiet_since < quiet_before if self._deadline is None else self._deadline < now:
-            self.transport.abort()
-
-    def abort(self) -> None:
-        """Close without sending what waits to be sent."""
-        self.transport.abort()
+        if request.body:
+            self.taken(sum(map(len, request.body)))
+            request.body.clear()
+        if not request.is_sent:
+            self._leave(b"" if request.is_begun else self._refusal or self.server.refusal(500))
+        elif not request.may_stay or self.server.is_closing:
+            self._leave()
+        elif self._ahead:
+            if self.room is None:
+                self._begin_next()
+        elif self._parser is DEAF:
+            self._leave(self._refusal)
 
     # ---
 

@@ -45,6 +45,7 @@ class Turns(Line):
         "_reading",
         "_refusal",
         "_timer",
+        "_unsent",
         "_waiting",
     )
 
@@ -59,6 +60,7 @@ class Turns(Line):
         self._waiting = 0  # bytes of bodies
         self._is_held = False
         self._quiet_since = server.now
+        self._unsent = 0  # bytes, when this was last looked at
         self._deadline: float | None = None  # for the rest of a head, or for the client's end
         self._timer: asyncio.TimerHandle | None = None  # runs once the client has closed its side
 
@@ -66,25 +68,6 @@ class Turns(Line):
         """So many bytes of a body wait no more."""
         self._waiting -= size
         self._go_on()
-
-    def ended(self, request: Request) -> None:
-        """A request is answered, or its application gave up: the next one's turn."""
-        self._current = None
-        self._quiet_since = self.server.now
-        if self.is_gone:
-            return
-        if request.body:
-            self.taken(sum(map(len, request.body)))
-            request.body.clear()
-        if not request.is_sent:
-            self._leave(b"" if request.is_begun else self._refusal or self.server.refusal(500))
-        elif not request.may_stay or self.server.is_closing:
-            self._leave()
-        elif self._ahead:
-            if self.room is None:
-                self._begin_next()
-        elif self._parser is DEAF:
-            self._leave(self._refusal)
 
     def _admit(self, request: Request) -> None:
         request.is_admitted = True
@@ -131,3 +114,25 @@ class Turns(Line):
         self._waiting = 0
         self._go_on()
         self.transport.write_eof()
+
+    # For the server.
+
+    def close_if_idle(self) -> None:
+        """Close if no request is being answered."""
+        if self._current is None:
+            self.transport.close()
+
+    def abort_if_stale(self, now: float, quiet_before: float) -> None:
+        """Close if it is the client's turn to do something, and has been for too long."""
+        if self._current is not None and (self._current is not self._reading or self._is_held):
+            return
+        unsent = self.transport.get_write_buffer_size()
+        if unsent and unsent != self._unsent:
+            self._unsent = unsent  # it takes what it was sent
+            self._quiet_since = now
+        elif self._quiet_since < quiet_before if self._deadline is None else self._deadline < now:
+            self.transport.abort()
+
+    def abort(self) -> None:
+        """Close without sending what waits to be sent."""
+        self.transport.abort()

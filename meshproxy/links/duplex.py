@@ -116,6 +116,7 @@ class DuplexLink(Link):
         if self._ended is not None:
             return False
         self._ended = reason
+        self.is_open = False
         for request_id in list(self._answers):
             kind = UpstreamUnavailable if request_id in self._unsent else AnswerLost
             self._ended_with(request_id, kind(self.upstream, reason))
@@ -164,10 +165,6 @@ class DuplexLink(Link):
         return await self.request("initialize", greeting(self._client, self._declared))
 
     # The link.
-
-    @property
-    def is_open(self) -> bool:
-        return self._ended is None
 
     def next_id(self) -> int:
         self._last_id += 1

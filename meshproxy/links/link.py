@@ -60,6 +60,10 @@ class Call(Protocol):
         ...
 
 
+Send: TypeAlias = Callable[[str, dict[str, Any], Call | None, Done], GiveUp]
+"""See `Link.send`: method, parameters, whose request it is, and who is told of its end."""
+
+
 class Listener(Protocol):
     """Where messages go that the link cannot tell the call of."""
 
@@ -87,6 +91,7 @@ class Link(ABC):
         server: the result of `initialize` or `server/discover`: `capabilities`, `serverInfo`, `instructions` and the rest.
         calls: the calls under way, in order of their start.
         given_up: calls that nobody waits for any more, as long as the upstream may not know it yet: what it says may still be of them.
+        is_open: whether a request can be sent.
         has_expired: whether it ended because the upstream, which is there, does not know the session any more.
         tasks: the core tasks that somebody waits for; None where none was ever made.
     """
@@ -98,13 +103,9 @@ class Link(ABC):
     server: dict[str, Any]
     calls: dict[int, Call | None]
     given_up: dict[int, Call | None]
+    is_open: bool = True
     has_expired: bool = False
     tasks: Tasks | None = None
-
-    @property
-    @abstractmethod
-    def is_open(self) -> bool:
-        """Whether a request can be sent."""
 
     @property
     def capabilities(self) -> dict[str, Any]:
@@ -122,20 +123,19 @@ class Link(ABC):
         """Whether annotated arguments go into `Mcp-Param-*` headers, so that a tool whose annotations are invalid cannot be called."""
         return False
 
-    @abstractmethod
-    def send(self, method: str, params: dict[str, Any], call: Call | None, done: Done) -> GiveUp:
-        """Send a request: in this step, or as soon as it can leave. Never blocks and never raises.
+    send: Send
+    """Send a request: in this step, or as soon as it can leave. Never blocks and never raises.
 
-        `params` is a shallow dictionary without hop-by-hop `_meta`: the link adds its own envelope, log level and progress token. Messages that belong
-        to the call have all been handed to it before `done` is told, which is in a later step, and once:
+    `params` is a shallow dictionary without hop-by-hop `_meta`: the link adds its own envelope, log level and progress token. Messages that belong
+    to the call have all been handed to it before `done` is told, which is in a later step, and once:
 
-        - the result, as bytes;
-        - an `RpcError`, the upstream's answer, handed on as it came;
-        - `UpstreamUnavailable`, the request did not leave;
-        - `AnswerLost`, it left, and the connection ended or `call.timeout` passed before an answer;
-        - a `CancelledError`, after what this method returns was called. That tells the upstream, too (`notifications/cancelled`, or the closing of its
-          stream over modern HTTP).
-        """
+    - the result, as bytes;
+    - an `RpcError`, the upstream's answer, handed on as it came;
+    - `UpstreamUnavailable`, the request did not leave;
+    - `AnswerLost`, it left, and the connection ended or `call.timeout` passed before an answer;
+    - a `CancelledError`, after what this method returns was called. That tells the upstream, too (`notifications/cancelled`, or the closing of its
+      stream over modern HTTP).
+    """
 
     async def request(self, method: str, params: dict[str, Any], call: Call | None = None) -> Raw:
         """`send` a request and wait for its end; cancelling the waiting task gives it up. Raises what `send` would tell."""

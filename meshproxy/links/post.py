@@ -18,7 +18,7 @@ from meshproxy.http.response import OnHead, Response
 from meshproxy.links.envelope import Stamp
 from meshproxy.links.exchange import Exchange, Inbox
 from meshproxy.links.headers import SESSION_HEADER, carried
-from meshproxy.links.link import Call, Done
+from meshproxy.links.link import Call, Done, GiveUp
 from meshproxy.links.refusals import not_mcp
 from meshproxy.wire.codec import Raw, opened
 from meshproxy.wire.headers import METHOD_HEADER, NAME_HEADER, encode_header_value
@@ -33,11 +33,6 @@ class Sender(Inbox, Protocol):
 
     session: str | None
     """That of the legacy era, where the upstream has one."""
-
-    @property
-    def reason(self) -> str:
-        """Why it has ended; "" while it is open."""
-        ...
 
     def dial(self, head: bytes, body: bytes, timeout: float | None, on_head: OnHead) -> Awaitable[Response]:
         """Send a request over a connection that has to be opened first."""
@@ -67,6 +62,7 @@ class Posts:
         shown: those by which the link's owner shows himself in what is no client's call, which brings its own.
         stamp: what the link adds to their parameters.
         is_modern: whether the modern era was negotiated.
+        ended: why the link has ended; "" while it is open.
         emptied: set when none is under way any more; None where nobody waits for that.
     """
 
@@ -77,6 +73,7 @@ class Posts:
         "_pool",
         "calls",
         "emptied",
+        "ended",
         "head",
         "is_modern",
         "link",
@@ -93,16 +90,21 @@ class Posts:
         self.shown = b""
         self.stamp = stamp
         self.is_modern = False
+        self.ended = ""
         self.emptied: asyncio.Event | None = None
         self._pool = pool
         self._configured = configured
         self._loop = asyncio.get_running_loop()
         self._last_id = 0
 
-    def send(
+    def send(self, method: str, params: dict[str, Any], call: Call | None, done: Done) -> GiveUp:
+        """See `Link.send`."""
+        return self.post(method, params, call, done).give_up
+
+    def post(
         self, method: str, params: dict[str, Any], call: Call | None, done: Done, head: bytes | None = None
     ) -> "Post":
-        """See `Link.send`. `head` are the header lines if they are not those of `head_of`."""
+        """The same. `head` are the header lines if they are not those of `head_of`."""
         self._last_id = request_id = self._last_id + 1
         timeout = None if call is None else call.timeout
         deadline = None if timeout is None else self._loop.time() + timeout
@@ -110,13 +112,16 @@ class Posts:
         post = Post(self, request_id, call, method, params, deadline, done, has_session=self.link.session is not None)
         self.calls[request_id] = call
         self.waiting[request_id] = post
-        if self.link.reason:
-            self._loop.call_soon(post.end, UpstreamUnavailable(self.link.upstream, self.link.reason))
+        if self.ended:
+            self._loop.call_soon(post.end, UpstreamUnavailable(self.link.upstream, self.ended))
             return post
         try:
             if head is None:
                 head = self.head_of(method, params, call)
-            body = encode_request(request_id, method, self.stamp.onto(params, call, request_id))
+            if self.is_modern or (call is not None and call.wants_progress):
+                body = encode_request(request_id, method, self.stamp.onto(params, call, request_id))
+            else:
+                body = encode_request(request_id, method, params)
         except Exception as error:  # noqa: BLE001  # it costs this request, and not whoever sends it
             self._loop.call_soon(post.end, error)
             return post
@@ -212,7 +217,7 @@ class Post(Exchange):
 
     def abandon(self) -> "asyncio.Task[Raw] | None":
         """The link is closed: it ends as lost. Its task, if it has one, which ends soon."""
-        self._let_go(AnswerLost(self._link.upstream, self._link.reason))
+        self._let_go(AnswerLost(self._link.upstream, self._posts.ended))
         return self._task
 
     def end(self, outcome: Raw | BaseException) -> None:

@@ -25,7 +25,7 @@ from meshproxy.links.envelope import UNCANCELLABLE, Stamp, greeting, probe, whos
 from meshproxy.links.exchange import Exchange
 from meshproxy.links.following import Following
 from meshproxy.links.headers import SESSION_HEADER
-from meshproxy.links.link import Call, Done, GiveUp, Link, Listener, settle
+from meshproxy.links.link import Call, Link, Listener, settle
 from meshproxy.links.negotiation import RefusedError, negotiate
 from meshproxy.links.post import Posts, routing
 from meshproxy.links.questions import Questions
@@ -134,6 +134,7 @@ class StreamableLink(Link):
         self._posts.head = self._lines()
         self._posts.shown = shown
         self.calls = self._posts.calls
+        self.send = self._posts.send
         self._following = Following(self)
         self.is_modern = False
         self._questions = Questions(endpoint.name, self._post_soon)
@@ -170,7 +171,7 @@ class StreamableLink(Link):
     async def _answer(self, method: str, params: dict[str, Any], head: bytes) -> Raw:
         """As `request`, while it is not settled which header lines requests have."""
         answer: asyncio.Future[Raw] = self._loop.create_future()
-        post = self._posts.send(method, params, None, partial(settle, answer), head)
+        post = self._posts.post(method, params, None, partial(settle, answer), head)
         try:
             result = await answer
         except asyncio.CancelledError:
@@ -220,24 +221,12 @@ class StreamableLink(Link):
         return self._following.outcome(exchange, responding)
 
     @property
-    def reason(self) -> str:
-        """Why it has ended; "" while it is open."""
-        return self._ended or ""
-
-    @property
-    def is_open(self) -> bool:
-        return self._ended is None
-
-    @property
     def tells_calls_apart(self) -> bool:
         return True
 
     @property
     def repeats_parameters(self) -> bool:
         return self.is_modern
-
-    def send(self, method: str, params: dict[str, Any], call: Call | None, done: Done) -> GiveUp:
-        return self._posts.send(method, params, call, done).give_up
 
     async def notify(self, method: str, params: dict[str, Any] | None = None) -> None:
         # The modern era has no notifications from client to server over HTTP.
@@ -350,7 +339,8 @@ class StreamableLink(Link):
         """No request can be sent any more; false if that was so already."""
         if self._ended is not None:
             return False
-        self._ended = reason
+        self._ended = self._posts.ended = reason
+        self.is_open = False
         if self.tasks is not None:
             self.tasks.end(reason)
         return True

@@ -77,6 +77,7 @@ class Call:
         headers: what an upstream at a URL is sent besides its own (lower-case names).
         owner: what tells its client from the others.
         wants_progress: whether to ask the upstream for progress.
+        use: what of the upstream it uses, as the choice of a link goes by it.
         is_repeated: it was sent again because it never left.
         is_parked: the upstream's answer will come after this request's own, and what is under way keeps the lease.
     """
@@ -99,6 +100,7 @@ class Call:
         "owner",
         "params",
         "timeout",
+        "use",
         "wants_progress",
     )
 
@@ -118,6 +120,7 @@ class Call:
         self.wants_progress = context.progress_token is not None
         self.is_repeated = False
         self.is_parked = False
+        self.use: object = None
         self._back: list[Step] = []
         self._give_up: GiveUp | None = None
         self._go_on: GoOn | None = None

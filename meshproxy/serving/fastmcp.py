@@ -203,7 +203,7 @@ class FastMCP:
 
     def annotated_schema(self, tool: str) -> dict[str, Any] | None:
         """See `meshproxy.relay.downstream.Handler`."""
-        route = self.composite.snapshot.find(Kind.TOOL, tool)
+        route = self.composite.router.snapshot.find(Kind.TOOL, tool)
         if route is None or not route.headers or route.component is None:
             return None
         schema: dict[str, Any] = route.component.definition["inputSchema"]

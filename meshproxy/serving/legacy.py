@@ -81,7 +81,7 @@ class LegacyHttp:
         if key is None:
             await refuse(send, 400, "Missing session ID: the Mcp-Session-Id header is required")
             return None
-        session = self.sessions.get(key.strip())
+        session = self.sessions.open.get(key.strip())
         if session is None:
             await _unknown_session(send)
         return session

@@ -1,6 +1,7 @@
 """The requests of legacy sessions over HTTP, and everything else that such a client posts. Place: serving, under `legacy`."""
 
 import asyncio
+import time
 from collections.abc import Coroutine, Mapping
 from typing import Any, Final
 
@@ -103,7 +104,8 @@ class LegacyExchange(HttpExchange):
         """No connection holds the session open for this request any more."""
         if self._held:
             self._held = False
-            self._session.release()
+            self._session.active -= 1
+            self._session.touched = time.monotonic()
 
     def deliver(self, answer: bytes) -> None:
         del self._session.running[self.request_id]
@@ -171,6 +173,7 @@ class InitializeExchange(LegacyExchange):
         session = self._session
         del session.running[self.request_id]
         if record_version(session, answer):
+            session.resumable = session.version >= "2025-11-25"
             self._sessions.add(session)
             self.reply.answer(200, answer, b"mcp-session-id: %b\r\n" % session.key.encode())
         else:
@@ -222,7 +225,7 @@ class LegacyPosts:
             reason = "Missing session ID: the Mcp-Session-Id header is required after initialize"
             reply.answer(400, encode_error(None, RpcError(INVALID_REQUEST, reason)))
             return None
-        session = self._sessions.get(key) or self._sessions.get(key.strip())
+        session = self._sessions.open.get(key) or self._sessions.open.get(key.strip())
         if session is None:
             reply.answer(404, encode_error(None, RpcError(INVALID_REQUEST, UNKNOWN_SESSION)))
         elif message.method is None:

@@ -53,6 +53,7 @@ class Session(Downstream):
         standalone: the stream of its GET, while one is open.
         active: how many HTTP requests hold it open.
         touched: when the last one ended, by the monotonic clock.
+        resumable: whether the client knows events without data, which tell it where to resume (2025-11-25, SEP-1699).
         is_new: whether its client has not come back since it was opened.
     """
 
@@ -65,6 +66,7 @@ class Session(Downstream):
         "active",
         "is_new",
         "questions",
+        "resumable",
         "running",
         "standalone",
         "streams",
@@ -85,6 +87,7 @@ class Session(Downstream):
         self.standalone: EventStream | None = None
         self.active = 0
         self.touched = 0.0
+        self.resumable = False
         self.is_new = True
 
     @property
@@ -92,11 +95,6 @@ class Session(Downstream):
         if self._events is None:
             self._events = EventLog(self._settings.max_buffer, self._settings.max_events)
         return self._events
-
-    @property
-    def resumable(self) -> bool:
-        """Whether the client knows events without data, which tell it where to resume (2025-11-25, SEP-1699)."""
-        return self.version >= "2025-11-25"
 
     @property
     def idle(self) -> bool:
@@ -193,39 +191,40 @@ class Session(Downstream):
 
 
 class Sessions:
-    """The open sessions by id, and the one timer that ends idle ones."""
+    """The open sessions by id, and the one timer that ends idle ones.
+
+    Attributes:
+        open: by the key that their clients send.
+    """
 
     def __init__(self, settings: HttpSettings) -> None:
         self._settings = settings
-        self._open: dict[bytes, Session] = {}
+        self.open: dict[bytes, Session] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._aged = 0.0
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self.open)
 
     def __iter__(self) -> Iterator[Session]:
-        return iter(list(self._open.values()))
+        return iter(list(self.open.values()))
 
     def have_room(self) -> bool:
         """Whether one more may be opened. Where all places are taken, one whose client never came back to it gives way, the oldest first."""
-        if len(self._open) < self._settings.max_sessions:
+        if len(self.open) < self._settings.max_sessions:
             return True
         now = time.monotonic()
-        for session in self._open.values():
+        for session in self.open.values():
             if session.is_new and session.idle and now - session.touched >= ABANDONED:
                 log.info("session.abandoned", client=session.client.get("name"), idle_s=round(now - session.touched, 1))
                 session.close()
                 return True
         return False
 
-    def get(self, key: bytes) -> Session | None:
-        return self._open.get(key)
-
     def add(self, session: Session) -> None:
         """Open a session. However it is closed, it leaves the table."""
         key = session.key.encode()
-        self._open[key] = session
+        self.open[key] = session
         session.on_close(lambda: self._forget(key))
         if self._timer is None:
             self._aged = time.monotonic()
@@ -242,8 +241,8 @@ class Sessions:
         return _SWEEP if timeout is None else min(_SWEEP, timeout / 4)
 
     def _forget(self, key: bytes) -> None:
-        self._open.pop(key, None)
-        if not self._open and self._timer is not None:
+        self.open.pop(key, None)
+        if not self.open and self._timer is not None:
             self._timer.cancel()
             self._timer = None
 

@@ -5,18 +5,20 @@ sent once more, over another link.
 """
 
 import asyncio
+import time
 from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol
 
 from meshproxy.eras.bridge import Bridge
 from meshproxy.errors import RpcError, UpstreamError, UpstreamUnavailable
-from meshproxy.links.link import Link
 from meshproxy.links.negotiation import RequestRefusedError
 from meshproxy.relay.call import PENDING, Call, Lease
 from meshproxy.relay.downstream import Downstream, Outcome
 from meshproxy.relay.elicitations import Elicitations
-from meshproxy.relay.handlers import Handlers
+from meshproxy.upstream.connections import Connections
+from meshproxy.upstream.inbound import Inbound
 from meshproxy.upstream.lanes import Lanes
+from meshproxy.upstream.supervisor import Supervisor
 from meshproxy.upstream.uses import use_of
 from meshproxy.wire.protocol import Era
 
@@ -29,32 +31,20 @@ class Owner(Protocol):
     @property
     def name(self) -> str: ...
 
-    def handlers_of(self, link: Link) -> Handlers:
-        """Who puts what is asked over a link to the client."""
+    def on_elsewhere(self, downstream: Downstream | None, method: str, params: dict[str, Any]) -> None:
+        """A notification about a listing, a resource or the like."""
         ...
 
     def forwarded(self, call: Call) -> Mapping[str, str]:
         """The headers of a call, with those of its client's that are passed on."""
         ...
 
-    def on_elsewhere(self, downstream: Downstream | None, method: str, params: dict[str, Any]) -> None:
-        """A notification about a listing, a resource or the like."""
-        ...
-
     def tell_level(self, call: Call) -> Coroutine[Any, Any, None]:
         """Let the upstream know which log lines a call wants, over a link that others use too."""
         ...
 
-    def lose(self, link: Link, reason: str) -> None:
-        """A link ended, or failed a request in a way that makes one doubt it."""
-        ...
-
     def scrubbed(self, error: RpcError | UpstreamError) -> RpcError | UpstreamError:
         """An error without the secrets of the config."""
-        ...
-
-    def on_call_ended(self) -> None:
-        """A call is over."""
         ...
 
 
@@ -73,7 +63,9 @@ class Carrier:
         owner: Owner,
         lanes: Lanes,
         bridge: Bridge,
-        elicitations: Elicitations,
+        connections: Connections,
+        supervisor: Supervisor,
+        inbound: Inbound,
         forward: tuple[str, ...],
         timeout: float | None,
     ) -> None:
@@ -84,7 +76,11 @@ class Carrier:
         self._owner = owner
         self._lanes = lanes
         self._bridge = bridge
-        self.elicitations = elicitations
+        self.elicitations = Elicitations()
+        self._connections = connections
+        self._supervisor = supervisor
+        self._held = inbound.held
+        self._elsewhere = owner.on_elsewhere
         self._forward = forward
         self._timeout = timeout
 
@@ -108,7 +104,10 @@ class Carrier:
     def leave(self) -> None:
         """It is over."""
         self.running -= 1
-        self._owner.on_call_ended()
+        self._supervisor.last_use = time.monotonic()
+        # Questions of which it was not certain whose they are may be clearer now.
+        for event in self._held:
+            event.set()
         if not self.running:
             self.free.set()
 
@@ -125,9 +124,11 @@ class Carrier:
     def _over(self, call: Call, lease: Lease) -> None:
         """A link is there: what the upstream says meanwhile finds its way back from now on."""
         call.lease = lease
+        # Only a place that is shared is chosen by what was used there before.
+        call.use = None if lease.given is None else use_of(call.method, call.params)
         call.timeout = self._timeout
-        call.handlers = self._owner.handlers_of(lease.link)
-        call.elsewhere = self._owner.on_elsewhere
+        call.handlers = self._connections.handlers_of.get(lease.link, self._connections.handlers)
+        call.elsewhere = self._elsewhere
         call.elicitations = self.elicitations
         if self._forward:
             call.headers = self._owner.forwarded(call)
@@ -148,13 +149,14 @@ class Carrier:
         if lease is None:
             return outcome
         if not isinstance(outcome, BaseException):
-            if not call.is_parked:
+            if lease.given is not None and not call.is_parked:
                 lease.give()
-            self._lanes.use_ended(use_of(call.method, call.params))
+            if call.use is not None:
+                self._lanes.use_ended(call.use)
             return outcome
         lease.give()
         if isinstance(outcome, UpstreamUnavailable) and not isinstance(outcome, RequestRefusedError):
-            self._owner.lose(lease.link, outcome.reason)
+            self._supervisor.lose(lease.link, outcome.reason)
             if not lease.link.is_open and not call.is_repeated:
                 call.is_repeated = True
                 self._choose(call)

@@ -49,6 +49,8 @@ class Connections:
         client: what the control link was made with last; None before.
         per_session: whether each session has a client of its own.
         known: what was found out about the upstream.
+        handlers: what becomes of what the upstream says over a link.
+        handlers_of: the same, of the links of sessions that have clients of their own.
     """
 
     def __init__(
@@ -78,16 +80,13 @@ class Connections:
         self._bring_along = bring_along
         self._replay = replay
         self._of_sessions: dict[Link, ProxyClient] = {}
+        self.handlers_of: dict[Link, Handlers] = {}
+        self.handlers = Handlers() if self.client is None else self.client.handlers
 
     @property
     def is_dear(self) -> bool:
         """Whether each connection is a process."""
         return self.client is not None and self.client.endpoint.is_process
-
-    def handlers(self, link: Link) -> Handlers:
-        """What becomes of what the upstream says over a link."""
-        client = self._of_sessions.get(link, self.client)
-        return client.handlers if client is not None else Handlers()
 
     def shown_by(self, downstream: Downstream) -> Mapping[str, str] | None:
         """The headers by which a client shows itself to the upstream; None if there are none that clients bring."""
@@ -98,6 +97,7 @@ class Connections:
         """The control link. Raises `UpstreamUnavailable`, and what the factory raises."""
         before, self.client = self.client, await self._make_client(None)
         self.client.endpoint.known = self.known
+        self.handlers = self.client.handlers
         if before is not None and before.endpoint is not self.client.endpoint:
             await before.endpoint.aclose()
         return await self._open_shared()
@@ -140,7 +140,7 @@ class Connections:
         else:
             link = await client.connect(listener, declared, self._timeout, headers=shown)
         if self.per_session:
-            self._of_sessions[link] = client
+            self._of_sessions[link], self.handlers_of[link] = client, client.handlers
         try:
             if declared or "logging" in link.capabilities:
                 await link.listen()
@@ -163,6 +163,7 @@ class Connections:
         """Close such a one, and what was made for it alone."""
         await link.aclose()
         client = self._of_sessions.pop(link, None)
+        self.handlers_of.pop(link, None)
         if client is not None:
             others = (self.client, *self._of_sessions.values())
             if not any(other is not None and other.endpoint is client.endpoint for other in others):

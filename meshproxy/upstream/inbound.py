@@ -59,12 +59,12 @@ class Inbound:
         self._owner = owner
         self._downstream = downstream
         self._elsewhere = elsewhere or partial(owner.on_elsewhere, downstream)
-        self._held: list[asyncio.Event] = []
+        self.held: list[asyncio.Event] = []
 
     def beside(self, elsewhere: Elsewhere) -> "Inbound":
         """Another for a link of its own kind, which hears of the same calls' ends."""
         made = Inbound(self._owner, elsewhere=elsewhere)
-        made._held = self._held
+        made.held = self.held
         return made
 
     def on_notification(self, link: Link, method: str, params: dict[str, Any]) -> None:
@@ -120,11 +120,6 @@ class Inbound:
     def on_closed(self, link: Link, reason: str) -> None:
         self._owner.on_link_closed(link, self._downstream, reason)
 
-    def on_call_ended(self) -> None:
-        """Let held questions look again."""
-        for event in self._held:
-            event.set()
-
     async def _certain(self, link: Link, method: str) -> Call:
         """The call that a question belongs to, as soon as all that it may belong to are one client's.
 
@@ -136,7 +131,7 @@ class Inbound:
         }
         given_up: set[int] = set()
         ended = asyncio.Event()
-        self._held.append(ended)
+        self.held.append(ended)
         try:
             async with asyncio.timeout(HOLD):
                 while True:
@@ -162,7 +157,7 @@ class Inbound:
                 f"set 'session: isolated' for the upstream {self._owner.name!r}",
             ) from None
         finally:
-            self._held.remove(ended)
+            self.held.remove(ended)
 
 
 def _possible(link: Link) -> Iterator[Call]:

@@ -121,6 +121,7 @@ class Lanes:
         turn: float | None,
     ) -> None:
         self.sessions = Sessions(name, self._open_session, opener.close_session)
+        self._owned = self.sessions.leases
         self.counterpart = Counterpart(name, opener.open_counterpart, self._share)
         self._name = name
         self._mode = mode
@@ -138,28 +139,26 @@ class Lanes:
 
     def at_hand(self, downstream: Downstream, use: object) -> Lease | None:
         """The lane of a call if nothing must be waited for; see `reach`."""
-        control = self._supervisor.open_link()
-        if control is None:
+        control = self._supervisor.link
+        if control is None or not control.is_open:
             # What a session did on its own link is there, whatever became of the control link.
-            own = self.sessions.get(downstream.key)
-            return Lease(own, downstream) if own is not None else None
+            return self._own(downstream)
         is_modern = control.era is Era.MODERN
-        if self._mode == "shared":
-            return self._anybodys(control)
-        if downstream.era is Era.MODERN:
-            if not is_modern:
-                return self._at(control).join(downstream, use) if self._is_tried(downstream) else None
-            if downstream.log_level is None or control.tells_calls_apart:
+        if downstream.era is Era.LEGACY and self._mode != "shared":
+            own = self._owned.get(downstream.key)
+            if own is not None and own.link.is_open:
+                return own
+            if is_modern and control.tells_calls_apart and not self._mirror.is_worth_trying:
+                # Bridged, and there is nothing of a session that could be kept apart.
                 return self._anybodys(control)
+            common = self._shared_by(downstream, control)
+            return None if common is None else common.join(downstream, use)
+        if self._mode != "shared" and not is_modern:
+            return self._at(control).join(downstream, use) if self._is_tried(downstream) else None
+        if self._mode != "shared" and downstream.log_level is not None and not control.tells_calls_apart:
             return self._at(control).alone(downstream)
-        own = self.sessions.get(downstream.key)
-        if own is not None:
-            return Lease(own, downstream)
-        if is_modern and control.tells_calls_apart and not self._mirror.is_worth_trying:
-            # Bridged, and there is nothing of a session that could be kept apart.
-            return self._anybodys(control)
-        common = self._shared_by(downstream, control)
-        return None if common is None else common.join(downstream, use)
+        lane = self._open
+        return lane if lane is not None and lane.link is control else self._anybodys(control)
 
     async def reach(self, downstream: Downstream, use: object) -> Lease:
         """The lane of a call; `use` tells what is called from what else can be. Waits for nothing where a link is open and free.
@@ -293,6 +292,11 @@ class Lanes:
 
     # --- which
 
+    def _own(self, downstream: Downstream) -> Lease | None:
+        """The open link of a session's own, if there is one."""
+        own = self._owned.get(downstream.key)
+        return own if own is not None and own.link.is_open else None
+
     def _anybodys(self, link: Link) -> Lease:
         """The lane of a link of which nothing is one call's own, so that it can be every call's."""
         lane = self._open
@@ -341,7 +345,8 @@ class Lanes:
                 lane = await self._join_later(common, downstream, use)
                 if lane is not None or self._known.talks or not common.link.is_open:
                     return lane
-            return Lease(await self.sessions.obtain(downstream), downstream)
+            await self.sessions.obtain(downstream)
+            return self._own(downstream)
         except UpstreamUnavailable:
             if not self._is_bridged_now(control, was_mirrored=is_mirrored):
                 raise

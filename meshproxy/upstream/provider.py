@@ -18,9 +18,7 @@ from meshproxy.kinds import BY_CHANGED, KINDS, Kind
 from meshproxy.links.link import Link
 from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import Downstream, RequestContext, Result, bridged
-from meshproxy.relay.elicitations import Elicitations
 from meshproxy.relay.handler import finish
-from meshproxy.relay.handlers import Handlers
 from meshproxy.upstream.carrier import Carrier
 from meshproxy.upstream.client import CLIENT, ProxyClient, StatefulProxyClient
 from meshproxy.upstream.connections import ClientFactory, Connections, StatefulFactory, the_one_client
@@ -49,6 +47,9 @@ class ProxyProvider:
 
     Attributes:
         name: the upstream's name.
+        carry: carries a `Call` in the upstream's own names; its outcome is in those of its mount, and of the era of its client. It ends with the
+            upstream's error, an `RpcError`; with `UpstreamUnavailable`, nothing was sent; or with `AnswerLost`, it was sent, and no answer will
+            come. What cannot even be tried is raised.
         subscriptions: who waits for updates of which resources.
         counter_subscriptions: the same of sessions that share a link of the other era (`meshproxy.upstream.mirror`).
     """
@@ -110,7 +111,17 @@ class ProxyProvider:
             patience=connect_timeout,
             turn=call_timeout,
         )
-        self._carrier = Carrier(self, self._lanes, self._bridge, Elicitations(), forward, call_timeout)
+        self._carrier = Carrier(
+            self,
+            self._lanes,
+            self._bridge,
+            self._connections,
+            self._supervisor,
+            self._inbound,
+            forward,
+            call_timeout,
+        )
+        self.carry = self._carrier.carry
 
     def __repr__(self) -> str:
         tools = len(self.catalog[Kind.TOOL]) if self.catalog else 0
@@ -167,7 +178,7 @@ class ProxyProvider:
 
     def sign_as(self, stamp: Stamp) -> None:
         """From now on, results of the modern era name the server that `stamp` is of."""
-        self._bridge.publisher.stamp = stamp
+        self._bridge.stamp = stamp
 
     def on_change(self, callback: Callable[["ProxyProvider"], None]) -> None:
         """Call `callback` whenever `state` or `catalog` changed. It must not block."""
@@ -259,17 +270,6 @@ class ProxyProvider:
         call.headers = headers or {}
         return await finish(call, self.carry)
 
-    def carry(self, call: Call) -> None:
-        """Carry a call in the upstream's own names; its outcome is in those of its mount, and of the era of its client.
-
-        It ends with the upstream's error, an `RpcError`; with `UpstreamUnavailable`, nothing was sent; or with `AnswerLost`, it was sent, and no
-        answer will come.
-
-        Raises:
-            RpcError, UpstreamUnavailable: the same, of what cannot even be tried.
-        """
-        self._carrier.carry(call)
-
     def forwarded(self, call: Call) -> Mapping[str, str]:
         """See `meshproxy.upstream.carrier.Owner`."""
         shown, lease = self._connections.shown_by(call.context.downstream) or {}, call.lease
@@ -282,15 +282,6 @@ class ProxyProvider:
         if call.lease is not None:
             self._verbosity.want(call.context.downstream, str(call.context.downstream.log_level))
             await self._verbosity.tell(call.lease.link)
-
-    def lose(self, link: Link, reason: str) -> None:
-        """See `meshproxy.upstream.carrier.Owner`."""
-        self._supervisor.lose(link, reason)
-
-    def on_call_ended(self) -> None:
-        """See `meshproxy.upstream.carrier.Owner`."""
-        self._supervisor.touch()
-        self._inbound.on_call_ended()
 
     def _is_in_use(self) -> bool:
         subscribed = self.subscriptions or self.counter_subscriptions
@@ -371,10 +362,6 @@ class ProxyProvider:
             await link.notify("notifications/roots/list_changed")
 
     # --- connections
-
-    def handlers_of(self, link: Link) -> Handlers:
-        """See `meshproxy.upstream.carrier.Owner`."""
-        return self._connections.handlers(link)
 
     def _shared(self) -> tuple[tuple[Subscriptions, Link | None], ...]:
         """What clients share to hear of resources, and the open links over which they do."""

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 from meshproxy.errors import UpstreamUnavailable
 from meshproxy.links.link import Link
+from meshproxy.relay.call import Lease
 from meshproxy.relay.downstream import Downstream
 
 Open = Callable[[Downstream], Awaitable[Link]]
@@ -15,27 +16,30 @@ class Sessions:
     """Links by the key of their downstream.
 
     Each is opened in a task of its own, so that two calls at once share the opening and neither one's cancellation spoils it for the other.
+
+    Attributes:
+        leases: the lease of each link, by the key of its downstream; the link may have ended.
     """
 
     def __init__(self, name: str, open_link: Open, close_link: Close | None = None) -> None:
         self._name = name
         self._close_link = close_link or _close
         self._open_link = open_link
-        self._links: dict[str, Link] = {}
+        self.leases: dict[str, Lease] = {}
         self._opening: dict[str, asyncio.Task[Link]] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._forget: dict[str, Callable[[], None]] = {}
 
     def __len__(self) -> int:
-        return len(self._links)
+        return len(self.leases)
 
     def __iter__(self) -> Iterator[tuple[str, Link]]:
-        return iter(list(self._links.items()))
+        return iter([(key, lease.link) for key, lease in self.leases.items()])
 
     def get(self, key: str) -> Link | None:
         """The open link of a downstream, if there is one."""
-        link = self._links.get(key)
-        return link if link is not None and link.is_open else None
+        lease = self.leases.get(key)
+        return lease.link if lease is not None and lease.link.is_open else None
 
     async def obtain(self, downstream: Downstream) -> Link:
         """The link of a downstream, opened if need be.
@@ -68,9 +72,9 @@ class Sessions:
         forget = self._forget.pop(key, None)
         if forget is not None:
             forget()
-        link = self._links.pop(key, None)
-        if link is not None:
-            task = asyncio.ensure_future(self._close_link(link))
+        lease = self.leases.pop(key, None)
+        if lease is not None:
+            task = asyncio.ensure_future(self._close_link(lease.link))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
         opening = self._opening.get(key)
@@ -80,7 +84,7 @@ class Sessions:
     async def aclose(self) -> None:
         """Close all of them and wait for it."""
         opening = list(self._opening.values())
-        for key in {*self._links, *self._opening}:
+        for key in {*self.leases, *self._opening}:
             self.discard(key)
         await asyncio.gather(*opening, *self._closing, return_exceptions=True)
 
@@ -91,9 +95,9 @@ class Sessions:
             opening.exception()
 
     async def _obtain(self, downstream: Downstream) -> Link:
-        stale = self._links.pop(downstream.key, None)
+        stale = self.leases.pop(downstream.key, None)
         if stale is not None:
-            await self._close_link(stale)
+            await self._close_link(stale.link)
         key = downstream.key
         # Before anything is opened, so that a client that leaves meanwhile takes it along.
         if key not in self._forget:
@@ -103,7 +107,8 @@ class Sessions:
         except BaseException:
             self._forget.pop(key, lambda: None)()
             raise
-        self._links[key] = link
+        # Nothing about it is one call's own, so it can be every call's.
+        self.leases[key] = Lease(link, downstream)
         return link
 
 

@@ -55,6 +55,7 @@ class Supervisor:
         reason: why it is down, or what could not be listed while it is up, in one line; "" otherwise.
         catalog: what it offered when it was listed last; None before.
         link: the control link; None while there is none.
+        last_use: when somebody used it last, by the monotonic clock.
         seconds: how long connecting and listing took the last time.
     """
 
@@ -98,7 +99,7 @@ class Supervisor:
         self._opened_at = 0.0
         self._failed_at = 0.0
         self._farewells: set[asyncio.Task[None]] = set()
-        self._last_use = self._listed = time.monotonic()
+        self.last_use = self._listed = time.monotonic()
         self._relist = 0.0
 
     def on_change(self, callback: Callable[[], None]) -> None:
@@ -112,7 +113,7 @@ class Supervisor:
 
     def want(self) -> None:
         """Somebody needs it: an idle one connects, and one that is down tries soon, for whoever comes after."""
-        self._last_use = time.monotonic()
+        self.last_use = time.monotonic()
         if self.state is State.IDLE:
             self._settled.clear()
             self._set(State.STARTING)
@@ -145,10 +146,6 @@ class Supervisor:
             reason = self.reason if self.state is State.DOWN else self._lost
             raise UpstreamUnavailable(self.name, reason or "it is not connected")
         return link
-
-    def touch(self) -> None:
-        """Somebody uses it."""
-        self._last_use = time.monotonic()
 
     def list_soon(self, over: Link | None = None) -> None:
         """A listing changed, says the upstream: it is read again, at once if it does not say so all the time (`Pace`).
@@ -291,7 +288,7 @@ class Supervisor:
         """Seconds until something is due without being asked for."""
         idle = self._idle_timeout
         if idle is not None and not self._in_use():
-            idle = max(0.0, self._last_use + idle - time.monotonic())
+            idle = max(0.0, self.last_use + idle - time.monotonic())
         return min((wait for wait in (idle, self._until_listing()) if wait is not None), default=None)
 
     def _until_listing(self) -> float | None:
@@ -307,7 +304,7 @@ class Supervisor:
 
     def _is_unused(self) -> bool:
         idle = self._idle_timeout
-        return idle is not None and not self._in_use() and time.monotonic() - self._last_use >= idle
+        return idle is not None and not self._in_use() and time.monotonic() - self.last_use >= idle
 
     async def _close(self) -> None:
         link, self.link = self.link, None

@@ -416,9 +416,9 @@ def test_no_byte_of_an_answer_leaves_the_place_of_its_result(
     context = Context(asking, asking.caller(), None, {})
     call = Call(context, method, {})
     call.mount, call.era = Mount("up", "ns"), era
-    publisher = Bridge(Stamp(MESH)).publisher
+    bridge = Bridge(Stamp(MESH))
     try:
-        sent = encode_result(5, publisher.answer(call, answer.result)) if isinstance(answer.result, Raw) else b""
+        sent = encode_result(5, bridge.publish(call, answer.result)) if isinstance(answer.result, Raw) else b""
     except RpcError as error:
         sent = encode_error(5, error)
     assert not sent or members_of(sent)[:2] == [("jsonrpc", "2.0"), ("id", 5)]

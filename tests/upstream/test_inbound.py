@@ -23,6 +23,12 @@ MESSAGE = "notifications/message"
 LINE = {"level": "info", "data": "a line"}
 
 
+def look_again(inbound: Inbound) -> None:
+    """As the carrier does when a call has ended."""
+    for event in inbound.held:
+        event.set()
+
+
 class Owner:
     """What a provider is to its inbound side."""
 
@@ -71,7 +77,7 @@ class Calling:
         call = self.wire.calls.pop(number)
         if given_up:
             self.wire.given_up[number] = call
-        self.inbound.on_call_ended()
+        look_again(self.inbound)
 
     def ask(self) -> "asyncio.Task[Any]":
         method, params = ELICIT
@@ -133,7 +139,7 @@ async def test_a_question_of_which_nobody_can_be_certain_is_refused_and_says_wha
     assert error.code == INTERNAL_ERROR
     assert "session: isolated" in error.message
     assert calling.asked() == [0, 0]
-    assert calling.inbound._held == []
+    assert calling.inbound.held == []
 
 
 async def test_a_question_that_nobodys_call_can_have_asked_is_refused() -> None:
@@ -149,7 +155,7 @@ async def test_a_question_whose_callers_all_leave_is_refused() -> None:
     await asyncio.sleep(0)
     for number in calls:
         calling.wire.calls.pop(number)
-    calling.inbound.on_call_ended()
+    look_again(calling.inbound)
     assert (await refusal(asking)).code == METHOD_NOT_FOUND
 
 
