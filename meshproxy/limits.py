@@ -1,6 +1,7 @@
 """What is read of what comes from outside: how deep, how large and how many, in one place. Place: under every room, pure.
 
-A peer that goes beyond a limit is told so, or the log is, in the words of `LimitError`. Limits that a user sets stand in `meshproxy.config`.
+A peer that goes beyond a limit is told so, or the log is, in the words of `LimitError`. Limits that a user sets stand in `meshproxy.config`, and those of HTTP heads
+in `meshproxy.http`, in the two modules that read them, which are compiled.
 """
 
 from typing import Any, Final
@@ -13,8 +14,11 @@ __all__ = [
     "MAX_IDENTIFIER",
     "MAX_KEPT",
     "MAX_LABEL",
+    "MAX_LINE",
     "MAX_LISTED",
     "MAX_MEMBER",
+    "MAX_MESSAGE",
+    "MAX_PAGES",
     "MAX_REMEMBERED",
     "MAX_SUBSCRIBED",
     "LimitError",
@@ -26,6 +30,12 @@ MAX_DEPTH: Final = 128
 """Arrays and objects in each other, in JSON that is decoded whole. What passes undecoded may go deeper, as deep as the decoder looks for its end."""
 MAX_DEFINITION_DEPTH: Final = 100
 """The same in one definition, which stands in listings of the mesh's own, and these in answers."""
+MAX_MESSAGE: Final = 256 << 20
+"""Bytes of one message of an upstream, on whatever wire."""
+MAX_LINE: Final = 64 << 20
+"""Bytes of one message of a client on standard input. Over HTTP it is `server.max_body`."""
+MAX_PAGES: Final = 10_000
+"""Pages of a listing that are read, whatever its cursors say."""
 MAX_DEFINITION: Final = 1 << 20
 """Bytes of one definition."""
 MAX_LISTED: Final = 20_000

@@ -15,6 +15,7 @@ from typing import Any, Final
 import structlog
 
 from meshproxy.errors import RpcError, UpstreamUnavailable
+from meshproxy.limits import MAX_MESSAGE
 from meshproxy.links.duplex import CLOSED, DuplexLink, excerpt
 from meshproxy.links.endpoint import Endpoint
 from meshproxy.links.faults import Faults
@@ -28,7 +29,6 @@ log = structlog.get_logger(__name__)
 
 INHERITED: Final = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
 """What a program gets of our environment: nothing that could be a secret (the SDK's set)."""
-MAX_MESSAGE: Final = 256 * 1024 * 1024
 WARNINGS: Final = 3
 """Lines of noise on standard output that are logged; a server that goes on is a nuisance, and not news."""
 

@@ -3,15 +3,14 @@
 import asyncio
 from abc import ABC
 from collections.abc import Collection, Mapping
-from typing import Any, Final
+from typing import Any
 
 from meshproxy.errors import UpstreamUnavailable
 from meshproxy.http.client import HttpClient, encode_headers
+from meshproxy.limits import MAX_MESSAGE
 from meshproxy.links.endpoint import Endpoint
 from meshproxy.links.headers import carried
 from meshproxy.links.link import Link
-
-MAX_MESSAGE: Final = 256 * 1024 * 1024
 
 
 class WebEndpoint(Endpoint, ABC):

@@ -16,6 +16,7 @@ from typing import IO, Final, cast
 import structlog
 
 from meshproxy.errors import INVALID_REQUEST, RpcError
+from meshproxy.limits import MAX_LINE
 from meshproxy.links.process import Lines, LineTooLong
 from meshproxy.relay.handler import Handler
 from meshproxy.serving.channel import Channel
@@ -25,7 +26,6 @@ __all__ = ["serve_stdio"]
 
 log = structlog.get_logger(__name__)
 
-_MAX_LINE: Final = 64 * 1024 * 1024
 _MAX_BUFFER: Final = 8 * 1024 * 1024
 _GRACE: Final = 1.0
 """Seconds that requests have to be answered after the client closed its end, so that a script can pipe them in."""
@@ -41,7 +41,7 @@ async def serve_stdio(
     reader_fd: int = 0,
     writer_fd: int = 1,
     *,
-    max_line: int = _MAX_LINE,
+    max_line: int = MAX_LINE,
     max_buffer: int = _MAX_BUFFER,
 ) -> None:
     """Serve until the client closes its end, stops reading, or is more than `max_buffer` bytes behind with notifications.

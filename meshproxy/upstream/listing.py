@@ -8,14 +8,12 @@ from meshproxy.catalog.catalog import EMPTY, Catalog
 from meshproxy.catalog.definitions import check_definition
 from meshproxy.errors import METHOD_NOT_FOUND, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import KINDS, Kind, KindSpec
-from meshproxy.limits import MAX_LISTED
+from meshproxy.limits import MAX_LISTED, MAX_PAGES
 from meshproxy.links.duplex import excerpt
 from meshproxy.links.link import Link
 from meshproxy.upstream.page import Page, read_page
 from meshproxy.wire.headers import find_invalid_annotation
 
-MAX_PAGES: Final = 10_000
-"""Pages of a listing that are read, whatever its cursors say."""
 NAMED: Final = 5
 """Components that the log names for one fault of theirs."""
 ASKED: Final = "it was asked, and has them"
