@@ -54,6 +54,7 @@ class DuplexLink(Link):
         self._ended: str | None = None
         self._adopted = False
         self._room: asyncio.Future[None] | None = None
+        self._is_withdrawing = False
 
     def __repr__(self) -> str:
         state = "open" if self._ended is None else f"closed: {self._ended}"
@@ -239,8 +240,14 @@ class DuplexLink(Link):
         if type(request_id) is not int:
             request_id = self.faults.answered(message)
         # It may have been given up meanwhile, or never asked.
-        if type(request_id) is int and request_id in self._answers:
-            self._ended_with(request_id, message.result if isinstance(message.result, Raw) else message.rpc_error)
+        if type(request_id) is not int or request_id not in self._answers:
+            return
+        outcome = message.result if isinstance(message.result, Raw) else message.rpc_error
+        if self._is_withdrawing:
+            # A client that is being asked within the call is to hear first that it need not answer any more.
+            self._loop.call_soon(self._ended_with, request_id, outcome)
+        else:
+            self._ended_with(request_id, outcome)
 
     def _on_notification(self, message: Message, owner: Call | None) -> None:
         method = str(message.method)
@@ -274,8 +281,12 @@ class DuplexLink(Link):
         """The upstream gives up its question, or, on a modern connection, ends the subscription that we asked for."""
         if self._stamp is not None and self.era is Era.MODERN and type(request_id) is int:
             self._fail(request_id, AnswerLost(self.upstream, "the upstream ended the subscription"))
-        else:
-            self._questions.cancel(request_id)
+        elif self._questions.cancel(request_id):
+            self._is_withdrawing = True
+            self._loop.call_soon(self._withdrawn)
+
+    def _withdrawn(self) -> None:
+        self._is_withdrawing = False
 
     def _subscription(self, params: dict[str, Any]) -> Any:
         """The listen request that a modern notification belongs to; None for none."""

@@ -51,11 +51,10 @@ class Questions:
         task.add_done_callback(lambda ended: self._forget(request_id, ended))
         return task
 
-    def cancel(self, request_id: Any) -> None:
-        """The upstream takes a question back, by what may or may not be its id."""
+    def cancel(self, request_id: Any) -> bool:
+        """The upstream takes a question back, by what may or may not be its id. Says whether somebody is being asked, who hears of it in the next step."""
         found = self._tasks.get(request_id) if isinstance(request_id, int | str) else None
-        if found is not None:
-            found.cancel()
+        return found is not None and found.cancel()
 
     def cancel_all(self) -> None:
         """Nobody waits for any answer any more."""

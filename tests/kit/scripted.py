@@ -114,6 +114,11 @@ def call(request: dict) -> None:
     elif name == "cancel_question":
         notify("notifications/cancelled", requestId=arguments["id"])
         text(request, "ok")
+    elif name == "withdraw":
+        cancelled = {"method": "notifications/cancelled", "params": {"requestId": "q2"}}
+        answer = {"id": waiting.pop("hello")["id"], "result": {"content": [], "resultType": "complete"}}
+        write("".join(json.dumps({"jsonrpc": "2.0", **message}) + "\n" for message in (cancelled, answer)))
+        text(request, "ok")
     elif name == "silent":
         pass
     elif name == "exit":

@@ -211,6 +211,16 @@ async def test_a_question_that_the_upstream_takes_back_is_cancelled_and_not_answ
     assert not [message for message in await seen(link) if message.get("id") == "q2"]
 
 
+async def test_who_is_asked_hears_that_a_question_was_taken_back_before_its_call_ends(link, listener):
+    listener.answer = asyncio.get_running_loop().create_future()
+    ended = asyncio.get_running_loop().create_future()
+    link.send("tools/call", {"name": "ask_and_cancel"}, None, lambda _: ended.set_result(listener.cancelled.is_set()))
+    async with asyncio.timeout(DEADLINE):
+        await listener.being_asked.wait()
+        await call(link, "withdraw")
+        assert await ended
+
+
 async def test_questions_end_with_the_link(listener):
     async with nothing_left():
         link = await connect(scripted(), listener)
