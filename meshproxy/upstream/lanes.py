@@ -30,66 +30,25 @@ call it is about, as streamable HTTP can if the server uses it so. Many servers 
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from meshproxy.errors import UpstreamUnavailable
-from meshproxy.links.endpoint import Known
 from meshproxy.links.link import Link
 from meshproxy.relay.call import Lease
 from meshproxy.relay.downstream import Downstream, may_be_asked
 from meshproxy.upstream.common import Common
-from meshproxy.upstream.exclusive import Exclusive, Shown
-from meshproxy.upstream.mirror import Counterpart, Mirror
+from meshproxy.upstream.exclusive import Exclusive
 from meshproxy.upstream.sessions import Sessions
+from meshproxy.upstream.shared import Opener, SessionMode, Shared
 from meshproxy.upstream.supervisor import Supervisor
-from meshproxy.upstream.uses import Uses
 from meshproxy.wire.protocol import Era
 
 __all__ = ["Lanes", "Place", "SessionMode"]
-
-SessionMode = Literal["auto", "isolated", "shared"]
 
 CAUTION: Final = 1.0
 """Seconds that the first use of something waits for the first uses of others; then it gets a link of its own, if it may be asked."""
 LITTLE_CAUTION: Final = 0.1
 """The same where the link can tell calls apart and the upstream need only do so."""
-
-
-class Opener(Protocol):
-    """Makes links; see `meshproxy.upstream.connections`.
-
-    Attributes:
-        known: what was found out about the upstream.
-        mirror: finds out more.
-    """
-
-    known: Known
-    mirror: Mirror
-
-    @property
-    def is_dear(self) -> bool:
-        """Whether each connection is a process."""
-        ...
-
-    async def open_session(self, downstream: Downstream, era: Era | None) -> Link:
-        """The link of a session's own, in the one era that is wanted, or else in the upstream's."""
-        ...
-
-    async def close_session(self, link: Link) -> None:
-        """Close such a one."""
-        ...
-
-    async def open_counterpart(self) -> Link:
-        """A link of the legacy era, for several sessions."""
-        ...
-
-    async def open_exclusive(self, shown: Shown) -> Link:
-        """A link for one call at a time, of whoever is `shown` by these headers."""
-        ...
-
-    def shown_by(self, downstream: Downstream) -> Shown:
-        """The headers by which a client shows itself to the upstream; None if there are none that clients bring."""
-        ...
 
 
 class Place(NamedTuple):
@@ -107,7 +66,7 @@ class Lanes:
 
     Attributes:
         sessions: the links of downstream sessions.
-        counterpart: the link of the legacy era that sessions share beside a modern control link.
+        shared: the links that clients share.
     """
 
     def __init__(
@@ -122,7 +81,7 @@ class Lanes:
     ) -> None:
         self.sessions = Sessions(name, self._open_session, opener.close_session)
         self._owned = self.sessions.leases
-        self.counterpart = Counterpart(name, opener.open_counterpart, self._share)
+        self.shared = Shared(name, mode, opener)
         self._name = name
         self._mode = mode
         self._supervisor = supervisor
@@ -132,8 +91,6 @@ class Lanes:
         self._turn = turn
         self._exclusive = Exclusive(name, opener.open_exclusive, patience)
         self._open: Lease | None = None
-        self._common: Common | None = None
-        self._tried = Uses()
 
     # --- for a call
 
@@ -151,12 +108,12 @@ class Lanes:
             if is_modern and control.tells_calls_apart and not self._mirror.is_worth_trying:
                 # Bridged, and there is nothing of a session that could be kept apart.
                 return self._anybodys(control)
-            common = self._shared_by(downstream, control)
+            common = self.shared.by(downstream, control)
             return None if common is None else common.join(downstream, use)
         if self._mode != "shared" and not is_modern:
-            return self._at(control).join(downstream, use) if self._is_tried(downstream) else None
+            return self.shared.at(control).join(downstream, use) if self.shared.is_tried(downstream) else None
         if self._mode != "shared" and downstream.log_level is not None and not control.tells_calls_apart:
-            return self._at(control).alone(downstream)
+            return self.shared.at(control).alone(downstream)
         lane = self._open
         return lane if lane is not None and lane.link is control else self._anybodys(control)
 
@@ -179,8 +136,7 @@ class Lanes:
 
     def use_ended(self, use: object) -> None:
         """A use of something ended, and nothing was asked."""
-        if not self._known.talks:
-            self._tried.remember(use)
+        self.shared.use_ended(use)
 
     # --- for what is no call
 
@@ -198,21 +154,21 @@ class Lanes:
         if downstream.era is Era.MODERN or self._mode == "shared":
             if control.era is Era.LEGACY:
                 # What its calls do is to be heard of there.
-                self._at(control).admit(downstream)
+                self.shared.at(control).admit(downstream)
             return Place(control)
         while True:
             own = self.sessions.get(downstream.key)
             if own is not None:
                 # A modern link has no subscriptions, but streams, of which there is one.
                 return Place(own, is_own=True) if own.era is Era.LEGACY else Place(control)
-            is_mirrored = self._is_mirrored(control)
+            is_mirrored = self.shared.is_mirrored(control)
             if control.era is Era.MODERN and not is_mirrored:
                 return Place(control)
             try:
-                common = self._shared_by(downstream, control)
-                if common is None and self._is_tried(downstream):
-                    common = await self.counterpart.obtain()
-                if common is not None and (self._is_tried(downstream) or common.is_of(downstream)):
+                common = self.shared.by(downstream, control)
+                if common is None and self.shared.is_tried(downstream):
+                    common = await self.shared.counterpart.obtain()
+                if common is not None and (self.shared.is_tried(downstream) or common.is_of(downstream)):
                     return Place(common.link, is_counterpart=common.link is not control)
                 await self.sessions.obtain(downstream)
             except UpstreamUnavailable:
@@ -225,53 +181,21 @@ class Lanes:
         control = self._supervisor.open_link()
         if own is not None or control is None or self._mode == "shared":
             return own or control
-        common = self._shared_by(downstream, control)
+        common = self.shared.by(downstream, control)
         return common.link if common is not None else None
-
-    def counterpart_link(self) -> Link | None:
-        """The open link of the legacy era that sessions share beside a modern control link."""
-        common = self.counterpart.get()
-        return common.link if common is not None else None
-
-    def sole_resident(self, link: Link) -> Downstream | None:
-        """The one session that a link which could be shared has ever been used by."""
-        for common in (self._common, self.counterpart.get()):
-            if common is not None and common.link is link:
-                return common.sole_resident
-        return None
 
     # --- what happens
 
     def isolate(self) -> None:
         """From now on each downstream session has a link of its own, whatever the mode was."""
-        self._mode = "isolated"
-
-    def on_talk(self) -> bool:
-        """The upstream talks to its callers. Says whether that is news."""
-        if self._known.talks:
-            return False
-        self._known.talks = True
-        self._tried.clear()
-        for shared in (self._common, self.counterpart.get()):
-            if shared is not None:
-                shared.changed()
-        return True
-
-    def on_closed(self, link: Link) -> None:
-        """A link that is no session's own has ended by itself."""
-        if self._common is not None and self._common.link is link:
-            self._common.end()
-            self._common = None
-        common = self.counterpart.get()
-        if common is None or common.link is link:
-            self.counterpart.discard()
+        self._mode = self.shared.mode = "isolated"
 
     def mirrored(self) -> int:
         """How many links are open in the era that the control link does not speak."""
         control = self._supervisor.open_link()
         if control is None or control.era is Era.LEGACY:
             return 0
-        return sum(link.era is Era.LEGACY for _, link in self.sessions) + (self.counterpart.get() is not None)
+        return sum(link.era is Era.LEGACY for _, link in self.sessions) + (self.shared.counterpart.get() is not None)
 
     async def rest(self, *, is_idle: bool) -> None:
         """The control link closes: close what nobody uses, and, if that is so because nobody used it, what sessions share.
@@ -279,16 +203,14 @@ class Lanes:
         What is lent stays with its borrower.
         """
         self._open = None
-        common, self._common = self._common, None
-        if common is not None:
-            common.end()
+        self.shared.leave_control()
         await self._exclusive.trim()
         if is_idle:
-            await self.counterpart.rest()
+            await self.shared.counterpart.rest()
 
     async def aclose(self) -> None:
         """Close every link but the control link."""
-        await asyncio.gather(self.sessions.aclose(), self._exclusive.aclose(), self.counterpart.aclose())
+        await asyncio.gather(self.sessions.aclose(), self._exclusive.aclose(), self.shared.counterpart.aclose())
 
     # --- which
 
@@ -304,43 +226,16 @@ class Lanes:
             lane = self._open = Lease(link)
         return lane
 
-    def _at(self, control: Link) -> Common:
-        """Who uses the control link."""
-        common = self._common
-        if common is None or common.link is not control:
-            if common is not None:
-                common.end()
-            common = self._common = Common(control, self._known, self._tried)
-        return common
-
-    def _share(self, link: Link, on_unused: Callable[[], None]) -> Common:
-        return Common(link, self._known, self._tried, on_unused)
-
-    def _is_tried(self, downstream: Downstream) -> bool:
-        """Whether a call without a link of its own may go over a shared one, to see whether the upstream talks."""
-        if self._mode != "auto" or self._known.talks:
-            return False
-        return self._opener.is_dear or (downstream.era is Era.MODERN and self._opener.shown_by(downstream) is None)
-
-    def _shared_by(self, downstream: Downstream, control: Link) -> Common | None:
-        """The link that sessions share, as far as it is open; a session that was bridged stays where it was."""
-        if self._mode != "auto" or not self._opener.is_dear:
-            return None
-        common = self._at(control)
-        if not self._is_mirrored(control) or common.is_of(downstream):
-            return common
-        return self.counterpart.get()
-
     async def _of_session(self, control: Link, downstream: Downstream, use: object) -> Lease | None:
         """The lane of a legacy client's call; None if it is to be looked for again, by what is known now."""
-        is_mirrored = self._is_mirrored(control)
-        common = self._shared_by(downstream, control)
+        is_mirrored = self.shared.is_mirrored(control)
+        common = self.shared.by(downstream, control)
         try:
             if common is not None and common.is_of(downstream) and self._known.talks:
                 return await self._in_turn(common, downstream, use)
-            if self._is_tried(downstream):
+            if self.shared.is_tried(downstream):
                 if common is None:
-                    await self.counterpart.obtain()
+                    await self.shared.counterpart.obtain()
                     return None
                 lane = await self._join_later(common, downstream, use)
                 if lane is not None or self._known.talks or not common.link.is_open:
@@ -354,11 +249,11 @@ class Lanes:
 
     async def _of_caller(self, control: Link, downstream: Downstream, use: object) -> Lease | None:
         """The lane of a modern client's call; None likewise."""
-        common = self._at(control)
+        common = self.shared.at(control)
         if control.era is Era.MODERN:
             lane = await common.when_certain(downstream)
             return lane or await self._lend(downstream, lambda: None)
-        if self._is_tried(downstream):
+        if self.shared.is_tried(downstream):
             lane = await self._join_later(common, downstream, use)
             if lane is not None:
                 return lane
@@ -367,7 +262,7 @@ class Lanes:
     async def _lend(self, downstream: Downstream, free_control: Callable[[], Link | None]) -> Lease:
         lent = await self._exclusive.take(free_control, self._opener.shown_by(downstream))
         # No step lies between: it is as free as it was.
-        seat = self._at(lent).alone(downstream) if lent is self._supervisor.link else None
+        seat = self.shared.at(lent).alone(downstream) if lent is self._supervisor.link else None
         return Lease(lent, given=partial(self._give_back, lent, seat))
 
     def _give_back(self, lent: Link, seat: Lease | None) -> None:
@@ -381,7 +276,7 @@ class Lanes:
         # By what the mesh shows itself, and not by what such a client does.
         if control is None or self._opener.shown_by(downstream) is not None:
             return None
-        return control if self._at(control).is_free_for(downstream) else None
+        return control if self.shared.at(control).is_free_for(downstream) else None
 
     async def _in_turn(self, common: Common, downstream: Downstream, use: object) -> Lease | None:
         try:
@@ -410,12 +305,8 @@ class Lanes:
         return lane
 
     async def _open_session(self, downstream: Downstream) -> Link:
-        is_mirrored = self._is_mirrored(await self.control())
+        is_mirrored = self.shared.is_mirrored(await self.control())
         return await self._opener.open_session(downstream, Era.LEGACY if is_mirrored else None)
-
-    def _is_mirrored(self, control: Link) -> bool:
-        """Whether legacy clients get links of their own era beside a modern control link."""
-        return control.era is Era.MODERN and self._mirror.is_worth_trying
 
     def _is_bridged_now(self, control: Link, *, was_mirrored: bool) -> bool:
         """Whether a link that could not be had in a client's era was the last attempt at one, so that its call is bridged."""

@@ -367,7 +367,7 @@ class ProxyProvider:
         """What clients share to hear of resources, and the open links over which they do."""
         return (
             (self.subscriptions, self._supervisor.open_link()),
-            (self.counter_subscriptions, self._lanes.counterpart_link()),
+            (self.counter_subscriptions, self._lanes.shared.counterpart_link()),
         )
 
     async def _bring_along(self, own: Link, holder: str) -> None:
@@ -394,10 +394,9 @@ class ProxyProvider:
     # --- what an upstream says on its own account (see `meshproxy.upstream.inbound.Owner`)
 
     def on_talk(self) -> None:
-        if self._lanes.on_talk():
-            log.info(
-                "upstream.talks", upstream=self.name, consequence="callers are kept apart, unless 'session: shared'"
-            )
+        if self._lanes.shared.on_talk():
+            consequence = "callers are kept apart, unless 'session: shared'"
+            log.info("upstream.talks", upstream=self.name, consequence=consequence)
 
     def on_elsewhere(self, downstream: Downstream | None, method: str, params: dict[str, Any]) -> None:
         if method in BY_CHANGED:
@@ -420,18 +419,18 @@ class ProxyProvider:
         if isinstance(uri, str):
             self.counter_subscriptions.deliver(None, uri, params)
         elif method in BY_CHANGED:
-            self._supervisor.list_soon(self._lanes.counterpart_link())
+            self._supervisor.list_soon(self._lanes.shared.counterpart_link())
         else:
             self.on_elsewhere(None, method, params)
 
     def sole_resident(self, link: Link) -> Downstream | None:
-        return self._lanes.sole_resident(link)
+        return self._lanes.shared.sole_resident(link)
 
     def on_link_closed(self, link: Link, downstream: Downstream | None, reason: str) -> None:
         if downstream is not None:
             self._lanes.sessions.discard(downstream.key)
         else:
-            self._lanes.on_closed(link)
+            self._lanes.shared.on_closed(link)
             self._supervisor.lose(link, reason)
 
     async def ask_standalone(self, downstream: Downstream, method: str, params: dict[str, Any]) -> dict[str, Any]:

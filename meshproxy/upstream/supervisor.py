@@ -148,10 +148,7 @@ class Supervisor:
         return link
 
     def list_soon(self, over: Link | None = None) -> None:
-        """A listing changed, says the upstream: it is read again, at once if it does not say so all the time (`Pace`).
-
-        It is read where that was said, over the control link or `over` another that clients share, since programs may differ by what their clients did.
-        """
+        """A listing changed, says the upstream, over the control link or `over` another that clients share: it is read there again, soon (`Pace`)."""
         self._announced_over = over
         if self._pace.due is None:
             self._pace.announced(time.monotonic())
