@@ -160,7 +160,7 @@ class CompositeProvider:
                     tell(public_task(rewrite_question(method, told, mount.public), mount))
 
             try:
-                heard, stream = await mounted.provider.follow_tasks(downstream, origins, sink)
+                heard, stream = await mounted.provider.audience.follow_tasks(downstream, origins, sink)
             except (RpcError, UpstreamError) as error:
                 log.info("upstream.tasks_not_heard", upstream=mounted.mount.name, reason=str(error))
                 continue

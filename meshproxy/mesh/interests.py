@@ -39,11 +39,11 @@ class _Interest:
         def sink(uri: str, told: dict[str, Any]) -> None:
             self.tell({**told, "uri": route.mount.public(uri)})
 
-        await provider.subscribe(self.downstream, route.origin, sink)
+        await provider.audience.subscribe(self.downstream, route.origin, sink)
         self.route, self.provider = route, provider
 
     async def end(self) -> None:
-        await self.provider.unsubscribe(self.downstream, self.route.origin)
+        await self.provider.audience.unsubscribe(self.downstream, self.route.origin)
 
 
 class Interests:
@@ -73,7 +73,7 @@ class Interests:
         for provider in {interest.provider for interest in self._held.pop(downstream.key, {}).values()}:
             # An upstream that is gone as well has nothing to be told.
             with suppress(MeshError):
-                await provider.unsubscribe_all(downstream)
+                await provider.audience.unsubscribe_all(downstream)
 
     def follow(self, providers: Collection[ProxyProvider], serve: Serve) -> None:
         """Move the subscriptions at providers that are not among `providers`, which are the ones that are served from now on."""

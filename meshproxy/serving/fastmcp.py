@@ -199,7 +199,7 @@ class FastMCP:
             downstream.on_close(lambda: self._spawn(self.composite.unsubscribe_all(downstream)))
         elif method == "notifications/roots/list_changed":
             for mounted in self.composite.mounted:
-                self._spawn(mounted.provider.roots_changed(downstream))
+                self._spawn(mounted.provider.audience.roots_changed(downstream))
 
     def annotated_schema(self, tool: str) -> dict[str, Any] | None:
         """See `meshproxy.relay.downstream.Handler`."""
@@ -257,7 +257,7 @@ class FastMCP:
         downstream.log_level = level
         # The level is in force here; an upstream that takes its time to hear of it keeps nobody waiting.
         for mounted in self.composite.mounted:
-            self._spawn(mounted.provider.set_level(downstream, level))
+            self._spawn(mounted.provider.audience.set_level(downstream, level))
         call.end({})
 
     def _subscribe(self, call: Call) -> None:

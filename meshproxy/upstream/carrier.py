@@ -6,7 +6,6 @@ sent once more, over another link.
 
 import asyncio
 import time
-from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol
 
 from meshproxy.eras.bridge import Bridge
@@ -15,6 +14,7 @@ from meshproxy.links.negotiation import RequestRefusedError
 from meshproxy.relay.call import PENDING, Call, Lease
 from meshproxy.relay.downstream import Downstream, Outcome
 from meshproxy.relay.elicitations import Elicitations
+from meshproxy.upstream.audience import Audience
 from meshproxy.upstream.connections import Connections
 from meshproxy.upstream.inbound import Inbound
 from meshproxy.upstream.lanes import Lanes
@@ -33,14 +33,6 @@ class Owner(Protocol):
 
     def on_elsewhere(self, downstream: Downstream | None, method: str, params: dict[str, Any]) -> None:
         """A notification about a listing, a resource or the like."""
-        ...
-
-    def forwarded(self, call: Call) -> Mapping[str, str]:
-        """The headers of a call, with those of its client's that are passed on."""
-        ...
-
-    def tell_level(self, call: Call) -> Coroutine[Any, Any, None]:
-        """Let the upstream know which log lines a call wants, over a link that others use too."""
         ...
 
     def scrubbed(self, error: RpcError | UpstreamError) -> RpcError | UpstreamError:
@@ -64,6 +56,7 @@ class Carrier:
         lanes: Lanes,
         bridge: Bridge,
         connections: Connections,
+        audience: Audience,
         supervisor: Supervisor,
         inbound: Inbound,
         forward: tuple[str, ...],
@@ -78,6 +71,7 @@ class Carrier:
         self._bridge = bridge
         self.elicitations = Elicitations()
         self._connections = connections
+        self._audience = audience
         self._supervisor = supervisor
         self._held = inbound.held
         self._elsewhere = owner.on_elsewhere
@@ -131,11 +125,11 @@ class Carrier:
         call.elsewhere = self._elsewhere
         call.elicitations = self.elicitations
         if self._forward:
-            call.headers = self._owner.forwarded(call)
+            call.headers = self._connections.forwarded(call)
         call.then(self._came_back)
         downstream = call.context.downstream
         if downstream.log_level is not None and lease.owner is None and downstream.era is Era.MODERN:
-            call.wait(self._owner.tell_level(call), self._cross)
+            call.wait(self._audience.tell_level(call), self._cross)
         else:
             self._bridge.carry(call, lease.link)
 
@@ -152,7 +146,7 @@ class Carrier:
             if lease.given is not None and not call.is_parked:
                 lease.give()
             if call.use is not None:
-                self._lanes.use_ended(call.use)
+                self._lanes.shared.use_ended(call.use)
             return outcome
         lease.give()
         if isinstance(outcome, UpstreamUnavailable) and not isinstance(outcome, RequestRefusedError):

@@ -14,7 +14,7 @@ from typing import Final
 from meshproxy.links.endpoint import Known
 from meshproxy.links.link import Call, Link
 from meshproxy.relay.call import Lease
-from meshproxy.relay.downstream import Downstream
+from meshproxy.relay.downstream import Downstream, may_be_asked
 from meshproxy.upstream.uses import Uses
 from meshproxy.wire.protocol import Era
 
@@ -33,6 +33,12 @@ class _Seat:
         self.key = key
         self.is_first = is_first
         self.is_alone = is_alone
+
+
+CAUTION: Final = 1.0
+"""Seconds that the first use of something waits for the first uses of others; then it gets a link of its own, if it may be asked."""
+LITTLE_CAUTION: Final = 0.1
+"""The same where the link can tell calls apart and the upstream need only do so."""
 
 
 class Common:
@@ -101,6 +107,21 @@ class Common:
         ):
             return None
         return self._seat(downstream, use, is_first=is_first)
+
+    async def join_later(self, downstream: Downstream, use: object) -> Lease | None:
+        """A place beside others after a while; None if there is none, because of a link that has ended or an upstream that talks, too."""
+        lane = self.join(downstream, use)
+        try:
+            async with asyncio.timeout(LITTLE_CAUTION if self.link.tells_calls_apart else CAUTION):
+                while lane is None and self.link.is_open and not self._known.talks:
+                    await self.change()
+                    lane = self.join(downstream, use)
+        except TimeoutError:
+            is_askable = may_be_asked(downstream)
+            # A client that cannot be asked waits for nobody: what the upstream asks it is refused. And one that has been here stays.
+            if not is_askable or self.is_of(downstream):
+                lane = self.join_anyway(downstream, use, is_first=is_askable)
+        return lane
 
     def join_anyway(self, downstream: Downstream, use: object, *, is_first: bool) -> Lease | None:
         """As `join`, without caution about first uses."""

@@ -8,6 +8,7 @@ from typing import cast
 from meshproxy.errors import UpstreamUnavailable
 from meshproxy.links.endpoint import Known
 from meshproxy.links.link import Link
+from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import BRIDGED, Downstream, bridged
 from meshproxy.relay.handlers import Handlers
 from meshproxy.upstream.client import ProxyClient
@@ -92,6 +93,13 @@ class Connections:
         """The headers by which a client shows itself to the upstream; None if there are none that clients bring."""
         headers = downstream.headers
         return {name: headers[name] for name in self._forward if name in headers} if self._forward else None
+
+    def forwarded(self, call: Call) -> Mapping[str, str]:
+        """The headers of a call, with those of its client's that are passed on."""
+        shown, lease = self.shown_by(call.context.downstream) or {}, call.lease
+        if lease is not None and lease.owner is not None:
+            lease.link.identify(shown)
+        return {**shown, **call.headers}
 
     async def open_control(self) -> Link:
         """The control link. Raises `UpstreamUnavailable`, and what the factory raises."""

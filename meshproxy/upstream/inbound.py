@@ -45,9 +45,6 @@ class Owner(Protocol):
     def on_link_closed(self, link: Link, downstream: Downstream | None, reason: str) -> None:
         """A link ended by itself."""
 
-    async def ask_standalone(self, downstream: Downstream, method: str, params: dict[str, Any]) -> dict[str, Any]:
-        """Ask a client something outside of any call."""
-
 
 class Inbound:
     """The `Listener` of one link: of all, or of one downstream's own.
@@ -111,10 +108,10 @@ class Inbound:
             call = sole(link.calls.values())
             if call is not None:
                 return await call.on_request(method, params)
-            return await self._owner.ask_standalone(self._downstream, method, params)
+            return await self._downstream.send_raw_request(method, params)
         resident = None if sole(_possible(link)) is not None else self._owner.sole_resident(link)
         if resident is not None:
-            return await self._owner.ask_standalone(resident, method, params)
+            return await resident.send_raw_request(method, params)
         return await (await self._certain(link, method)).on_request(method, params)
 
     def on_closed(self, link: Link, reason: str) -> None:

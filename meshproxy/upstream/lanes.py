@@ -30,12 +30,12 @@ call it is about, as streamable HTTP can if the server uses it so. Many servers 
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from meshproxy.errors import UpstreamUnavailable
 from meshproxy.links.link import Link
 from meshproxy.relay.call import Lease
-from meshproxy.relay.downstream import Downstream, may_be_asked
+from meshproxy.relay.downstream import Downstream
 from meshproxy.upstream.common import Common
 from meshproxy.upstream.exclusive import Exclusive
 from meshproxy.upstream.sessions import Sessions
@@ -45,10 +45,6 @@ from meshproxy.wire.protocol import Era
 
 __all__ = ["Lanes", "Place", "SessionMode"]
 
-CAUTION: Final = 1.0
-"""Seconds that the first use of something waits for the first uses of others; then it gets a link of its own, if it may be asked."""
-LITTLE_CAUTION: Final = 0.1
-"""The same where the link can tell calls apart and the upstream need only do so."""
 
 
 class Place(NamedTuple):
@@ -134,11 +130,11 @@ class Lanes:
             if lane is not None:
                 return lane
 
-    def use_ended(self, use: object) -> None:
-        """A use of something ended, and nothing was asked."""
-        self.shared.use_ended(use)
-
     # --- for what is no call
+
+    def open_control(self) -> Link | None:
+        """The control link if it can be used now."""
+        return self._supervisor.open_link()
 
     async def control(self) -> Link:
         """The control link. Raises `UpstreamUnavailable`."""
@@ -237,7 +233,7 @@ class Lanes:
                 if common is None:
                     await self.shared.counterpart.obtain()
                     return None
-                lane = await self._join_later(common, downstream, use)
+                lane = await common.join_later(downstream, use)
                 if lane is not None or self._known.talks or not common.link.is_open:
                     return lane
             await self.sessions.obtain(downstream)
@@ -254,7 +250,7 @@ class Lanes:
             lane = await common.when_certain(downstream)
             return lane or await self._lend(downstream, lambda: None)
         if self.shared.is_tried(downstream):
-            lane = await self._join_later(common, downstream, use)
+            lane = await common.join_later(downstream, use)
             if lane is not None:
                 return lane
         return await self._lend(downstream, partial(self._free_control, downstream))
@@ -288,21 +284,6 @@ class Lanes:
                 f"another client's call has taken longer than {self._turn:g} s in the process that this client shares with it; "
                 "set 'session: isolated' to keep them apart from the start",
             ) from None
-
-    async def _join_later(self, common: Common, downstream: Downstream, use: object) -> Lease | None:
-        """A place beside others after a while; None if there is none, because of a link that has ended or an upstream that talks, too."""
-        lane = common.join(downstream, use)
-        try:
-            async with asyncio.timeout(LITTLE_CAUTION if common.link.tells_calls_apart else CAUTION):
-                while lane is None and common.link.is_open and not self._known.talks:
-                    await common.change()
-                    lane = common.join(downstream, use)
-        except TimeoutError:
-            is_askable = may_be_asked(downstream)
-            # A client that cannot be asked waits for nobody: what the upstream asks it is refused. And one that has been here stays.
-            if not is_askable or common.is_of(downstream):
-                lane = common.join_anyway(downstream, use, is_first=is_askable)
-        return lane
 
     async def _open_session(self, downstream: Downstream) -> Link:
         is_mirrored = self.shared.is_mirrored(await self.control())

@@ -93,9 +93,7 @@ class Counterpart:
     last client that has used it is gone. `open_link` opens it, and `make` makes a `Common` of it.
     """
 
-    def __init__(
-        self, name: str, open_link: Callable[[], Awaitable[Link]], make: Callable[[Link, Callable[[], None]], Common]
-    ) -> None:
+    def __init__(self, name: str, open_link: Callable[[], Awaitable[Link]], make: Callable[..., Common]) -> None:
         self._name = name
         self._open_link = open_link
         self._make = make
@@ -108,6 +106,12 @@ class Counterpart:
         """What clients share now, if it is open."""
         common = self._common
         return common if common is not None and common.link.is_open else None
+
+    @property
+    def link(self) -> Link | None:
+        """It, if it is open."""
+        common = self.get()
+        return common.link if common is not None else None
 
     async def obtain(self) -> Common:
         """What clients share, opened if need be. Raises `UpstreamUnavailable`."""
@@ -155,7 +159,7 @@ class Counterpart:
 
     async def _open(self) -> Common:
         self.discard()
-        common = self._common = self._make(await self._open_link(), self._on_unused)
+        common = self._common = self._make(await self._open_link(), on_unused=self._on_unused)
         # Whoever wanted it may have left.
         self._on_unused()
         return common

@@ -1,7 +1,7 @@
 """`ProxyProvider`: one upstream, and the way of every request to it. Which link carries which is for `Lanes` to say."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal
@@ -13,24 +13,21 @@ from meshproxy.catalog.component import COMPONENTS, ProxyComponent
 from meshproxy.eras.bridge import Bridge
 from meshproxy.eras.required_task import request as request_task
 from meshproxy.eras.translate import Stamp
-from meshproxy.errors import METHOD_NOT_FOUND, RpcError, UpstreamError, UpstreamUnavailable
+from meshproxy.errors import RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import BY_CHANGED, KINDS, Kind
 from meshproxy.links.link import Link
 from meshproxy.relay.call import Call
-from meshproxy.relay.downstream import Downstream, RequestContext, Result, bridged
+from meshproxy.relay.downstream import Downstream, RequestContext, Result
 from meshproxy.relay.handler import finish
+from meshproxy.upstream.audience import Audience
 from meshproxy.upstream.carrier import Carrier
 from meshproxy.upstream.client import CLIENT, ProxyClient, StatefulProxyClient
 from meshproxy.upstream.connections import ClientFactory, Connections, StatefulFactory, the_one_client
 from meshproxy.upstream.inbound import Inbound
 from meshproxy.upstream.lanes import Lanes, SessionMode
-from meshproxy.upstream.listening import Listening, Tell
-from meshproxy.upstream.scrubbing import scrubbed
-from meshproxy.upstream.subscriptions import Sink, Subscriptions
+from meshproxy.upstream.scrubbing import without_secrets
 from meshproxy.upstream.supervisor import State, Supervisor
-from meshproxy.upstream.verbosity import Verbosity
 from meshproxy.wire.codec import opened
-from meshproxy.wire.protocol import Era
 
 log = structlog.get_logger(__name__)
 
@@ -50,8 +47,7 @@ class ProxyProvider:
         carry: carries a `Call` in the upstream's own names; its outcome is in those of its mount, and of the era of its client. It ends with the
             upstream's error, an `RpcError`; with `UpstreamUnavailable`, nothing was sent; or with `AnswerLost`, it was sent, and no answer will
             come. What cannot even be tried is raised.
-        subscriptions: who waits for updates of which resources.
-        counter_subscriptions: the same of sessions that share a link of the other era (`meshproxy.upstream.mirror`).
+        audience: who wants to hear what of it.
     """
 
     def __init__(
@@ -73,30 +69,28 @@ class ProxyProvider:
     ) -> None:
         client = the_one_client(client, client_factory)
         self.name = name or (client.name if isinstance(client, ProxyClient) else "upstream")
-        self.subscriptions = Subscriptions()
-        self.counter_subscriptions = Subscriptions()
         forward = tuple(header.lower() for header in forward_headers)
         self._scrub = scrub
         self._bridge = Bridge(stamp or Stamp(CLIENT))
         self._inbound = Inbound(self)
-        self._verbosity = Verbosity()
+        self.audience = Audience(partial(self.on_elsewhere, None), self._on_counterpart_said)
         self._connections = Connections(
             client,
             self,
             self._inbound,
-            self._verbosity,
+            self.audience.verbosity,
             connect_timeout,
             forward,
             elsewhere=self._on_counterpart_said,
-            bring_along=self._bring_along,
-            replay=self._replay,
+            bring_along=self.audience.brought_along,
+            replay=self.audience.on_counterpart,
         )
         self._supervisor = Supervisor(
             self.name,
             self._connections.open_control,
             self._on_control_opened,
             self._on_control_closing,
-            self._is_in_use,
+            lambda: bool(self._carrier.running or len(self._bridge.parking) or self.audience),
             lazy=start == "lazy",
             list_timeout=list_timeout,
             idle_timeout=idle_timeout,
@@ -111,11 +105,13 @@ class ProxyProvider:
             patience=connect_timeout,
             turn=call_timeout,
         )
+        self.audience.join(self._connections, self._lanes, self._in_use)
         self._carrier = Carrier(
             self,
             self._lanes,
             self._bridge,
             self._connections,
+            self.audience,
             self._supervisor,
             self._inbound,
             forward,
@@ -270,23 +266,6 @@ class ProxyProvider:
         call.headers = headers or {}
         return await finish(call, self.carry)
 
-    def forwarded(self, call: Call) -> Mapping[str, str]:
-        """See `meshproxy.upstream.carrier.Owner`."""
-        shown, lease = self._connections.shown_by(call.context.downstream) or {}, call.lease
-        if lease is not None and lease.owner is not None:
-            lease.link.identify(shown)
-        return {**shown, **call.headers}
-
-    async def tell_level(self, call: Call) -> None:
-        """See `meshproxy.upstream.carrier.Owner`."""
-        if call.lease is not None:
-            self._verbosity.want(call.context.downstream, str(call.context.downstream.log_level))
-            await self._verbosity.tell(call.lease.link)
-
-    def _is_in_use(self) -> bool:
-        subscribed = self.subscriptions or self.counter_subscriptions
-        return bool(self._carrier.running or len(self._bridge.parking) or subscribed)
-
     @contextmanager
     def _in_use(self) -> Iterator[None]:
         """What is no call and is not to be closed under its user either."""
@@ -300,95 +279,17 @@ class ProxyProvider:
 
     def scrubbed(self, error: RpcError | UpstreamError) -> RpcError | UpstreamError:
         """An error without the secrets of the config."""
-        if isinstance(error, UpstreamError):
-            return type(error)(error.upstream, self._scrub(error.reason))
-        return RpcError(error.code, self._scrub(error.message), scrubbed(error.data, self._scrub))
-
-    # --- what a client wants to hear of
-
-    async def subscribe(self, downstream: Downstream, uri: str, sink: Sink) -> None:
-        """Let a downstream hear of updates of a resource, until it unsubscribes or is gone. Errors as `request`."""
-        with self._in_use():
-            place = await self._lanes.place(downstream)
-            shared = self.counter_subscriptions if place.is_counterpart else self.subscriptions
-            await shared.subscribe(place.link, downstream.key, uri, sink, is_own=place.is_own)
-
-    async def unsubscribe(self, downstream: Downstream, uri: str) -> None:
-        """The opposite. Errors as `request`."""
-        own, key = self._lanes.sessions.get(downstream.key), downstream.key
-        with self._in_use():
-            for shared, link in self._shared():
-                await shared.unsubscribe(key, uri, own=own, control=link)
-
-    async def unsubscribe_all(self, downstream: Downstream) -> None:
-        """A downstream is gone: forget what it subscribed to, and tell the upstream what nobody wants any more."""
-        for shared, link in self._shared():
-            uris = shared.drop(downstream.key)
-            if uris and link is not None:
-                await shared.trim(link, uris)
-
-    async def follow_tasks(
-        self, downstream: Downstream, ids: Sequence[str], tell: Tell
-    ) -> tuple[frozenset[str], Listening]:
-        """Hear of a client's tasks (SEP-2663) until the stream is closed: those that the upstream agreed to, and the stream.
-
-        Raises:
-            RpcError: the upstream refuses, or has no tasks.
-            UpstreamError: see `request`.
-        """
-        control = await self._lanes.control()
-        if control.era is Era.LEGACY:
-            raise RpcError(METHOD_NOT_FOUND, "a legacy upstream has no tasks of this kind")
-        listening = Listening(control, tell, bridged(downstream), self._connections.shown_by(downstream))
-        try:
-            return await listening.hear_tasks(ids), listening
-        except BaseException:
-            await listening.aclose()
-            raise
-
-    async def set_level(self, downstream: Downstream, level: str) -> None:
-        """Tell the upstream which log lines a session wants; over a link that others use too, what any of them wants."""
-        self._verbosity.want(downstream, level)
-        own, link = self._lanes.sessions.get(downstream.key), self._lanes.present(downstream)
-        if own is None and link is not None:
-            await self._verbosity.tell(link)
-        elif own is not None and own.era is Era.LEGACY and "logging" in own.capabilities:
-            await own.request("logging/setLevel", {"level": level})
-
-    async def roots_changed(self, downstream: Downstream) -> None:
-        """A client's roots changed: tell whoever may have asked it for them."""
-        link = self._lanes.present(downstream)
-        if link is not None and link.era is Era.LEGACY:
-            await link.notify("notifications/roots/list_changed")
+        return without_secrets(error, self._scrub)
 
     # --- connections
-
-    def _shared(self) -> tuple[tuple[Subscriptions, Link | None], ...]:
-        """What clients share to hear of resources, and the open links over which they do."""
-        return (
-            (self.subscriptions, self._supervisor.open_link()),
-            (self.counter_subscriptions, self._lanes.shared.counterpart_link()),
-        )
-
-    async def _bring_along(self, own: Link, holder: str) -> None:
-        """Let a session's own link hear of what the session subscribed to before it had one."""
-        for shared, link in self._shared():
-            unshared = shared.claim(holder)
-            await shared.replay(own, holder)
-            if link is not None:
-                await shared.trim(link, unshared)
-
-    async def _replay(self, counterpart: Link) -> None:
-        await self.counter_subscriptions.open(counterpart, self._on_counterpart_said)
 
     async def _on_control_opened(self, control: Link) -> None:
         if isinstance(self._connections.client, StatefulProxyClient):
             self._lanes.isolate()
-        await self.subscriptions.open(control, partial(self.on_elsewhere, None))
-        await self._verbosity.tell(control)
+        await self.audience.on_control(control)
 
     async def _on_control_closing(self) -> None:
-        await self.subscriptions.aclose()
+        await self.audience.subscriptions.aclose()
         await self._lanes.rest(is_idle=self._supervisor.state is State.IDLE)
 
     # --- what an upstream says on its own account (see `meshproxy.upstream.inbound.Owner`)
@@ -404,11 +305,7 @@ class ProxyProvider:
         elif method == "notifications/resources/updated":
             uri = opened(params.get("uri"))
             if isinstance(uri, str):
-                holder = downstream.key if downstream else None
-                self.subscriptions.deliver(holder, uri, params)
-                if holder is not None:
-                    # What it shared before it had a link of its own.
-                    self.counter_subscriptions.deliver(holder, uri, params)
+                self.audience.deliver(downstream.key if downstream else None, uri, params)
         elif method == "notifications/elicitation/complete":
             owner = self._carrier.elicitations.owner(params) or downstream
             if owner is not None:
@@ -417,9 +314,9 @@ class ProxyProvider:
     def _on_counterpart_said(self, method: str, params: dict[str, Any]) -> None:
         uri = opened(params.get("uri")) if method == "notifications/resources/updated" else None
         if isinstance(uri, str):
-            self.counter_subscriptions.deliver(None, uri, params)
+            self.audience.counter_subscriptions.deliver(None, uri, params)
         elif method in BY_CHANGED:
-            self._supervisor.list_soon(self._lanes.shared.counterpart_link())
+            self._supervisor.list_soon(self._lanes.shared.counterpart.link)
         else:
             self.on_elsewhere(None, method, params)
 
@@ -432,6 +329,3 @@ class ProxyProvider:
         else:
             self._lanes.shared.on_closed(link)
             self._supervisor.lose(link, reason)
-
-    async def ask_standalone(self, downstream: Downstream, method: str, params: dict[str, Any]) -> dict[str, Any]:
-        return await downstream.send_raw_request(method, params)

@@ -1,11 +1,19 @@
-"""The data of an upstream's error without the secrets of the config. Place: upstream; no I/O."""
+"""An upstream's error without the secrets of the config. Place: upstream; no I/O."""
 
 from collections.abc import Callable
 from typing import Any
 
+from meshproxy.errors import RpcError, UpstreamError
 from meshproxy.wire.codec import JsonError, Raw, dumps, loads
 
-__all__ = ["scrubbed"]
+__all__ = ["scrubbed", "without_secrets"]
+
+
+def without_secrets(error: RpcError | UpstreamError, scrub: Callable[[str], str]) -> RpcError | UpstreamError:
+    """An upstream's error, scrubbed."""
+    if isinstance(error, UpstreamError):
+        return type(error)(error.upstream, scrub(error.reason))
+    return RpcError(error.code, scrub(error.message), scrubbed(error.data, scrub))
 
 
 def scrubbed(data: Any, scrub: Callable[[str], str]) -> Any:

@@ -99,11 +99,6 @@ class Shared:
             return False
         return self._opener.is_dear or (downstream.era is Era.MODERN and self._opener.shown_by(downstream) is None)
 
-    def counterpart_link(self) -> Link | None:
-        """The open link of the legacy era that sessions share beside a modern control link."""
-        common = self.counterpart.get()
-        return common.link if common is not None else None
-
     def sole_resident(self, link: Link) -> Downstream | None:
         """The one session that a link which could be shared has ever been used by."""
         for common in (self._control, self.counterpart.get()):

@@ -191,7 +191,7 @@ async def test_a_subscription_waits_for_an_upstream_that_comes_back(
         await mesh.edit(document({"b": light()}))
         assert (await refusal(legacy, "resources/read", {"uri": "r://a/x"})).code == RESOURCE_NOT_FOUND
         await mesh.edit(document({"a": light(*OFFERS), "b": light()}))
-        await eventually(lambda: bool(mesh.mesh._providers["a"].subscriptions))
+        await eventually(lambda: bool(mesh.mesh._providers["a"].audience.subscriptions))
         await eventually(lambda: not mesh.server.composite._interests._moving)
         await touch(mesh, "a_t")
         for client in (legacy, modern):
@@ -216,9 +216,9 @@ async def test_a_client_that_leaves_waits_for_nothing_any_more(run_mesh: RunMesh
         stream.cancel()
         legacy.close()
         await eventually(lambda: "resources/unsubscribe" in [one.get("method") for one in received(seen)])
-        await eventually(lambda: not mesh.mesh._providers["b"].subscriptions)
+        await eventually(lambda: not mesh.mesh._providers["b"].audience.subscriptions)
         await mesh.edit(document({"a": light(*OFFERS), "b": light(*OFFERS)}))
-        assert not mesh.mesh._providers["a"].subscriptions
+        assert not mesh.mesh._providers["a"].audience.subscriptions
 
 
 async def test_ending_what_nobody_subscribed_to_is_done_already(run_mesh: RunMesh) -> None:

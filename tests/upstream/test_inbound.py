@@ -52,9 +52,6 @@ class Owner:
     def on_link_closed(self, link: Link, downstream: Downstream | None, reason: str) -> None:
         self.closed.append(reason)
 
-    async def ask_standalone(self, downstream: Downstream, method: str, params: dict[str, Any]) -> dict[str, Any]:
-        return await downstream.send_raw_request(method, params)
-
 
 class Calling:
     """Clients that call over one wire."""

@@ -184,7 +184,7 @@ async def test_a_subscription_is_made_where_the_sessions_calls_go() -> None:
         await legacy.call("echo", notify=[[UPDATED, {"uri": "r://x"}]])
         await legacy.heard.until(UPDATED, 4)
         legacy.close()
-        await eventually(lambda: not provider.counter_subscriptions)
+        await eventually(lambda: not provider.audience.counter_subscriptions)
 
 
 async def test_a_session_is_told_of_its_level_and_roots_over_the_link_that_its_calls_take(tmp_path: Path) -> None:
