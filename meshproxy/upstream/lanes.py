@@ -46,7 +46,6 @@ from meshproxy.wire.protocol import Era
 __all__ = ["Lanes", "Place", "SessionMode"]
 
 
-
 class Place(NamedTuple):
     """Where an upstream is told what a client wants to hear of: over which link, and who else is told there."""
 
