@@ -3,7 +3,8 @@
 import socket
 
 import pytest
-from tests.kit.program import light, upstream
+from tests.kit.light import light
+from tests.kit.program import upstream
 from tests.kit.sdk import connected
 
 pytestmark = pytest.mark.anyio

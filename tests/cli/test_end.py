@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 import anyio
 import pytest
+from tests.kit.light import light
 from tests.kit.processes import is_alive
-from tests.kit.program import ENVIRONMENT, PROGRAM, light, pids, upstream
+from tests.kit.program import ENVIRONMENT, PROGRAM, pids, upstream
 from tests.kit.sdk import connected
 from tests.kit.waiting import DEADLINE, eventually, wait_for
 

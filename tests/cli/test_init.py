@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.kit.light import light
 from tests.kit.places import ROOT
 from tests.kit.processes import children
-from tests.kit.program import ENVIRONMENT, PROGRAM, Serving, light, serve
+from tests.kit.program import ENVIRONMENT, PROGRAM, Serving, serve
 from tests.kit.waiting import DEADLINE, wait_for
 
 UNSHARE = ["unshare", *(["--map-root-user"] if os.name == "posix" and os.geteuid() else [])]

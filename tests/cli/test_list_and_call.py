@@ -4,7 +4,8 @@ import json
 import subprocess
 
 import pytest
-from tests.kit.program import ENVIRONMENT, PROGRAM, light, serve, upstream
+from tests.kit.light import light
+from tests.kit.program import ENVIRONMENT, PROGRAM, serve, upstream
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ import socket
 import subprocess
 
 import pytest
-from tests.kit.program import ENVIRONMENT, PROGRAM, light, upstream
+from tests.kit.light import light
+from tests.kit.program import ENVIRONMENT, PROGRAM, upstream
 from tests.kit.sdk import connected
 from tests.kit.waiting import DEADLINE, wait_for
 
@@ -167,7 +168,8 @@ def test_a_required_upstream_that_fails_ends_the_start(config, meshproxy) -> Non
     file = config(a=light(), need={"command": "nope", "required": True}, late=upstream("silent"))
     ended = meshproxy("serve", file, "--port", 0, "--log-level", "error")
     assert ended.returncode == 1
-    assert ended.stderr.startswith(f"error: {file}:9:3: upstreams.need: required, and not up: the command 'nope'")
+    line = 1 + file.read_text().splitlines().index("  need:")
+    assert ended.stderr.startswith(f"error: {file}:{line}:3: upstreams.need: required, and not up: the command 'nope'")
     assert ended.stderr.count("\n") == 1
 
 

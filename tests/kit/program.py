@@ -25,11 +25,6 @@ def upstream(name: str, *arguments: str, **keys: Any) -> dict[str, Any]:
     return {"command": sys.executable, "args": ["-m", f"tests.servers.{name}", *arguments], "cwd": str(ROOT), **keys}
 
 
-def light(*arguments: str, **keys: Any) -> dict[str, Any]:
-    """An upstream that starts quickly and has one tool, `echo`."""
-    return upstream("light", *arguments, **keys)
-
-
 @dataclass
 class Serving:
     """A mesh that serves over HTTP."""
