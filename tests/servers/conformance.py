@@ -3,6 +3,7 @@
 Over HTTP it keeps events, so that a stream can be resumed. `kit()` gives the same in process.
 """
 
+import itertools
 import json
 from typing import Any
 
@@ -176,15 +177,23 @@ def _contents(kit: Kit) -> None:
     def test_x_mcp_header(call: Call, region: str = "<none>") -> str:
         return f"region={region}"
 
+    changes = itertools.count()
+
+    async def change(kind: str, components: dict[str, Any], offer: Any) -> str:
+        """Replace the component that is there for this alone."""
+        for name in [name for name in components if name.startswith("passing_")]:
+            del components[name]
+        offer(name=f"passing_{next(changes)}")(lambda _call: "there until the next change")
+        await kit.changed(kind)
+        return f"the {kind} changed"
+
     @kit.tool()
     async def test_trigger_tool_change(call: Call) -> str:
-        await kit.changed("tools")
-        return "tool list changed"
+        return await change("tools", kit.tools, kit.tool)
 
     @kit.tool()
     async def test_trigger_prompt_change(call: Call) -> str:
-        await kit.changed("prompts")
-        return "prompt list changed"
+        return await change("prompts", kit.prompts, kit.prompt)
 
     @kit.tool()
     def test_missing_capability(call: Call) -> str:

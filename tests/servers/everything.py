@@ -5,6 +5,7 @@ keep what a client did where servers keep it: in the session, and in the process
 not work around. It has everything that the official suite's scenarios ask for. `everything_fastmcp` offers the same components with FastMCP.
 """
 
+import itertools
 import os
 import warnings
 from pathlib import Path
@@ -84,7 +85,8 @@ class Clients:
         self._connections: set[Connection] = set()
         server.add_notification_handler("notifications/initialized", NotificationParams, self._come)
         server.add_notification_handler("notifications/roots/list_changed", NotificationParams, self._roots_changed)
-        server.add_request_handler("logging/setLevel", SetLevelRequestParams, self._set_level)
+        if server.get_request_handler("logging/setLevel") is None:
+            server.add_request_handler("logging/setLevel", SetLevelRequestParams, self._set_level)
         server.add_request_handler("resources/subscribe", SubscribeRequestParams, self._subscribe)
         server.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, self._unsubscribe)
 
@@ -424,8 +426,8 @@ def embedded(uri: str, mime_type: str, content: str) -> EmbeddedResource:
     return EmbeddedResource(type="resource", resource=resource)
 
 
-def pass_by() -> str:
-    """What is there for a moment"""
+def passing() -> str:
+    """What is there until the next change"""
     return "passing"
 
 
@@ -484,20 +486,26 @@ def server() -> MCPServer[Any]:
         await clients.updated(uri)
         return uri
 
+    changes = itertools.count(1)
+    mcp.add_tool(passing, name="passing_0")
+    mcp.add_prompt(Prompt.from_function(passing, name="passing_0"))
+
     @mcp.tool()
     async def test_trigger_tool_change(ctx: Context) -> str:
-        """Adds a tool and takes it away"""
-        mcp.add_tool(pass_by, name="passing")
-        mcp.remove_tool("passing")
+        """Replaces a tool"""
+        (before,) = (tool.name for tool in mcp._tool_manager.list_tools() if tool.fn is passing)
+        mcp.remove_tool(before)
+        mcp.add_tool(passing, name=f"passing_{next(changes)}")
         await ctx.notify_tools_changed()
         await clients.changed("tools")
         return "tool list changed"
 
     @mcp.tool()
     async def test_trigger_prompt_change(ctx: Context) -> str:
-        """Adds a prompt and takes it away"""
-        mcp.add_prompt(Prompt.from_function(pass_by, name="passing"))
-        mcp.remove_prompt("passing")
+        """Replaces a prompt"""
+        (before,) = (prompt.name for prompt in mcp._prompt_manager.list_prompts() if prompt.name.startswith("passing_"))
+        mcp.remove_prompt(before)
+        mcp.add_prompt(Prompt.from_function(passing, name=f"passing_{next(changes)}"))
         await ctx.notify_prompts_changed()
         await clients.changed("prompts")
         return "prompt list changed"

@@ -8,9 +8,10 @@ import anyio
 from fastmcp import Context, FastMCP
 from fastmcp.prompts import Message
 from mcp.shared.exceptions import MCPDeprecationWarning
-from mcp_types import Completion
+from mcp_types import Completion, InputRequiredResult
 from tests.servers.conformance import Events
 from tests.servers.everything import NAME, STATE_KEY, Clients, RequestStateSecurity, completed, offer
+from tests.servers.everything_rounds import accepted, form, required
 from tests.servers.run import listen, parser
 
 
@@ -25,6 +26,16 @@ def server() -> FastMCP[Any]:
     @mcp.completion
     async def complete(_ref: Any, argument: Any, _context: Any) -> Completion:
         return completed(argument)
+
+    @mcp.tool()
+    async def test_streaming_elicitation(ctx: Context) -> str | InputRequiredResult:
+        """Says something, so that its answer is a stream, and then asks"""
+        name = accepted(ctx, "user_name", "name")
+        if name is None:
+            await ctx.report_progress(1)
+            await ctx.info("about to ask")
+            return required(user_name=form("What is your name?", "name"))
+        return str(name)
 
     @mcp.tool()
     async def visits(ctx: Context) -> str:
