@@ -12,7 +12,11 @@ from tests.fidelity.matrix import INTERACTIONS, PAGE, failures, observe, page
 async def main(words: list[str]) -> int:
     begun = time.monotonic()
     outcomes = {}
-    chosen = [row for row in INTERACTIONS if not words or any(word.lower() in row.name.lower() for word in words)]
+    chosen = [
+        row
+        for row in INTERACTIONS
+        if not words or any(word.lower() in f"{row.group}: {row.name}".lower() for word in words)
+    ]
     async with bench() as ready:
         for row in chosen:
             outcomes[row] = await observe(ready, row)

@@ -1,6 +1,6 @@
 """Everything that the interactions run on: one upstream for each transport and era, a mesh in front of each, and clients on both sides.
 
-A cell is a way from a client to a server. The same client's direct way to a server of the client's own era is what it is compared with.
+A cell is a way from a client to a server. The same client's direct way to a server of both eras is what it is compared with.
 """
 
 import asyncio
@@ -28,40 +28,60 @@ from tests.kit.sockets import QuietServer, listener
 from tests.kit.waiting import DEADLINE
 
 Era = Literal["legacy", "modern"]
+Eras = Literal["legacy", "modern", "dual"]
 Transport = Literal["stdio", "http", "sse"]
-Session = Literal["auto", "shared"]
+Session = Literal["auto", "isolated", "shared"]
 
 NAMESPACE = "up"
 TOOLS = 1000
-"""How many tools each upstream has beside those that do something; listed a hundred at a time."""
-OPTIONS = ("--tools", str(TOOLS), "--page-size", "100", "--ttl", "5000")
+"""How many tools the basic server has beside those that do something; listed a hundred at a time."""
+OPTIONS = {"basic": ("--tools", str(TOOLS), "--page-size", "100", "--ttl", "5000")}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A way through the mesh: the client's era and wire, and the upstream's era and transport."""
+    """A way through the mesh: the client's era and wire, and the upstream's era and transport, and how it is shared, if the row does not say."""
 
     downstream: Era
-    upstream: Era
+    upstream: Eras
     transport: Transport
     wire: Literal["http", "stdio"] = "http"
+    session: Session | None = None
 
     def __str__(self) -> str:
-        return f"{self.downstream} client over {self.wire}, {self.upstream} upstream over {self.transport}"
+        shared = f", {self.session}" if self.session else ""
+        return f"{self.downstream} client over {self.wire}, {self.upstream} upstream over {self.transport}{shared}"
+
+    @property
+    def spoken(self) -> Era:
+        """The era in which the upstream is spoken to: the client's, if it speaks both and has not one link for all."""
+        if self.upstream != "dual":
+            return self.upstream
+        return "modern" if self.session == "shared" else self.downstream
 
 
 ERAS: tuple[Era, Era] = ("legacy", "modern")
-WAYS: tuple[tuple[Era, Transport], ...] = (
+WAYS: tuple[tuple[Eras, Transport], ...] = (
     ("legacy", "stdio"),
     ("legacy", "http"),
     ("legacy", "sse"),
     ("modern", "stdio"),
     ("modern", "http"),
+    ("dual", "stdio"),
+    ("dual", "http"),
 )
 """The upstreams that exist: the event stream of 2024 is of the legacy era alone."""
 CELLS = tuple(Cell(down, up, transport) for down in ERAS for up, transport in WAYS) + tuple(
     Cell(down, up, "stdio", "stdio") for down in ERAS for up in ERAS
 )
+SESSIONS: tuple[Session, ...] = ("auto", "isolated", "shared")
+CELLS_OF_BOTH = tuple(
+    Cell(down, "dual", transport, session=session)
+    for down in ERAS
+    for transport in ("stdio", "http")
+    for session in SESSIONS
+)
+"""Those of servers that are written as real ones are."""
 
 
 class Bench:
@@ -70,7 +90,7 @@ class Bench:
     def __init__(self, http: httpx2.AsyncClient, stack: contextlib.AsyncExitStack) -> None:
         self.http = http
         self._stack = stack
-        self._urls: dict[tuple[str, str], str] = {}
+        self._urls: dict[tuple[str, str, str, str], str] = {}
         self._apps: dict[str, HttpApp] = {}
         self._servers: dict[str, FastMCP] = {}
         self._peers: dict[Any, Peer] = {}
@@ -78,9 +98,6 @@ class Bench:
         self._port = 0
 
     async def start(self) -> None:
-        ways = [("dual", "http"), *(way for way in WAYS if way[1] != "stdio")]
-        found = await asyncio.gather(*(asyncio.to_thread(self._listen, era, transport) for era, transport in ways))
-        self._urls = dict(zip(ways, found, strict=True))
         listening_on = listener()
         self._port = listening_on.getsockname()[1]
         config = uvicorn.Config(self._route, interface="asgi3", log_level="critical", http="httptools", lifespan="off")
@@ -94,26 +111,28 @@ class Bench:
 
         self._stack.push_async_callback(stop)
 
-    async def direct(self, era: Era, capabilities: Json | None = None) -> Peer:
-        """A client of its own era's server."""
-        wire = HttpWire(self.http, self._urls["dual", "http"])
-        return await self._peer(("direct", era), wire, era, Place(), capabilities)
+    async def direct(self, server: str, era: Era, capabilities: Json | None = None) -> Peer:
+        """A client of one of `tests.servers` that speaks both eras; a process that no mesh has to do with, which would hear of its changes."""
+        wire = HttpWire(self.http, await self._url(server, "dual", "http", "direct"))
+        return await self._peer(("direct", server, era), wire, era, Place(), capabilities)
 
-    async def through(self, cell: Cell, capabilities: Json | None = None, session: Session = "auto") -> Peer:
-        """A client of the mesh; the same one for a cell, unless it declares other capabilities than most."""
-        key = f"{cell.upstream}-{cell.transport}-{session}"
-        lock = self._locks.setdefault(key, asyncio.Lock())
-        async with lock:
+    async def through(
+        self, server: str, cell: Cell, capabilities: Json | None = None, session: Session = "auto"
+    ) -> Peer:
+        """A client of the mesh; the same one for a server and a cell, unless it declares other capabilities than most."""
+        session = cell.session or session
+        key = f"{server}-{cell.upstream}-{cell.transport}-{session}"
+        async with self._lock(key):
             if key not in self._servers:
-                self._servers[key] = await self._mesh(key, cell, session)
+                self._servers[key] = await self._mesh(key, server, cell, session)
         wire: Wire
-        if (cell, session) in self._peers and capabilities is None:
-            return self._peers[cell, session]
+        if (server, cell, session) in self._peers and capabilities is None:
+            return self._peers[server, cell, session]
         if cell.wire == "http":
             wire = HttpWire(self.http, f"http://127.0.0.1:{self._port}/{key}")
         else:
             wire = await self._stack.enter_async_context(_lines(self._servers[key]))
-        return await self._peer((cell, session), wire, cell.downstream, Place(NAMESPACE), capabilities)
+        return await self._peer((server, cell, session), wire, cell.downstream, Place(NAMESPACE), capabilities)
 
     async def _peer(self, key: Any, wire: Wire, era: Era, place: Place, capabilities: Json | None) -> Peer:
         if capabilities is None and key in self._peers:
@@ -123,15 +142,14 @@ class Bench:
             self._peers[key] = peer
         return peer
 
-    async def _mesh(self, key: str, cell: Cell, session: Session) -> FastMCP:
-        name = f"{cell.upstream} over {cell.transport}"
+    async def _mesh(self, key: str, name: str, cell: Cell, session: Session) -> FastMCP:
         if cell.transport == "stdio":
-            line = command("basic", "--era", cell.upstream, *OPTIONS)
+            line = command(name, "--era", cell.upstream, *OPTIONS.get(name, ()))
             target: Any = Command(line[0], line[1:], env={"PYTHONPATH": str(ROOT)}, cwd=str(ROOT))
         elif cell.transport == "sse":
-            target = SseEndpoint(name, self._urls[cell.upstream, "sse"])
+            target = SseEndpoint(name, await self._url(name, cell.upstream, "sse"))
         else:
-            target = self._urls[cell.upstream, "http"]
+            target = await self._url(name, cell.upstream, "http")
         server = FastMCP("mesh", instructions="The mesh's own words.", list_grace=DEADLINE)
         provider = ProxyProvider(ProxyClient(target, name=name), session=session)
         server.add_provider(provider, namespace=NAMESPACE)
@@ -140,11 +158,19 @@ class Bench:
         self._apps[f"/{key}"] = HttpApp(server, HttpSettings(path=f"/{key}"))
         return server
 
-    def _listen(self, era: str, transport: str) -> str:
-        running = listening("basic", *OPTIONS, transport=transport, era=era)
-        url = running.__enter__().url
-        self._stack.callback(running.__exit__, None, None, None)
-        return url
+    async def _url(self, name: str, era: str, transport: str, whose: str = "the mesh's") -> str:
+        """Where a server listens, which is started when it is asked for first."""
+        key = (name, era, transport, whose)
+        async with self._lock(key):
+            if key not in self._urls:
+                running = listening(name, *OPTIONS.get(name, ()), transport=transport, era=era)
+                started = await asyncio.to_thread(running.__enter__)
+                self._stack.callback(running.__exit__, None, None, None)
+                self._urls[key] = started.url
+        return self._urls[key]
+
+    def _lock(self, key: Any) -> asyncio.Lock:
+        return self._locks.setdefault(key, asyncio.Lock())
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._apps[scope["path"]](scope, receive, send)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.fidelity.bench import CELLS, Cell, Session
+from tests.fidelity.bench import CELLS, CELLS_OF_BOTH, Cell, Session
 from tests.fidelity.peers import Answer, Json, Peer
 
 Run = Callable[[Any], Awaitable[Any]]
@@ -14,17 +14,18 @@ Run = Callable[[Any], Awaitable[Any]]
 
 @dataclass(frozen=True)
 class Impossible:
-    """Why the cells that fit have no such interaction; what is not given fits any."""
+    """Why the cells that fit have no such interaction; what is not given fits any. `upstream` is the era that it is spoken to in."""
 
     because: str
     downstream: str | None = None
     upstream: str | None = None
     transport: str | None = None
     wire: str | None = None
+    session: str | None = None
 
     def fits(self, cell: Cell) -> bool:
-        mine = (self.downstream, self.upstream, self.transport, self.wire)
-        its = (cell.downstream, cell.upstream, cell.transport, cell.wire)
+        mine = (self.downstream, self.upstream, self.transport, self.wire, self.session)
+        its = (cell.downstream, cell.spoken, cell.transport, cell.wire, cell.session)
         return all(wanted in (None, found) for wanted, found in zip(mine, its, strict=True))
 
 
@@ -38,6 +39,7 @@ class Interaction:
     Attributes:
         capabilities: what the client declares, if it is not `ABLE`.
         session: how the upstream is shared; it matters where a listing changes by a call to one process of several.
+        server: which of `tests.servers` it is done with.
     """
 
     group: str
@@ -46,27 +48,33 @@ class Interaction:
     impossible: tuple[Impossible, ...] = ()
     capabilities: Json | None = None
     session: Session = "auto"
+    server: str = "basic"
 
     def reason(self, cell: Cell) -> str | None:
         """Why a cell has no such interaction; None if it has."""
         return next((reason.because for reason in self.impossible if reason.fits(cell)), None)
 
     @property
+    def ways(self) -> tuple[Cell, ...]:
+        """The cells of its table."""
+        return CELLS if self.server == "basic" else CELLS_OF_BOTH
+
+    @property
     def cells(self) -> list[Cell]:
         """The cells that have it."""
-        return [cell for cell in CELLS if self.reason(cell) is None]
+        return [cell for cell in self.ways if self.reason(cell) is None]
 
 
 ROWS: defaultdict[str, list[Interaction]] = defaultdict(list)
 """The rows by the module that defines them."""
 
 
-def rows(group: str) -> Callable[..., Callable[[Run], Run]]:
+def rows(group: str, **common: Any) -> Callable[..., Callable[[Run], Run]]:
     """A decorator that makes a row of a function, in a group: `@row(name, *impossible, **settings)`."""
 
     def row(name: str, *impossible: Impossible, **settings: Any) -> Callable[[Run], Run]:
         def add(run: Run) -> Run:
-            ROWS[run.__module__].append(Interaction(group, name, run, impossible, **settings))
+            ROWS[run.__module__].append(Interaction(group, name, run, impossible, **common, **settings))
             return run
 
         return add
