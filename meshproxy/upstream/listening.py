@@ -40,6 +40,7 @@ class Listening:
         self._capabilities = capabilities
         self._headers = headers
         self._task: asyncio.Task[None] | None = None
+        self._stream: _Stream | None = None
 
     async def hear(self, uris: Iterable[str]) -> frozenset[str]:
         """Hear of every listing, and of updates of `uris`: those of them that the upstream agreed to.
@@ -66,6 +67,9 @@ class Listening:
         stream = _Stream(self._tell, wanted, self._capabilities, self._headers)
         task = asyncio.create_task(self._keep(stream)) if wanted else None
         before, self._task = self._task, task
+        replaced, self._stream = self._stream, stream
+        if not self._link.tells_calls_apart:
+            stream.replaces = replaced
         try:
             if task is not None:
                 await stream.settled(task)
@@ -73,6 +77,9 @@ class Listening:
             if self._task is task:
                 # What was heard is heard still.
                 before, self._task = task, before
+                self._stream = replaced
+                if replaced is not None:
+                    replaced.is_replaced = False
             else:
                 await _cancel(task)
             raise
@@ -100,7 +107,13 @@ class Listening:
 
 
 class _Stream:
-    """The `Call` of a listen request, of one and the same again where a stream is lost."""
+    """The `Call` of a listen request, of one and the same again where a stream is lost.
+
+    Attributes:
+        replaces: the one before it, on a link on which everything comes in order: once this one is acknowledged, it has all that the other
+            one says, until the upstream has heard that that one is closed.
+        is_replaced: whether another one says what this one says.
+    """
 
     def __init__(
         self,
@@ -118,11 +131,17 @@ class _Stream:
         self.log_level: str | None = None
         self.timeout: float | None = None
         self.wants_progress = False
+        self.replaces: _Stream | None = None
+        self.is_replaced = False
         self.acknowledged = asyncio.Event()
         self._tell = tell
 
     def on_notification(self, method: str, params: dict[str, Any]) -> None:
+        if self.is_replaced:
+            return
         if method == ACKNOWLEDGED:
+            if self.replaces is not None:
+                self.replaces.is_replaced, self.replaces = True, None
             if self.acknowledged.is_set():
                 self._look_again()
             agreed = opened(params.get("notifications"))

@@ -295,6 +295,33 @@ async def test_a_modern_upstream_has_one_stream_that_says_all_that_is_wanted() -
     assert streams.open == []
 
 
+async def test_while_streams_are_exchanged_an_update_is_told_once() -> None:
+    # On one pipe the next stream has all that the last one says from its acknowledgement on, and the last one goes on until it is closed.
+    streams, subscriptions, told = Streams(), Subscriptions(), []
+    await subscriptions.open(streams.link, lambda _, params: told.append(params["uri"]))
+    first, second = holders(subscriptions)
+    await first.subscribe(streams.link, "x://1")
+    await second.subscribe(streams.link, "x://2")
+    last, acknowledged = streams.calls[-1], asyncio.Event()
+    told_by = streams.listen
+
+    async def listen(params: dict[str, Any], call: Any) -> Any:
+        for uri in ("x://1", "x://2"):
+            last.on_notification("notifications/resources/updated", {"uri": uri})
+        listening = asyncio.ensure_future(told_by(params, call))
+        await asyncio.sleep(0)
+        for heard_by in (last, call):
+            heard_by.on_notification("notifications/resources/updated", {"uri": "x://1"})
+        acknowledged.set()
+        return await listening
+
+    streams.link.answers["subscriptions/listen"] = listen
+    await second.unsubscribe("x://2", control=streams.link)
+    assert acknowledged.is_set()
+    assert told == ["x://1", "x://2", "x://1"]
+    await subscriptions.aclose()
+
+
 async def test_an_upstream_without_anything_to_hear_has_no_stream() -> None:
     streams, subscriptions = Streams(**NOTHING_TO_LIST), Subscriptions()
     await subscriptions.open(streams.link, lambda *_: None)
