@@ -51,16 +51,20 @@ class Running:
     contender: Contender
     url: str
     process: subprocess.Popen | None
-    """None for what has no process of its own."""
+    """None for what has no process of its own, or is started by the load client."""
     directory: Path
     ledger: Path
     port: int = 0
+    pid: int = 0
+    """0 for what has no process."""
+    argv: list[str] | None = None
+    """What the load client is to start, which then says the `pid`."""
 
     def cpu(self) -> float:
-        return processes.cpu(self.process.pid, self.ledger) if self.process else 0.0
+        return processes.cpu(self.pid, self.ledger) if self.pid else 0.0
 
     def memory(self) -> dict[str, int]:
-        return processes.memory(self.process.pid)
+        return processes.memory(self.pid)
 
     def log(self) -> str:
         return (self.directory / "log").read_text(errors="replace")[-2000:]
@@ -112,7 +116,7 @@ class Arena:
         }
 
     def start(self, contender: Contender, upstreams: Upstreams, *, wait: bool = True) -> Running:
-        """Start a contender before these upstreams and wait for its port."""
+        """Start a contender before these upstreams and wait for its port. One that serves pipes starts when a load is opened, for that load."""
         directory = self.place(contender.name)
         ledger = directory / "ledger"
         if contender.command is None:
@@ -128,9 +132,12 @@ class Arena:
             key: str(directory)
             for key in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME")
         }
+        if contender.serves_pipes:
+            return Running(contender, "", None, directory, ledger, argv=["env", *map("=".join, home.items()), *argv])
         process = processes.start(argv, directory / "log", env=home, cwd=ROOT)
         self.stack.callback(processes.stop, process)
-        running = Running(contender, f"http://127.0.0.1:{port}{contender.path}", process, directory, ledger, port)
+        url = f"http://127.0.0.1:{port}{contender.path}"
+        running = Running(contender, url, process, directory, ledger, port, process.pid)
         if wait:
             try:
                 processes.wait_for_port(port, process)
@@ -143,17 +150,19 @@ class Arena:
             processes.stop(running.process)
 
     def open(self, running: Running, load: str, era: str, clients: int, call: str, sessions: int = 0) -> None:
-        origin = {"small": "echo", "large": "payload"}.get(call, "")
-        self.load.job(
+        where: dict = {"url": running.url, "sessions": sessions}
+        if running.argv is not None:
+            where = {"argv": running.argv, "log": str(running.directory / "log")}
+        answer = self.load.job(
             "open",
             load,
-            url=running.url,
             era=running.contender.eras[era],
             clients=clients,
             call=call,
-            tool=running.contender.prefix + origin,
-            sessions=sessions,
+            name=running.contender.named(call),
+            **where,
         )
+        running.pid = answer.get("pid", running.pid)
 
     def wait_for_tool(self, running: Running, seconds: float = 60.0) -> None:
         """Until the upstream's tool answers: an open port does not mean that upstreams are connected."""

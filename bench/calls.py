@@ -1,13 +1,14 @@
 """What the load client asks and what it must be told: requests as bytes into which only a number is put, and the check of each answer.
 
-The number is the id of the request, and the tool must repeat it in its text: an answer that is wrong, stale or another's is noticed.
+The number is the id of the request, and the tool must repeat it in its text: an answer that is wrong, stale or another's is noticed. A
+resource says the same each time, and there the id alone tells.
 """
 
 from urllib.parse import urlsplit
 
 import msgspec
 from bench.connection import Broken
-from bench.upstream import FILLER, MODERN
+from bench.upstream import FILLER, MODERN, NOTE, NOTE_TEXT, PROMPT
 
 LEGACY_VERSION = "2025-11-25"
 CLIENT = {"name": "bench", "version": "1"}
@@ -15,15 +16,44 @@ FIRST_NUMBER = 1_000_000_000
 """All numbers have as many digits, so that all requests are of one length."""
 TEXT = "benchmark " * 9 + "call "
 """What a call says before its number: with the envelope it makes an answer of about 200 bytes."""
+KINDS = {
+    "small": ("tools/call", "echo"),
+    "large": ("tools/call", "payload"),
+    "stream": ("tools/call", "stream"),
+    "failed": ("tools/call", "failed"),
+    "read": ("resources/read", NOTE),
+    "prompt": ("prompts/get", PROMPT),
+    "complete": ("completion/complete", PROMPT),
+    "list": ("tools/list", ""),
+    "file": ("", ""),
+}
+"""What is asked, by kind: the method, and what the fixture calls the tool, the resource or the prompt."""
 
 
 class Block(msgspec.Struct):
     text: str = ""
 
 
+class Message(msgspec.Struct):
+    content: Block
+
+
+class Completion(msgspec.Struct):
+    values: list[str]
+
+
 class Result(msgspec.Struct):
     content: list[Block] = []
+    contents: list[Block] = []
+    messages: list[Message] = []
+    completion: Completion | None = None
     is_error: bool = msgspec.field(name="isError", default=False)
+
+    def texts(self) -> list[str]:
+        """What it says, whatever it is the result of."""
+        said = [block.text for block in self.content or self.contents]
+        said += [message.content.text for message in self.messages]
+        return said + (self.completion.values if self.completion else [])
 
 
 class Answer(msgspec.Struct):
@@ -49,25 +79,39 @@ class Listing(msgspec.Struct):
 decode_answer = msgspec.json.Decoder(Answer).decode
 decode_envelope = msgspec.json.Decoder(Envelope).decode
 encode = msgspec.json.Encoder().encode
+INITIALIZE = encode(
+    {
+        "jsonrpc": "2.0",
+        "id": 0,
+        "method": "initialize",
+        "params": {"protocolVersion": LEGACY_VERSION, "capabilities": {}, "clientInfo": CLIENT},
+    }
+)
+INITIALIZED = encode({"jsonrpc": "2.0", "method": "notifications/initialized"})
 
 
 class Calls:
-    """Requests of one kind to one endpoint: `small`, `large`, `list` or `file`."""
+    """Requests of one kind (`KINDS`) to one endpoint. `name` is what the endpoint calls the tool, the resource or the prompt."""
 
-    def __init__(self, url: str, kind: str, tool: str, *, modern: bool) -> None:
+    def __init__(self, url: str, kind: str, name: str, *, modern: bool) -> None:
         parts = urlsplit(url)
         self.host, self.port, self.path = parts.hostname, parts.port, parts.path
-        self.kind, self.tool, self.modern = kind, tool, modern
+        self.kind, self.name, self.modern = kind, name, modern
         self.number = FIRST_NUMBER
-        self.method = "tools/list" if kind == "list" else "tools/call"
+        self.method = KINDS[kind][0]
         self.template = b"" if kind == "file" else self.spell()
         self.listing: bytes | None = None
         self.tools = self.size = 0
 
     def spell(self) -> bytes:
+        text = TEXT + "%(id)d"
         params: dict = {}
-        if self.method == "tools/call":
-            params = {"name": self.tool, "arguments": {"text": TEXT + "%(id)d"}}
+        if self.method in ("tools/call", "prompts/get"):
+            params = {"name": self.name, "arguments": {"text": text}}
+        elif self.method == "resources/read":
+            params = {"uri": self.name}
+        elif self.method == "completion/complete":
+            params = {"ref": {"type": "ref/prompt", "name": self.name}, "argument": {"name": "text", "value": text}}
         if self.modern:
             params["_meta"] = {
                 "io.modelcontextprotocol/protocolVersion": MODERN,
@@ -88,7 +132,8 @@ class Calls:
             return self.get("*/*")
         if self.modern:
             headers = f"MCP-Protocol-Version: {MODERN}\r\nMcp-Method: {self.method}\r\n"
-            headers += f"Mcp-Name: {self.tool}\r\n" if self.method == "tools/call" else ""
+            if self.method in ("tools/call", "prompts/get", "resources/read"):
+                headers += f"Mcp-Name: {self.name}\r\n"
         return self.post(headers, len(self.template % {b"id": FIRST_NUMBER}))
 
     def post(self, headers: str, length: int, path: str | None = None) -> bytes:
@@ -120,9 +165,12 @@ class Calls:
     def check_text(self, number: int, body: bytes) -> None:
         answer = decode_answer(body)
         result = answer.result
-        if answer.id != number or result is None or result.is_error or len(result.content) != 1:
+        if answer.id != number or result is None or result.is_error != (self.kind == "failed"):
             raise Broken(f"no answer to {number}: {body[:200]!r}")
-        text, said = result.content[0].text, f"{TEXT}{number}"
+        texts = result.texts()
+        if len(texts) != 1:
+            raise Broken(f"no answer to {number}: {body[:200]!r}")
+        text, said = texts[0], NOTE_TEXT if self.kind == "read" else f"{TEXT}{number}"
         if self.kind == "large":
             whole = len(text) == len(said) + len(FILLER) and text.startswith(said) and text.endswith(FILLER)
         else:

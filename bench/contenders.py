@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from bench.calls import KINDS
 from bench.ground import COMPILED, ROOT, Ground
 
 Upstreams = dict[str, dict]
@@ -33,8 +34,18 @@ class Contender:
     """The upstreams that it can be before; none for what has no upstream."""
     slow: bool = False
     """Whether a call takes so long that few of them must do."""
+    authority: str = ""
+    """What is before the path of the URIs of the upstream `bench`."""
+    serves_pipes: bool = False
+    """Whether it serves the one client that starts it, and no port."""
     needs: str = ""
     """The program without which it does not take part, if that is not called as the contender is."""
+
+    def named(self, call: str) -> str:
+        """What it calls the tool, the resource or the prompt that a kind of call is about."""
+        origin = KINDS[call][1]
+        scheme, found, rest = origin.partition("://")
+        return f"{scheme}://{self.authority}{rest}" if found else self.prefix + origin
 
 
 def mcp_servers(directory: Path, upstreams: Upstreams) -> Path:
@@ -80,6 +91,11 @@ def meshproxy_source(ground: Ground, directory: Path, upstreams: Upstreams, port
     return [str(ROOT / ".venv" / "bin" / "meshproxy"), *serving(mesh_config(directory, upstreams), port)]
 
 
+def meshproxy_pipes(ground: Ground, directory: Path, upstreams: Upstreams, port: int) -> list[str]:
+    path = mesh_config(directory, upstreams)
+    return [*mesh_program(), "serve", str(path), "--transport", "stdio"]
+
+
 def mesh_config(directory: Path, upstreams: Upstreams) -> Path:
     path = directory / "mesh.yaml"
     # JSON is YAML. What the benchmark gives are upstreams; everything else stays at its default.
@@ -88,11 +104,15 @@ def mesh_config(directory: Path, upstreams: Upstreams) -> Path:
 
 
 def serve_mesh(path: Path, port: int) -> list[str]:
+    return [*mesh_program(), *serving(path, port)]
+
+
+def mesh_program() -> list[str]:
     """As a wheel for this machine has it; as the clone has it where that could not be made."""
-    if not COMPILED.exists():
-        return [str(ROOT / ".venv" / "bin" / "meshproxy"), *serving(path, port)]
     # -P, or the clone that this stands in would come first.
-    return [str(COMPILED), "-P", "-m", "meshproxy", *serving(path, port)]
+    return (
+        [str(COMPILED), "-P", "-m", "meshproxy"] if COMPILED.exists() else [str(ROOT / ".venv" / "bin" / "meshproxy")]
+    )
 
 
 def serving(path: Path, port: int) -> list[str]:
@@ -123,8 +143,8 @@ CONTENDERS = {
         Contender("direct", "direct", None, prefix="", kinds=("http",)),
         Contender("nginx", "nginx hop", nginx, prefix="", kinds=("http",)),
         Contender("sdk", "SDK server, no hop", sdk_server, prefix="", kinds=("http",), needs="python"),
-        Contender("meshproxy", "meshproxy", meshproxy, needs="python"),
-        Contender("meshproxy-source", "meshproxy, not compiled", meshproxy_source),
+        Contender("meshproxy", "meshproxy", meshproxy, authority="bench/", needs="python"),
+        Contender("meshproxy-source", "meshproxy, not compiled", meshproxy_source, authority="bench/"),
         Contender("mcp-hub", "mcp-hub", mcp_hub, {"legacy": "sse"}, prefix="bench__"),
         Contender("fastmcp", "FastMCP, connected", fastmcp("fastmcp_connected.py")),
         Contender("mcp-combiner", "mcp-combiner", mcp_combiner, {"legacy": "legacy"}),
@@ -134,3 +154,7 @@ CONTENDERS = {
     )
 }
 """In the order of the table. What a contender is not listed for in an era, it does not speak."""
+PIPES = Contender(
+    "meshproxy-pipes", "meshproxy, a stdio client", meshproxy_pipes, authority="bench/", serves_pipes=True
+)
+"""The mesh as a program that its client starts: compared with itself only."""

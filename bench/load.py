@@ -3,13 +3,14 @@
 It reads one JSON job a line from stdin and answers each with one JSON line on stdout. A *load* is a set of clients, each with a
 keep-alive connection and, in the legacy era, a session; a client sends its next request when the last one is answered.
 
-    {"op": "open", "load": L, "url": U, "era": "legacy"|"modern"|"sse", "clients": 16, "call": C, "tool": T, "sessions": 0}
+    {"op": "open", "load": L, "url": U, "era": "legacy"|"modern"|"sse", "clients": 16, "call": C, "name": T, "sessions": 0}
+    {"op": "open", "load": L, "argv": [...], "log": FILE, "era": E, "clients": 16, "call": C, "name": T}   over pipes: `bench.pipes`
     {"op": "ready", "load": L, "warm": true}     fresh connections and a call on each session, so that a run is nothing but calls
     {"op": "run", "load": L, "seconds": S}       calls, errors, seconds, latencies in milliseconds
     {"op": "hold", "load": L, "count": N, "calls": 1, "stream": true}    N more sessions, called so often, their event stream left open
     {"op": "close", "load": L}
 
-`call` is `small` (an answer of about 200 bytes), `large` (64 kB), `list` (`tools/list`) or `file` (GET the URL). With `sessions`, the
+`call` is one of `bench.calls.KINDS`: `small` (an answer of about 200 bytes), `large` (64 kB), `file` (GET the URL) and so on. With `sessions`, the
 clients take turns over that many sessions. `sse` is the legacy era over the transport of 2024.
 """
 
@@ -20,18 +21,9 @@ import time
 
 import msgspec
 import uvloop
-from bench.calls import CLIENT, LEGACY_VERSION, Calls, encode
+from bench.calls import INITIALIZE, INITIALIZED, Calls, encode
 from bench.connection import PATIENCE, Broken, Connection, EventStream
-
-INITIALIZE = encode(
-    {
-        "jsonrpc": "2.0",
-        "id": 0,
-        "method": "initialize",
-        "params": {"protocolVersion": LEGACY_VERSION, "capabilities": {}, "clientInfo": CLIENT},
-    }
-)
-INITIALIZED = encode({"jsonrpc": "2.0", "method": "notifications/initialized"})
+from bench.pipes import Pipes, summary
 
 
 class Client:
@@ -190,7 +182,7 @@ class Load:
 
     def __init__(self, job: dict) -> None:
         self.sessions = job["era"] != "modern" and job["call"] != "file"
-        self.calls = Calls(job["url"], job["call"], job.get("tool", ""), modern=job["era"] == "modern")
+        self.calls = Calls(job["url"], job["call"], job.get("name", ""), modern=job["era"] == "modern")
         self.kind = StreamClient if job["era"] == "sse" else Client
         self.count, self.wanted = job["clients"], job.get("sessions") or job["clients"]
         self.clients: list[Client] = []
@@ -201,7 +193,7 @@ class Load:
         loop = asyncio.get_running_loop()
         return (await loop.create_connection(Connection, self.calls.host, self.calls.port))[1]
 
-    async def open(self) -> None:
+    async def open(self) -> dict:
         for _ in range(self.count):
             client = self.kind(self.calls, await self.connect())
             self.clients.append(client)
@@ -209,6 +201,7 @@ class Load:
         for index in range(self.wanted):
             client = self.clients[index % self.count]
             client.heads.append(self.calls.head(await client.session() if self.sessions else ""))
+        return {}
 
     async def ready(self, *, warm: bool) -> None:
         """New connections, since a server may close one that was idle, and a call on every session."""
@@ -227,19 +220,10 @@ class Load:
     async def run(self, seconds: float) -> dict:
         began = time.perf_counter()
         await asyncio.gather(*(client.run(began + seconds) for client in self.clients))
-        times = sorted(spell * 1e3 for client in self.clients for spell in client.times)
+        times = [spell for client in self.clients for spell in client.times]
         errors = [error for client in self.clients for error in client.errors]
-        return {
-            "calls": len(times),
-            "errors": len(errors),
-            "error": errors[0] if errors else None,
-            "seconds": max(client.ended for client in self.clients) - began,
-            "p50": quantile(times, 0.50),
-            "p99": quantile(times, 0.99),
-            "max": quantile(times, 1.0),
-            "tools": self.calls.tools,
-            "bytes": self.calls.size,
-        }
+        seconds = max(client.ended for client in self.clients) - began
+        return summary(times, errors, seconds) | {"tools": self.calls.tools, "bytes": self.calls.size}
 
     async def hold(self, count: int, calls: int, *, stream: bool) -> None:
         """More sessions, called so often, and then left alone."""
@@ -266,16 +250,12 @@ class Load:
                 connection.transport.abort()
 
 
-def quantile(ordered: list[float], share: float) -> float | None:
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else None
-
-
-async def work(loads: dict[str, Load], job: dict) -> dict:
+async def work(loads: dict[str, Load | Pipes], job: dict) -> dict:
     name = job["load"]
     match job["op"]:
         case "open":
-            loads[name] = Load(job)
-            await loads[name].open()
+            loads[name] = Pipes(job) if "argv" in job else Load(job)
+            return await loads[name].open()
         case "ready":
             await loads[name].ready(warm=job["warm"])
             return {"tools": loads[name].calls.tools}
@@ -291,7 +271,7 @@ async def work(loads: dict[str, Load], job: dict) -> dict:
 async def main() -> None:
     reader = asyncio.StreamReader(limit=1 << 20)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    loads: dict[str, Load] = {}
+    loads: dict[str, Load | Pipes] = {}
     while line := await reader.readline():
         try:
             answer = await work(loads, msgspec.json.decode(line))

@@ -3,8 +3,12 @@
     python bench/upstream.py --port 0 --tools 8        prints the port that it serves at /mcp
     python bench/upstream.py --stdio --tools 8
 
-Tools: `echo` answers with its argument `text`, `payload` with `text` before 64 kB of filler, and so many more that echo, up to
-`--tools`. Answers are spliced together from bytes; what a request says beyond its id, its method and two parameters is not looked at.
+Tools: `echo` answers with its argument `text`, `payload` with `text` before 64 kB of filler, `stream` as `echo` does, but over HTTP by
+an event stream, `failed` likewise, but as an error, and so many more that echo, up to `--tools`. There are one resource, `note://text/one`,
+and one prompt, `ask`, that says its argument `text`, which may be completed: by itself.
+
+Answers look as those of the SDKs' servers do: the order of their keys, and what is sent although it is the default. They are spliced
+together from bytes; what a request says beyond its id, its method and a few parameters is not looked at.
 It imports nothing of the project and next to nothing else, so that ten of them start quickly.
 """
 
@@ -28,14 +32,26 @@ _LINE = 'The quick brown fox says "jumps over the lazy dog", and then says it ag
 FILLER = (_LINE * (65_536 // len(_LINE) + 1))[:65_536]
 """What `payload` answers with after its argument: 64 kB of text with the line ends and quotes that text has."""
 
+NOTE = "note://text/one"
+NOTE_TEXT = "benchmark " * 12
+"""What the resource says."""
+PROMPT = "ask"
+CAPABILITIES: dict = {"tools": {}, "resources": {}, "prompts": {}, "completions": {}}
+
 
 class Arguments(msgspec.Struct):
     text: Raw = Raw(b'""')
 
 
+class Argument(msgspec.Struct):
+    value: Raw = Raw(b'""')
+
+
 class Params(msgspec.Struct):
     name: str = ""
+    uri: str = ""
     arguments: Arguments | None = None
+    argument: Argument | None = None
     meta: dict[str, Raw] | None = msgspec.field(name="_meta", default=None)
     version: Raw = msgspec.field(name="protocolVersion", default=Raw(b'""'))
 
@@ -51,8 +67,8 @@ encode = msgspec.json.Encoder().encode
 
 
 def tools(count: int) -> list[dict]:
-    """Names and schemas of ordinary size; the first two do what the benchmark calls."""
-    names = ["echo", "payload", *(f"tool_{number:04}" for number in range(2, count))][:count]
+    """Names and schemas of ordinary size; the first four do what the benchmark calls."""
+    names = ["echo", "payload", "stream", "failed", *(f"tool_{number:04}" for number in range(4, count))][:count]
     return [
         {
             "name": name,
@@ -81,26 +97,43 @@ class Server:
         self.filler = encode(FILLER)[1:]
         stamp = {"resultType": "complete", "_meta": {"io.modelcontextprotocol/serverInfo": SERVER}}
         cached = stamp | {"ttlMs": 0, "cacheScope": "private"}
-        discovered = {"supportedVersions": [MODERN], "capabilities": {"tools": {}}}
+        discovered = {"supportedVersions": [MODERN], "capabilities": CAPABILITIES}
+        note = {"uri": NOTE, "mimeType": "text/plain"}
+        prompt = {"name": PROMPT, "arguments": [{"name": "text", "required": True}]}
+        read = {"contents": [note | {"text": NOTE_TEXT}]}
+        lists = {
+            "tools/list": {"tools": listing},
+            "resources/list": {"resources": [note | {"name": "one"}]},
+            "resources/templates/list": {"resourceTemplates": []},
+            "prompts/list": {"prompts": [prompt]},
+        }
         self.fixed = {
-            ("tools/list", False): encode({"tools": listing}),
-            ("tools/list", True): encode({"tools": listing} | cached),
+            **{(method, False): encode(result) for method, result in lists.items()},
+            **{(method, True): encode(result | cached) for method, result in lists.items()},
             ("server/discover", True): encode(discovered | cached),
             ("ping", False): b"{}",
         }
+        self.notes = {False: encode(read), True: encode(read | cached)}
         self.tail = {False: b"", True: b"," + encode(stamp)[1:-1]}
 
     def answer(self, message: Request, *, modern: bool) -> bytes | None:
         if not bytes(message.id) or message.method is None:
             return None
         params = message.params
-        if message.method == "tools/call" and params is not None:
-            return self.call(message.id, params, modern=modern)
+        if params is not None:
+            if message.method == "tools/call":
+                return self.call(message.id, params, modern=modern)
+            if message.method == "resources/read":
+                return self.read(message.id, params, modern=modern)
+            if message.method == "prompts/get":
+                return self.prompt(message.id, params, modern=modern)
+            if message.method == "completion/complete":
+                return self.complete(message.id, params, modern=modern)
         result = self.fixed.get((message.method, modern))
         if result is None and message.method == "initialize" and not modern:
             asked = msgspec.json.decode(params.version) if params else ""
             version = asked if asked in LEGACY else LEGACY[-1]
-            result = encode({"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": SERVER})
+            result = encode({"protocolVersion": version, "capabilities": CAPABILITIES, "serverInfo": SERVER})
         if result is None:
             return failure(message.id, -32601, f"Method not found: {message.method}")
         return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (message.id, result)
@@ -113,12 +146,34 @@ class Server:
             return failure(message_id, -32602, "'text' must be a string")
         if params.name == "payload":
             text = text[:-1] + self.filler
-        head = b'{"jsonrpc":"2.0","id":%b,"result":{"content":[{"type":"text","text":' % message_id
-        return b"%b%b}]%b}}" % (head, text, self.tail[modern])
+        is_error = b"true" if params.name == "failed" else b"false"
+        head = b'{"jsonrpc":"2.0","id":%b,"result":{"content":[{"text":' % message_id
+        return b'%b%b,"type":"text"}],"isError":%b%b}}' % (head, text, is_error, self.tail[modern])
+
+    def read(self, message_id: Raw, params: Params, *, modern: bool) -> bytes:
+        if params.uri != NOTE:
+            return failure(message_id, -32602 if modern else -32002, f"Unknown resource: {params.uri}")
+        return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (message_id, self.notes[modern])
+
+    def prompt(self, message_id: Raw, params: Params, *, modern: bool) -> bytes:
+        if params.name != PROMPT:
+            return failure(message_id, -32602, f"Unknown prompt: {params.name}")
+        text = bytes(params.arguments.text) if params.arguments else b'""'
+        head = b'{"jsonrpc":"2.0","id":%b,"result":{"messages":[{"role":"user","content":{"text":' % message_id
+        return b'%b%b,"type":"text"}}]%b}}' % (head, text, self.tail[modern])
+
+    def complete(self, message_id: Raw, params: Params, *, modern: bool) -> bytes:
+        value = bytes(params.argument.value) if params.argument else b'""'
+        head = b'{"jsonrpc":"2.0","id":%b,"result":{"completion":{"values":[' % message_id
+        return b'%b%b],"hasMore":false}%b}}' % (head, value, self.tail[modern])
 
 
 def failure(message_id: Raw | bytes, code: int, text: str) -> bytes:
     return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (message_id, encode({"code": code, "message": text}))
+
+
+def is_streamed(message: Request) -> bool:
+    return message.method == "tools/call" and message.params is not None and message.params.name == "stream"
 
 
 def is_modern(message: Request) -> bool:
@@ -153,6 +208,7 @@ def serve_http(server: Server, port: int, *, hang: bool, ready: str | None) -> N
     class Connection(asyncio.Protocol):
         def connection_made(self, transport) -> None:
             self.write = transport.write
+            self.loop = asyncio.get_running_loop()
             self.parser = httptools.HttpRequestParser(self)
             self.session = self.version = self.body = b""
 
@@ -188,6 +244,13 @@ def serve_http(server: Server, port: int, *, hang: bool, ready: str | None) -> N
             head = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\n%bContent-Length: %d\r\n\r\n"
             self.write(head % (status, headers, len(body)) + body)
 
+        def stream(self, answer: bytes) -> None:
+            """As the servers of the SDKs do: the head, the event and the end are written one after the other."""
+            self.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+            event = b"event: message\r\ndata: %b\r\n\r\n" % answer
+            self.loop.call_soon(self.write, b"%x\r\n%b\r\n" % (len(event), event))
+            self.loop.call_later(0, self.write, b"0\r\n\r\n")
+
         def post(self) -> None:
             try:
                 message = decode(self.body)
@@ -212,6 +275,8 @@ def serve_http(server: Server, port: int, *, hang: bool, ready: str | None) -> N
             answer = server.answer(message, modern=modern)
             if answer is None:
                 self.send(b"202 Accepted", b"")
+            elif is_streamed(message) and b'"result":' in answer[:60]:
+                self.stream(answer)
             else:
                 unknown = modern and b'"error":{"code":-32601' in answer[-200:]
                 self.send(b"404 Not Found" if unknown else b"200 OK", answer)

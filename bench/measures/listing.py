@@ -63,9 +63,8 @@ def sample() -> list[dict]:
 
 def fetch(mesh: Running, era: str) -> bytes:
     """One listing as the mesh answers it."""
-    from bench.calls import Calls
+    from bench.calls import INITIALIZE, INITIALIZED, Calls
     from bench.connection import last_event
-    from bench.load import INITIALIZE, INITIALIZED
 
     def post(body: bytes, head: bytes) -> tuple[bytes, str | None]:
         lines = (line.partition(": ") for line in head.decode().split("\r\n")[1:] if line)

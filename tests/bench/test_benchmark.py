@@ -2,18 +2,21 @@
 
 import sys
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from bench.arena import Arena
-from bench.calls import TEXT, Calls
+from bench.calls import KINDS, TEXT, Calls
 from bench.connection import Broken
-from bench.contenders import CONTENDERS
+from bench.contenders import CONTENDERS, PIPES
 from bench.ground import Ground
 from bench.rounds import ratio
 from bench.table import Report
-from bench.upstream import FILLER
+from bench.upstream import FILLER, MODERN, NOTE, NOTE_TEXT, PROMPT
+from tests.kit.processes import is_alive
 
 pytestmark = pytest.mark.anyio
 UPSTREAM = str(Path(__file__).parents[2] / "bench" / "upstream.py")
@@ -30,21 +33,57 @@ def arena() -> Iterator[Arena]:
 async def test_the_fixture_serves_the_clients_of_the_sdk(arena: Arena, transport: str, mode: str) -> None:
     from mcp import Client, StdioServerParameters
     from mcp.client.stdio import stdio_client
+    from mcp.types import PromptReference
 
     if transport == "http":
         target: Any = arena.http(["bench"])["bench"]["url"]
     else:
         target = stdio_client(StdioServerParameters(command=sys.executable, args=[UPSTREAM, "--stdio"]))
     async with Client(target, mode=mode) as client:
-        assert [tool.name for tool in (await client.list_tools()).tools][:2] == ["echo", "payload"]
+        assert [tool.name for tool in (await client.list_tools()).tools][:4] == ["echo", "payload", "stream", "failed"]
         echoed = await client.call_tool("echo", {"text": 'a "b" \n'})
         assert echoed.content[0].text == 'a "b" \n'
         large = await client.call_tool("payload", {"text": "c"})
         assert large.content[0].text == "c" + FILLER
+        streamed = await client.call_tool("stream", {"text": "d"})
+        assert (streamed.content[0].text, streamed.is_error) == ("d", False)
+        failed = await client.call_tool("failed", {"text": "e"})
+        assert (failed.content[0].text, failed.is_error) == ("e", True)
+        assert [str(resource.uri) for resource in (await client.list_resources()).resources] == [NOTE]
+        assert (await client.read_resource(NOTE)).contents[0].text == NOTE_TEXT
+        assert [prompt.name for prompt in (await client.list_prompts()).prompts] == [PROMPT]
+        assert (await client.get_prompt(PROMPT, {"text": "f"})).messages[0].content.text == "f"
+        reference = PromptReference(type="ref/prompt", name=PROMPT)
+        assert (await client.complete(reference, {"name": "text", "value": "g"})).completion.values == ["g"]
+
+
+def test_the_fixture_spells_a_result_as_the_servers_of_the_sdks_do_and_streams_it_if_it_is_asked_to(
+    arena: Arena,
+) -> None:
+    url = urlsplit(arena.http(["bench"])["bench"]["url"])
+    connection = HTTPConnection(url.hostname or "", url.port)
+
+    def asked(tool: str) -> tuple[str | None, bytes]:
+        calls = Calls(url.geturl(), "small", tool, modern=True)
+        names = {"MCP-Protocol-Version": MODERN, "Content-Type": "application/json"}
+        connection.request("POST", "/mcp", calls.body(), names)
+        answer = connection.getresponse()
+        return answer.getheader("content-type"), answer.read()
+
+    try:
+        kind, body = asked("echo")
+        assert kind == "application/json"
+        assert b'"content":[{"text":"' in body
+        assert b'","type":"text"}],"isError":false' in body
+        kind, body = asked("stream")
+        assert kind == "text/event-stream"
+        assert body.startswith(b"event: message\r\ndata: {")
+    finally:
+        connection.close()
 
 
 @pytest.mark.parametrize("era", ["legacy", "modern"])
-@pytest.mark.parametrize("call", ["small", "large", "list"])
+@pytest.mark.parametrize("call", [call for call in KINDS if call != "file"])
 def test_the_load_client_gets_every_answer(arena: Arena, era: str, call: str) -> None:
     direct = arena.start(CONTENDERS["direct"], arena.http(["bench"]))
     arena.open(direct, "load", era, 4, call, sessions=8)
@@ -53,6 +92,21 @@ def test_the_load_client_gets_every_answer(arena: Arena, era: str, call: str) ->
     arena.load.job("close", "load")
     assert sample["errors"] == 0
     assert sample["calls"] >= 4
+
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+@pytest.mark.parametrize("call", ["small", "read", "prompt", "complete", "stream", "failed"])
+def test_a_client_over_pipes_gets_every_answer_of_the_mesh_that_it_starts(arena: Arena, era: str, call: str) -> None:
+    mesh = arena.start(PIPES, arena.http(["bench"]))
+    arena.open(mesh, "load", era, 4, call)
+    arena.load.job("ready", "load", warm=True)
+    before = mesh.cpu()
+    sample = arena.load.job("run", "load", seconds=0.1)
+    assert mesh.cpu() > before > 0
+    arena.load.job("close", "load")
+    assert sample["errors"] == 0
+    assert sample["calls"] >= 4
+    assert not is_alive(mesh.pid)
 
 
 @pytest.mark.parametrize(
