@@ -1,6 +1,6 @@
 """The benchmark: every contender side by side in one run, one table, and the raw numbers that it was made from.
 
-    ./scripts/bench [--quick] [--only hop,listing,memory,scale,start,reload,profile] [--contenders nginx,meshproxy,...] [--publish]
+    ./scripts/bench [--quick] [--only hop,kinds,listing,memory,scale,start,reload,profile] [--contenders nginx,meshproxy,...] [--publish]
 
 Results go to bench/out/: raw.json, table.md and the pictures. `--publish` also puts them into docs/.
 """
@@ -19,7 +19,7 @@ from bench.ground import ROOT, Ground, say
 from bench.measures.plan import FULL, QUICK
 from bench.table import Report
 
-MEASURES = ("hop", "listing", "memory", "scale", "start", "reload", "profile")
+MEASURES = ("hop", "kinds", "listing", "memory", "scale", "start", "reload", "profile")
 OUT = ROOT / "bench" / "out"
 PAGE = ROOT / "docs" / "performance.md"
 PUBLISHED = ROOT / "docs" / "performance"

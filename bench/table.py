@@ -8,11 +8,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bench.contenders import CONTENDERS
+from bench.measures.kinds import KINDS, PLAIN
 from bench.pictures import Bar, chart, number
 from bench.rounds import errors, median, rate, ratio
 
 ERAS = ("legacy", "modern")
 MB, KB = 1e6, 1e3
+COUNTED = ("hop", "kinds", "listing", "scale", "reload")
+"""The measures whose samples count calls."""
+KIND_LABELS = {
+    "read": "`resources/read`",
+    "prompt": "`prompts/get`",
+    "complete": "`completion/complete`",
+    "stream": "a tool that answers by event stream",
+    "failed": "a tool that fails (`isError`)",
+    "stdio client": "a call of a stdio client",
+}
 
 
 @dataclass(frozen=True)
@@ -69,21 +80,28 @@ class Report:
         ours, without = median(scene.get("meshproxy", []), "p50"), median(direct, "p50")
         return ours - without if ours is not None and without is not None else None
 
+    def kind(self, kind: str, base: str = PLAIN) -> dict[str, float]:
+        """A kind of request to another one's cost, by era."""
+        kinds = self.raw.get("kinds", {})
+        return present({era: ratio(kinds[era].get(kind, []), kinds[era].get(base, []), "cpu") for era in kinds})
+
     def targets(self) -> Iterator[Target]:
         yield Target(
             "CPU per call, HTTP upstream, to an nginx hop",
             self.eras("meshproxy", "nginx", "cpu", "http", "small", 16),
-            6,
-            3,
+            1.8,
+            1.3,
         )
         yield Target(
             "CPU per call, stdio upstream, to the same nginx hop",
             self.eras("meshproxy", "nginx", "cpu", "stdio", "small", 16),
-            4,
-            2.5,
+            1.4,
+            1.2,
         )
         label = "CPU per call, HTTP upstream of the legacy era alone, to the same nginx hop"
-        yield Target(label, self.eras("meshproxy", "nginx", "cpu", "old", "small", 16), 6, 3)
+        yield Target(label, self.eras("meshproxy", "nginx", "cpu", "old", "small", 16), 1.8, 1.3)
+        for kind in KINDS:
+            yield Target(f"CPU of {KIND_LABELS[kind]}, to that of a plain call", self.kind(kind), 1.3, 1.1)
         yield Target(
             "CPU per call, to an SDK server that answers itself",
             self.eras("meshproxy", "sdk", "cpu", "http", "small", 16),
@@ -100,11 +118,14 @@ class Report:
                 more=True,
             )
         yield Target(
-            "64 kB results, HTTP, to an nginx hop", self.eras("meshproxy", "nginx", "cpu", "http", "large", 16), 3, 1.5
+            "64 kB results, HTTP, to an nginx hop",
+            self.eras("meshproxy", "nginx", "cpu", "http", "large", 16),
+            1.9,
+            1.5,
         )
         listing = self.raw.get("listing", {})
         found = {era: ratio(listing[era].get("meshproxy", []), listing[era].get("nginx", []), "cpu") for era in listing}
-        yield Target("`tools/list` of 1,000 tools, to nginx sending the bytes as a file", present(found), 4, 2)
+        yield Target("`tools/list` of 1,000 tools, to nginx sending the bytes as a file", present(found), 2, 1.5)
         yield Target(
             "added p50 at one client over direct",
             present({era: self.added("http", era) for era in ERAS}),
@@ -113,7 +134,7 @@ class Report:
             " ms",
         )
         found = {era: self.throughput("meshproxy", "http", era, 16) for era in ERAS}
-        yield Target("throughput at 16 clients, to direct", present(found), 0.3, 0.45, more=True)
+        yield Target("throughput at 16 clients, to direct", present(found), 0.33, 0.45, more=True)
         for variant, label in (
             ("tools", "1,000 tools"),
             ("upstreams", "10 upstreams"),
@@ -148,7 +169,7 @@ class Report:
     def problems(self) -> list[str]:
         """Every scene in which an answer was wrong or missing."""
         found = []
-        for measure in ("hop", "listing", "scale", "reload"):
+        for measure in COUNTED:
             for scene, entries in self.raw.get(measure, {}).items():
                 for name, samples in entries.items():
                     if errors(samples):
@@ -171,7 +192,7 @@ class Report:
             lines.append(f"| {target.what} | {bounds} | {values or '-'} | {target.verdict()} |")
         calls = sum(
             sample["calls"]
-            for measure in ("hop", "listing", "scale", "reload")
+            for measure in COUNTED
             for scene in self.raw.get(measure, {}).values()
             for samples in scene.values()
             for sample in samples
@@ -183,6 +204,8 @@ class Report:
             for era in ERAS:
                 lines += ["", *self.contenders(kind, era)]
         lines += [
+            "",
+            *self.kinds(),
             "",
             *self.listings(),
             "",
@@ -235,6 +258,20 @@ class Report:
         ours = median(self.scene(kind, era, "small", clients).get(name, []), key)
         direct = median(self.scene("http", era, "small", clients).get("direct", []), key)
         return ours / direct if ours and direct else None
+
+    def kinds(self) -> list[str]:
+        if not self.raw.get("kinds"):
+            return []
+        head = [f"{what}, {era}" for what in ("to a plain call", "to an nginx hop") for era in ERAS]
+        lines = ["### Every kind of request", "", f"| kind | {' | '.join(head)} |", "| --- |" + " --- |" * len(head)]
+        for kind in (PLAIN, *KINDS):
+            cells = [self.kind(kind, base).get(era) for base in (PLAIN, "nginx") for era in ERAS]
+            if any(cells):
+                label = KIND_LABELS.get(kind, "a plain call of a tool")
+                lines.append(
+                    f"| {label} | " + " | ".join("-" if cell is None else number(cell) for cell in cells) + " |"
+                )
+        return lines
 
     def listings(self) -> list[str]:
         lines = [
@@ -329,6 +366,10 @@ class Report:
         found["cpu-64k"] = (
             "CPU per call with results of 64 kB, HTTP upstream: times an nginx hop",
             self.bars("cpu", "http", "large"),
+        )
+        found["kinds"] = (
+            "CPU per request, HTTP upstream, 16 at once: times a plain call",
+            [Bar(KIND_LABELS[kind].replace("`", ""), by_era) for kind in KINDS if (by_era := self.kind(kind))],
         )
         listing = self.raw.get("listing", {})
         by_era = {

@@ -14,6 +14,8 @@ from bench.rounds import Entry, slice_of
 SCENES = (
     ("http", "legacy", "small"),
     ("http", "modern", "small"),
+    ("http", "legacy", "stream"),
+    ("http", "legacy", "read"),
     ("stdio", "legacy", "small"),
     ("http", "legacy", "large"),
 )
