@@ -18,6 +18,8 @@ log = structlog.get_logger(__name__)
 ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 ACKNOWLEDGE_TIMEOUT: Final = 10.0
 REOPEN_PAUSE: Final = 1.0
+OVERLAP: Final = 0.5
+"""Seconds for which a stream may still have to say what the one that it replaced has said already."""
 
 Tell = Callable[[str, dict[str, Any]], None]
 
@@ -67,9 +69,8 @@ class Listening:
         stream = _Stream(self._tell, wanted, self._capabilities, self._headers)
         task = asyncio.create_task(self._keep(stream)) if wanted else None
         before, self._task = self._task, task
-        replaced, self._stream = self._stream, stream
-        if not self._link.tells_calls_apart:
-            stream.replaces = replaced
+        last, self._stream = self._stream, stream
+        stream.replaces = last
         try:
             if task is not None:
                 await stream.settled(task)
@@ -77,14 +78,13 @@ class Listening:
             if self._task is task:
                 # What was heard is heard still.
                 before, self._task = task, before
-                self._stream = replaced
-                if replaced is not None:
-                    replaced.is_replaced = False
+                self._stream = last
             else:
                 await _cancel(task)
             raise
         finally:
             await _cancel(before)
+            asyncio.get_running_loop().call_later(OVERLAP, stream.is_alone, stream.said)
         agreed = stream.agreed.get(key)
         return frozenset(item for item in agreed if isinstance(item, str)) if isinstance(agreed, list) else frozenset()
 
@@ -110,9 +110,8 @@ class _Stream:
     """The `Call` of a listen request, of one and the same again where a stream is lost.
 
     Attributes:
-        replaces: the one before it, on a link on which everything comes in order: once this one is acknowledged, it has all that the other
-            one says, until the upstream has heard that that one is closed.
-        is_replaced: whether another one says what this one says.
+        replaces: the one before it, until this one is acknowledged.
+        said: how often each has been said meanwhile by this one or, where it was more often, by the other; None while there is no other.
     """
 
     def __init__(
@@ -132,23 +131,45 @@ class _Stream:
         self.timeout: float | None = None
         self.wants_progress = False
         self.replaces: _Stream | None = None
-        self.is_replaced = False
+        self.said: dict[tuple[str, Any], int] | None = None
+        self._own: dict[tuple[str, Any], int] = {}
         self.acknowledged = asyncio.Event()
         self._tell = tell
 
     def on_notification(self, method: str, params: dict[str, Any]) -> None:
-        if self.is_replaced:
-            return
         if method == ACKNOWLEDGED:
             if self.replaces is not None:
-                self.replaces.is_replaced, self.replaces = True, None
+                said: dict[tuple[str, Any], int] = {}
+                self.replaces.overlap(said)
+                self.overlap(said)
+                self.replaces = None
             if self.acknowledged.is_set():
                 self._look_again()
             agreed = opened(params.get("notifications"))
             self.agreed = agreed if isinstance(agreed, dict) else {}
             self.acknowledged.set()
-        else:
+        elif self._is_news(method, params):
             self._tell(method, params)
+
+    def overlap(self, said: dict[tuple[str, Any], int]) -> None:
+        """From now on, until the older one is closed, another stream says the same."""
+        self.said, self._own = said, {}
+
+    def is_alone(self, said: dict[tuple[str, Any], int] | None) -> None:
+        """That has been so for long enough."""
+        if self.said is said:
+            self.said = None
+
+    def _is_news(self, method: str, params: dict[str, Any]) -> bool:
+        """Whether the other stream has not said it: each says it once for each time that it happens."""
+        if self.said is None:
+            return True
+        key = (method, opened(params.get("uri")))
+        count = self._own[key] = self._own.get(key, 0) + 1
+        if count <= self.said.get(key, 0):
+            return False
+        self.said[key] = count
+        return True
 
     def _look_again(self) -> None:
         """What was missed while there was no stream is not sent again."""

@@ -296,7 +296,7 @@ async def test_a_modern_upstream_has_one_stream_that_says_all_that_is_wanted() -
 
 
 async def test_while_streams_are_exchanged_an_update_is_told_once() -> None:
-    # On one pipe the next stream has all that the last one says from its acknowledgement on, and the last one goes on until it is closed.
+    # The next stream says all that the last one says from its acknowledgement on, and the last one goes on until it is closed.
     streams, subscriptions, told = Streams(), Subscriptions(), []
     await subscriptions.open(streams.link, lambda _, params: told.append(params["uri"]))
     first, second = holders(subscriptions)
