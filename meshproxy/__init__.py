@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from meshproxy.config.models import MeshConfig
     from meshproxy.errors import AnswerLost, ConfigError, MeshError, RpcError, UpstreamError, UpstreamUnavailable
     from meshproxy.kinds import Kind
+    from meshproxy.links.target import Command
     from meshproxy.mesh.composite import CompositeProvider
     from meshproxy.mesh.mesh import Mesh
     from meshproxy.relay.downstream import Downstream, RequestContext
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from meshproxy.serving.fastmcp import FastMCP, FastMCPProxy
     from meshproxy.upstream.client import ProxyClient, StatefulProxyClient
     from meshproxy.upstream.provider import ProxyProvider
-    from meshproxy.upstream.target import Command
 
 __all__ = [
     "AnswerLost",
@@ -87,7 +87,7 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
     "meshproxy.serving.fastmcp": ("FastMCP", "FastMCPProxy"),
     "meshproxy.upstream.client": ("ProxyClient", "StatefulProxyClient"),
     "meshproxy.upstream.provider": ("ProxyProvider",),
-    "meshproxy.upstream.target": ("Command",),
+    "meshproxy.links.target": ("Command",),
 }
 _HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
 

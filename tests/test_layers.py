@@ -132,3 +132,16 @@ def test_nothing_but_the_samples_imports_the_sdk_before_it_is_needed(module: Pat
     """The SDK costs a second and 35 MB to import, which a mesh of commands and URLs never needs."""
     if room(module) != "samples":
         assert not {name for name in imports(module, at_once=True) if name.split(".")[0] in {"mcp", "mcp_types"}}
+
+
+def test_files_and_classes_are_small_enough_to_be_read_at_once() -> None:
+    files = {module: len(module.read_text().splitlines()) for module in MODULES}
+    assert {module.name: lines for module, lines in files.items() if lines > 450} == {}
+    classes = {
+        f"{module.name}:{node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for module in MODULES
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.ClassDef)
+    }
+    assert {name: lines for name, lines in classes.items() if lines > 300} == {}
+    assert sum(lines for module, lines in files.items() if room(module) == "upstream") < 3000

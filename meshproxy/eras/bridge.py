@@ -17,7 +17,7 @@ from meshproxy.catalog.rewrite import rewrite_question
 from meshproxy.eras.parked import ParkingLot
 from meshproxy.eras.required_task import request as request_task
 from meshproxy.eras.seal import Sealer, binding_of
-from meshproxy.eras.translate import Stamp, as_told, asked_of_url, publish
+from meshproxy.eras.translate import ServerSignature, as_told, asked_of_url, publish
 from meshproxy.eras.waiting import ask_and_repeat, park, resume
 from meshproxy.errors import INVALID_PARAMS, RpcError
 from meshproxy.links.link import Link
@@ -36,7 +36,7 @@ class Bridge:
         stamp: what the mesh says of itself in results of the modern era.
     """
 
-    def __init__(self, stamp: Stamp) -> None:
+    def __init__(self, stamp: ServerSignature) -> None:
         self.stamp = stamp
         self.sealer = Sealer()
         self.parking = ParkingLot(self.sealer)

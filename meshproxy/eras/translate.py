@@ -41,7 +41,7 @@ from meshproxy.wire.protocol import (
 _MODERN_ONLY: Final = ("resultType", "ttlMs", "cacheScope")
 
 
-class Stamp:
+class ServerSignature:
     """The mesh's own `serverInfo`, which modern results carry (2026-07-28 basic/index, "_meta")."""
 
     def __init__(self, server_info: dict[str, Any]) -> None:
@@ -199,7 +199,7 @@ def result_type(result: dict[str, Any], capabilities: dict[str, Any]) -> str:
     raise RpcError(INTERNAL_ERROR, f"the upstream answered with a result of the unknown type {kind!r}")
 
 
-def publish(call: Call, answer: Raw, stamp: Stamp, sealer: Sealer) -> Result:
+def publish(call: Call, answer: Raw, stamp: ServerSignature, sealer: Sealer) -> Result:
     """An upstream's answer, of the era of the call's link, as its caller's era has it.
 
     It is opened, with its type decoded, if a modern upstream asks a legacy client for input.
@@ -213,7 +213,7 @@ def publish(call: Call, answer: Raw, stamp: Stamp, sealer: Sealer) -> Result:
     return _translated(call, answer) if is_legacy else _countersigned(call, answer, stamp, sealer)
 
 
-def _dressed(call: Call, answer: Raw, stamp: Stamp) -> Result:
+def _dressed(call: Call, answer: Raw, stamp: ServerSignature) -> Result:
     """A legacy upstream's answer as a modern client's."""
     method = call.method
     plain = plain_result(answer) if method == "tools/call" else None
@@ -224,7 +224,7 @@ def _dressed(call: Call, answer: Raw, stamp: Stamp) -> Result:
     return stamp.into(result, cacheable=method in CACHEABLE)
 
 
-def _countersigned(call: Call, answer: Raw, stamp: Stamp, sealer: Sealer) -> Result:
+def _countersigned(call: Call, answer: Raw, stamp: ServerSignature, sealer: Sealer) -> Result:
     """A modern upstream's answer as a modern client's: signed by the mesh, and what it asks sealed to the client."""
     method = call.method
     plain = plain_result(answer) if method == "tools/call" else None

@@ -14,7 +14,7 @@ import structlog
 
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.http.deadlines import Deadlines
-from meshproxy.links.envelope import UNCANCELLABLE, Stamp, greeting, probe, whose_progress
+from meshproxy.links.envelope import UNCANCELLABLE, RequestMeta, greeting, probe, whose_progress
 from meshproxy.links.faults import Faults
 from meshproxy.links.link import Call, Done, GiveUp, Link, Listener
 from meshproxy.links.negotiation import negotiate
@@ -49,7 +49,7 @@ class DuplexLink(Link):
         self._unsent: dict[int, tuple[str, dict[str, Any], Call | None]] = {}
         self._deadlines = Deadlines(self._expire)
         self._questions = Questions(upstream, self._send)
-        self._stamp: Stamp | None = None
+        self._stamp: RequestMeta | None = None
         self._last_id = 0
         self._ended: str | None = None
         self._adopted = False
@@ -154,7 +154,7 @@ class DuplexLink(Link):
     async def open(self, remembered: Era | None, wanted: Era | None = None) -> None:
         """Negotiate; see `negotiate` for the arguments. Raises `UpstreamUnavailable`."""
         self.era, self.version, self.server = await negotiate(self.faults, self, remembered, wanted)
-        self._stamp = Stamp(self.era, self.version, self._client, self._declared)
+        self._stamp = RequestMeta(self.era, self.version, self._client, self._declared)
         if self.era is Era.LEGACY:
             await self._initialized(encode_notification("notifications/initialized"))
         self._adopted = True

@@ -12,7 +12,7 @@ from meshproxy.wire.mending import own_id
 from meshproxy.wire.protocol import LATEST_LEGACY, META_CAPABILITIES, META_LOG_LEVEL, META_PROGRESS, Era, envelope
 
 
-class Stamp:
+class RequestMeta:
     """Stamps the requests of one link. Who we are is encoded once and not with each request."""
 
     def __init__(self, era: Era, version: str, client: dict[str, Any], capabilities: dict[str, Any]) -> None:
@@ -48,7 +48,7 @@ class Stamp:
 
 
 def whose_progress(calls: Mapping[int, Call | None], params: dict[str, Any]) -> Call | None:
-    """The call that a `notifications/progress` belongs to, by the token that `Stamp.onto` gave it; None if it asked for none."""
+    """The call that a `notifications/progress` belongs to, by the token that `RequestMeta.onto` gave it; None if it asked for none."""
     token = own_id(opened(params.get(META_PROGRESS)))
     call = calls.get(token) if token is not None else None
     return call if call is not None and call.wants_progress else None

@@ -7,13 +7,13 @@ from typing import Any, Final, Protocol
 from meshproxy.errors import AnswerLost, UpstreamError, UpstreamUnavailable
 from meshproxy.http.client import BadResponse, BodyTooLarge, HttpClient, Response, TransportError, encode_headers
 from meshproxy.http.response import OnHead
-from meshproxy.links.envelope import Stamp
+from meshproxy.links.envelope import RequestMeta
 from meshproxy.links.exchange import Exchange, is_stream
 from meshproxy.links.headers import RESUME_HEADER
 from meshproxy.links.negotiation import RefusedError
 from meshproxy.links.redirects import Trail, follow, is_redirect
 from meshproxy.links.refusals import EXPIRED, SessionExpiredError, judge
-from meshproxy.links.standing import pause
+from meshproxy.links.session_stream import pause
 from meshproxy.wire.codec import Raw
 from meshproxy.wire.messages import Message, encode_request
 
@@ -44,7 +44,7 @@ class Owner(Protocol):
         ...
 
     @property
-    def stamp(self) -> Stamp:
+    def stamp(self) -> RequestMeta:
         """What is added to parameters."""
         ...
 

@@ -15,7 +15,7 @@ from meshproxy.http.client import encode_headers
 from meshproxy.http.client_connection import Connection
 from meshproxy.http.pool import Pool
 from meshproxy.http.response import OnHead, Response
-from meshproxy.links.envelope import Stamp
+from meshproxy.links.envelope import RequestMeta
 from meshproxy.links.exchange import Exchange, Inbox
 from meshproxy.links.headers import SESSION_HEADER, carried
 from meshproxy.links.link import Call, Done, GiveUp
@@ -82,7 +82,7 @@ class Posts:
         "waiting",
     )
 
-    def __init__(self, link: Sender, pool: Pool, configured: frozenset[str], stamp: Stamp) -> None:
+    def __init__(self, link: Sender, pool: Pool, configured: frozenset[str], stamp: RequestMeta) -> None:
         self.link = link
         self.calls: dict[int, Call | None] = {}
         self.waiting: dict[int, Post] = {}

@@ -21,7 +21,7 @@ from meshproxy.http.client import (
 )
 from meshproxy.http.client_connection import Connection
 from meshproxy.http.response import OnHead
-from meshproxy.links.envelope import UNCANCELLABLE, Stamp, greeting, probe, whose_progress
+from meshproxy.links.envelope import UNCANCELLABLE, RequestMeta, greeting, probe, whose_progress
 from meshproxy.links.exchange import Exchange
 from meshproxy.links.following import Following
 from meshproxy.links.headers import SESSION_HEADER
@@ -31,7 +31,7 @@ from meshproxy.links.post import Posts, routing
 from meshproxy.links.questions import Questions
 from meshproxy.links.redirects import Trail, follow, shown
 from meshproxy.links.refusals import EXPIRED
-from meshproxy.links.standing import StandingStream
+from meshproxy.links.session_stream import SessionStream
 from meshproxy.links.web import WebEndpoint
 from meshproxy.wire.codec import JsonError, Raw, opened
 from meshproxy.wire.headers import VERSION_HEADER
@@ -130,7 +130,7 @@ class StreamableLink(Link):
         self._client = client
         self._declared = capabilities
         self._loop = asyncio.get_running_loop()
-        self._posts = Posts(self, http.pool, endpoint.configured, Stamp(Era.LEGACY, "", client, capabilities))
+        self._posts = Posts(self, http.pool, endpoint.configured, RequestMeta(Era.LEGACY, "", client, capabilities))
         self._posts.head = self._lines()
         self._posts.shown = shown
         self.calls = self._posts.calls
@@ -139,7 +139,7 @@ class StreamableLink(Link):
         self.is_modern = False
         self._questions = Questions(endpoint.name, self._post_soon)
         self._background: set[asyncio.Task[None]] = set()
-        self._standing: StandingStream | None = None
+        self._standing: SessionStream | None = None
         self._ended: str | None = None
         self.is_adopted = False
 
@@ -153,7 +153,7 @@ class StreamableLink(Link):
         """Negotiate; see `negotiate` for the arguments. Raises `UpstreamUnavailable`."""
         self.era, self.version, self.server = await negotiate(self.faults, self, remembered, wanted)
         self.is_modern = self._posts.is_modern = self.era is Era.MODERN
-        self._posts.stamp = Stamp(self.era, self.version, self._client, self._declared)
+        self._posts.stamp = RequestMeta(self.era, self.version, self._client, self._declared)
         self._posts.head = self._lines(version=self.version)
         if not self.is_modern:
             await self._post(encode_notification("notifications/initialized"))
@@ -203,7 +203,7 @@ class StreamableLink(Link):
         return self._endpoint.brought
 
     @property
-    def stamp(self) -> Stamp:
+    def stamp(self) -> RequestMeta:
         """What is added to parameters."""
         return self._posts.stamp
 
@@ -239,7 +239,7 @@ class StreamableLink(Link):
             return
         if self._standing is None:
             stream = Exchange(self, 0, None)
-            self._standing = StandingStream(self._following.get, lambda: self.stream_head, stream, self._on_stream_lost)
+            self._standing = SessionStream(self._following.get, lambda: self.stream_head, stream, self._on_stream_lost)
         await self._standing.open()
 
     def next_id(self) -> int:

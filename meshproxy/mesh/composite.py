@@ -17,11 +17,11 @@ from meshproxy.catalog.snapshot import Collision, Member, Route, Snapshot, build
 from meshproxy.eras.translate import outgoing
 from meshproxy.errors import INVALID_PARAMS, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import BY_CHANGED, KINDS
-from meshproxy.mesh.interests import Interests
+from meshproxy.links.listen_stream import ListenStream
 from meshproxy.mesh.router import Find, Router, not_found, public_id, public_task, uri_of
+from meshproxy.mesh.watchers import Watchers
 from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import Downstream, Outcome
-from meshproxy.upstream.listening import Listening
 from meshproxy.upstream.provider import ProxyProvider
 
 log = structlog.get_logger(__name__)
@@ -64,7 +64,7 @@ class CompositeProvider:
         self.settle: Callable[[Callable[[], bool]], Awaitable[None]] = _at_once
         self._announce: list[Announce] = []
         self._warned: set[Collision] = set()
-        self._interests = Interests()
+        self._watchers = Watchers()
 
     def __repr__(self) -> str:
         return f"<CompositeProvider {[mounted.provider for mounted in self.mounted]}>"
@@ -100,7 +100,7 @@ class CompositeProvider:
             if collision not in self._warned:
                 log.warning("name.collision", kind=str(collision.kind), name=collision.public, message=str(collision))
         self._warned = set(snapshot.collisions)
-        self._interests.follow({item.provider for item in self.mounted}, self._served)
+        self._watchers.follow({item.provider for item in self.mounted}, self._served)
         differing = {KINDS[kind].changed for kind in snapshot.changed_kinds(before)}
         changed = tuple(method for method in BY_CHANGED if method in differing)
         if changed:
@@ -127,22 +127,22 @@ class CompositeProvider:
     ) -> None:
         """Let a downstream hear of updates of a public URI; `tell` takes the parameters of each, in public URIs. Errors as `use`."""
         route = await self.route_of(downstream, params)
-        await self._interests.add(downstream, params["uri"], tell, route, self._provider_of(route))
+        await self._watchers.add(downstream, params["uri"], tell, route, self._provider_of(route))
 
     async def unsubscribe(self, downstream: Downstream, params: dict[str, Any]) -> None:
         """End what `subscribe` began. Errors as `use`."""
         uri = params.get("uri")
-        if not isinstance(uri, str) or not await self._interests.drop(downstream, uri):
+        if not isinstance(uri, str) or not await self._watchers.drop(downstream, uri):
             # Nobody waits for it, which is what was asked for, unless there is no such thing.
             await self.route_of(downstream, params)
 
     async def unsubscribe_all(self, downstream: Downstream) -> None:
         """End what a downstream that is gone wanted to hear of."""
-        await self._interests.drop_all(downstream)
+        await self._watchers.drop_all(downstream)
 
     async def follow_tasks(
         self, downstream: Downstream, ids: Sequence[Any], tell: Callable[[dict[str, Any]], None]
-    ) -> tuple[list[str], list[Listening]]:
+    ) -> tuple[list[str], list[ListenStream]]:
         """Let a downstream hear of its tasks; `tell` takes the parameters of each notification, in public ids and URIs.
 
         The answer is what the upstreams agreed to, and the streams, which the caller closes.
@@ -152,7 +152,7 @@ class CompositeProvider:
             if (found := self._owner_of_task(public)) is not None:
                 asked.setdefault(found[0].mount.name, (found[0], []))[1].append(found[1])
         agreed: list[str] = []
-        streams: list[Listening] = []
+        streams: list[ListenStream] = []
         for mounted, origins in asked.values():
 
             def sink(method: str, told: dict[str, Any], mount: Mount = mounted.mount) -> None:

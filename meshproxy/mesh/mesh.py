@@ -21,7 +21,7 @@ from meshproxy.config.load import load
 from meshproxy.config.models import MeshConfig
 from meshproxy.config.upstream import UpstreamSpec
 from meshproxy.config.watch import settled, watch
-from meshproxy.eras.translate import Stamp
+from meshproxy.eras.translate import ServerSignature
 from meshproxy.errors import ConfigError
 from meshproxy.mesh.composite import CompositeProvider, Mounted
 from meshproxy.mesh.plan import ReloadPlan, plan
@@ -62,7 +62,7 @@ class Mesh:
         self,
         config: MeshConfig,
         composite: CompositeProvider,
-        stamp: Stamp,
+        stamp: ServerSignature,
         on_config: Callable[[MeshConfig], None] = lambda _: None,
     ) -> None:
         self.config = config

@@ -4,14 +4,14 @@ from meshproxy.catalog.catalog import Filter, Mount
 from meshproxy.config.models import MeshConfig
 from meshproxy.config.secrets import Scrubber
 from meshproxy.config.upstream import RENAMED_KEYS, UpstreamSpec
-from meshproxy.eras.translate import Stamp
+from meshproxy.eras.translate import ServerSignature
 from meshproxy.kinds import KINDS
+from meshproxy.links.target import endpoint_of_spec
 from meshproxy.upstream.client import ProxyClient
 from meshproxy.upstream.provider import ProxyProvider
-from meshproxy.upstream.target import endpoint_of_spec
 
 
-def provider_of(spec: UpstreamSpec, scrubber: Scrubber, stamp: Stamp) -> ProxyProvider:
+def provider_of(spec: UpstreamSpec, scrubber: Scrubber, stamp: ServerSignature) -> ProxyProvider:
     """The provider of a spec, not started."""
     timeouts = spec.timeouts
     return ProxyProvider(

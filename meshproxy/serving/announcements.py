@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any, Final
 
 from meshproxy.errors import INVALID_PARAMS, RpcError, UpstreamError
+from meshproxy.links.listen_stream import ListenStream
 from meshproxy.mesh.composite import CompositeProvider
 from meshproxy.relay.downstream import Downstream, RequestContext
-from meshproxy.upstream.listening import Listening
 from meshproxy.wire.codec import mapping
 from meshproxy.wire.protocol import EXTENSION_TASKS, META_SUBSCRIPTION
 
@@ -67,7 +67,7 @@ class Announcements:
                 held.append((method, told))
 
         uris, ids = asked.get("resourceSubscriptions"), asked.get("taskIds")
-        streams: list[Listening] = []
+        streams: list[ListenStream] = []
         try:
             subscribed = (
                 [uri for uri in uris if await self._subscribe(context, uri, partial(tell, _UPDATED))]

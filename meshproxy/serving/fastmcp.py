@@ -14,9 +14,10 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from meshproxy.catalog.catalog import Mount
-from meshproxy.eras.translate import Stamp
+from meshproxy.eras.translate import ServerSignature
 from meshproxy.errors import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError, UpstreamError
 from meshproxy.kinds import BY_LIST_METHOD, Kind, KindSpec
+from meshproxy.links.target import config_of
 from meshproxy.mesh.composite import CompositeProvider
 from meshproxy.mesh.grace import Grace
 from meshproxy.mesh.upstreams import mount_of, provider_of
@@ -28,9 +29,8 @@ from meshproxy.serving.http import HttpApp
 from meshproxy.serving.server import listen, run, serve_http, serve_pipes
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.upstream.client import CLIENT, ProxyClient
-from meshproxy.upstream.lanes import SessionMode
+from meshproxy.upstream.link_choice import SessionMode
 from meshproxy.upstream.provider import ProxyProvider
-from meshproxy.upstream.target import config_of
 from meshproxy.wire.codec import Raw, dumps, opened
 from meshproxy.wire.protocol import (
     COMPLETE,
@@ -68,7 +68,7 @@ class FastMCP:
         self.composite = CompositeProvider()
         self.instructions = instructions
         self.info: dict[str, Any] = {"name": name, "version": version or CLIENT["version"]}
-        self.stamp = Stamp(self.info)
+        self.stamp = ServerSignature(self.info)
         self._views: dict[object, Raw] = {}
         self._viewed = self.composite.snapshot
         self._announcements = Announcements(self.composite)

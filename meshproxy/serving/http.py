@@ -42,7 +42,7 @@ _ONCE: Final = frozenset(
 _REMEMBERED: Final = 256
 _DISCARDED: Final = 16 * 1024 * 1024
 
-_Passport: TypeAlias = tuple[bytes | None, bytes | None, bytes | None, bytes | None]
+_Admission: TypeAlias = tuple[bytes | None, bytes | None, bytes | None, bytes | None]
 
 
 class HttpApp:
@@ -67,7 +67,7 @@ class HttpApp:
         self._paths = frozenset({path or "/", f"{path}/"})
         self._health = dict(health or {})
         self._lifespan = lifespan
-        self._passed: set[_Passport] = set()
+        self._passed: set[_Admission] = set()
         self._closed = False
 
     def statistics(self) -> dict[str, int]:
@@ -120,7 +120,7 @@ class HttpApp:
         if scope["method"] != "POST" or scope["path"] not in self._paths or len(headers) != len(raw):
             return None
         # What is answered at once has no room for what a browser wants to be told.
-        if b"origin" in headers or _passport(headers, "POST") not in self._passed:
+        if b"origin" in headers or _admission(headers, "POST") not in self._passed:
             return None
         head.seen = seen = _Seen(headers, raw, _is_legacy(headers))
         return seen
@@ -151,9 +151,9 @@ class HttpApp:
         duplicated = None if len(headers) == len(raw) else _fold(raw, headers)
         method = scope["method"]
         legacy = _is_legacy(headers)
-        passport = _passport(headers, method)
-        if (passport not in self._passed or duplicated or self._closed) and not await self._admitted(
-            method, passport, duplicated, send
+        admission = _admission(headers, method)
+        if (admission not in self._passed or duplicated or self._closed) and not await self._admitted(
+            method, admission, duplicated, send
         ):
             return
         if method == "POST":
@@ -172,9 +172,9 @@ class HttpApp:
             allowed = b"GET, POST, DELETE" if legacy else b"POST"
             await refuse(send, 405, f"Method not allowed: {method}", extra=((b"allow", allowed),))
 
-    async def _admitted(self, method: str, passport: _Passport, duplicated: str | None, send: Send) -> bool:
+    async def _admitted(self, method: str, admission: _Admission, duplicated: str | None, send: Send) -> bool:
         """Whether a request may be looked at; if not, it is answered. What passed is remembered, since clients repeat themselves."""
-        host, origin, accept, content_type = (None if value is None else value.decode("latin-1") for value in passport)
+        host, origin, accept, content_type = (None if value is None else value.decode("latin-1") for value in admission)
         if self._closed:
             await refuse_shutdown(send)
         elif duplicated in ("host", "origin", "content-type", "mcp-session-id", "last-event-id"):
@@ -193,7 +193,7 @@ class HttpApp:
             if duplicated is None and method == "POST":
                 if len(self._passed) >= _REMEMBERED:
                     self._passed.clear()
-                self._passed.add(passport)
+                self._passed.add(admission)
             return True
         return False
 
@@ -266,7 +266,7 @@ def _is_legacy(headers: Mapping[bytes, bytes]) -> bool:
     return version is None or version in _LEGACY or version.strip() in _LEGACY
 
 
-def _passport(headers: Mapping[bytes, bytes], method: str) -> _Passport:
+def _admission(headers: Mapping[bytes, bytes], method: str) -> _Admission:
     """All that decides whether a request may be looked at."""
     return (
         headers.get(b"host"),

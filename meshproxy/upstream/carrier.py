@@ -1,6 +1,6 @@
 """`Carrier`: the way of a call through one upstream. Place: upstream, under `provider`.
 
-A call takes its lease, goes over a link (`Lanes` chooses it, `Bridge` crosses the eras), and is counted until it has ended. One that never left is
+A call takes its lease, goes over a link (`LinkChoice` chooses it, `Bridge` crosses the eras), and is counted until it has ended. One that never left is
 sent once more, over another link.
 """
 
@@ -14,10 +14,10 @@ from meshproxy.links.negotiation import RequestRefusedError
 from meshproxy.relay.call import PENDING, Call, Lease
 from meshproxy.relay.downstream import Downstream, Outcome
 from meshproxy.relay.elicitations import Elicitations
+from meshproxy.upstream.attribution import Attribution
 from meshproxy.upstream.audience import Audience
 from meshproxy.upstream.connections import Connections
-from meshproxy.upstream.inbound import Inbound
-from meshproxy.upstream.lanes import Lanes
+from meshproxy.upstream.link_choice import LinkChoice
 from meshproxy.upstream.supervisor import Supervisor
 from meshproxy.upstream.uses import use_of
 from meshproxy.wire.protocol import Era
@@ -53,12 +53,12 @@ class Carrier:
     def __init__(
         self,
         owner: Owner,
-        lanes: Lanes,
+        choice: LinkChoice,
         bridge: Bridge,
         connections: Connections,
         audience: Audience,
         supervisor: Supervisor,
-        inbound: Inbound,
+        attribution: Attribution,
         forward: tuple[str, ...],
         timeout: float | None,
     ) -> None:
@@ -67,13 +67,13 @@ class Carrier:
         self.free = asyncio.Event()
         self.free.set()
         self._owner = owner
-        self._lanes = lanes
+        self._choice = choice
         self._bridge = bridge
         self.elicitations = Elicitations()
         self._connections = connections
         self._audience = audience
         self._supervisor = supervisor
-        self._held = inbound.held
+        self._held = attribution.held
         self._elsewhere = owner.on_elsewhere
         self._forward = forward
         self._timeout = timeout
@@ -109,9 +109,9 @@ class Carrier:
         if self._forward:
             call.context.downstream.headers = call.context.headers
         use = use_of(call.method, call.params)
-        lease = self._lanes.at_hand(call.context.downstream, use)
+        lease = self._choice.at_hand(call.context.downstream, use)
         if lease is None:
-            call.wait(self._lanes.reach(call.context.downstream, use), self._over)
+            call.wait(self._choice.reach(call.context.downstream, use), self._over)
         else:
             self._over(call, lease)
 
@@ -146,7 +146,7 @@ class Carrier:
             if lease.given is not None and not call.is_parked:
                 lease.give()
             if call.use is not None:
-                self._lanes.shared.use_ended(call.use)
+                self._choice.shared.use_ended(call.use)
             return outcome
         lease.give()
         if isinstance(outcome, UpstreamUnavailable) and not isinstance(outcome, RequestRefusedError):

@@ -14,6 +14,8 @@ from meshproxy.catalog.component import decoded
 from meshproxy.errors import METHOD_NOT_FOUND, RpcError, UpstreamUnavailable
 from meshproxy.kinds import Kind
 from meshproxy.links.link import Link, Listener
+from meshproxy.links.listing import list_kind
+from meshproxy.links.target import endpoint_of
 from meshproxy.relay.answerers import (
     elicitation_answerer,
     log_hearer,
@@ -23,8 +25,6 @@ from meshproxy.relay.answerers import (
 )
 from meshproxy.relay.downstream import Downstream
 from meshproxy.relay.handlers import Handlers
-from meshproxy.upstream.listing import list_kind
-from meshproxy.upstream.target import endpoint_of
 from meshproxy.wire.protocol import Era
 
 CLIENT: Final[dict[str, Any]] = {"name": "meshproxy", "version": importlib.metadata.version("meshproxy")}

@@ -110,18 +110,18 @@ class Common:
 
     async def join_later(self, downstream: Downstream, use: object) -> Lease | None:
         """A place beside others after a while; None if there is none, because of a link that has ended or an upstream that talks, too."""
-        lane = self.join(downstream, use)
+        lease = self.join(downstream, use)
         try:
             async with asyncio.timeout(LITTLE_CAUTION if self.link.tells_calls_apart else CAUTION):
-                while lane is None and self.link.is_open and not self._known.talks:
+                while lease is None and self.link.is_open and not self._known.talks:
                     await self.change()
-                    lane = self.join(downstream, use)
+                    lease = self.join(downstream, use)
         except TimeoutError:
             is_askable = may_be_asked(downstream)
             # A client that cannot be asked waits for nobody: what the upstream asks it is refused. And one that has been here stays.
             if not is_askable or self.is_of(downstream):
-                lane = self.join_anyway(downstream, use, is_first=is_askable)
-        return lane
+                lease = self.join_anyway(downstream, use, is_first=is_askable)
+        return lease
 
     def join_anyway(self, downstream: Downstream, use: object, *, is_first: bool) -> Lease | None:
         """As `join`, without caution about first uses."""
@@ -153,9 +153,9 @@ class Common:
         self._queue.append(key)
         try:
             while self.link.is_open and self.is_of(downstream):
-                lane = self.join(downstream, use) if self._queue[0] == key else None
-                if lane is not None:
-                    return lane
+                lease = self.join(downstream, use) if self._queue[0] == key else None
+                if lease is not None:
+                    return lease
                 await self.change()
             return None
         finally:
@@ -165,9 +165,9 @@ class Common:
     async def when_certain(self, downstream: Downstream) -> Lease | None:
         """As `alone`, after calls that were given up, which the upstream may still speak of; other calls are not waited for."""
         while self.link.is_open:
-            lane = self.alone(downstream)
-            if lane is not None or any(seat.key != downstream.key for seat in self._seats.values()):
-                return lane
+            lease = self.alone(downstream)
+            if lease is not None or any(seat.key != downstream.key for seat in self._seats.values()):
+                return lease
             await self.change()
         return None
 
@@ -187,13 +187,13 @@ class Common:
 
     def _seat(self, downstream: Downstream, use: object, *, is_first: bool = False, is_alone: bool = False) -> Lease:
         self.admit(downstream)
-        lane = Lease(self.link)
-        lane.given = partial(self._leave, lane)
+        lease = Lease(self.link)
+        lease.given = partial(self._leave, lease)
         if is_first:
-            lane.on_asked = partial(self._told_apart, lane, use)
-        self._seats[lane] = _Seat(downstream.key, is_first=is_first, is_alone=is_alone)
+            lease.on_asked = partial(self._told_apart, lease, use)
+        self._seats[lease] = _Seat(downstream.key, is_first=is_first, is_alone=is_alone)
         self._alone += is_alone
-        return lane
+        return lease
 
     def _move_in(self, name: str, downstream: Downstream) -> None:
         if name == NOBODY_IN_PARTICULAR:
@@ -209,15 +209,15 @@ class Common:
         if not self.is_used:
             self._on_unused()
 
-    def _leave(self, lane: Lease) -> None:
-        self._alone -= self._seats.pop(lane).is_alone
+    def _leave(self, lease: Lease) -> None:
+        self._alone -= self._seats.pop(lease).is_alone
         self.changed()
         if not self.is_used:
             self._on_unused()
 
-    def _told_apart(self, lane: Lease, use: object) -> None:
+    def _told_apart(self, lease: Lease, use: object) -> None:
         """The upstream asked something, and it was certain at once whose call it is about."""
-        seat = self._seats.get(lane)
+        seat = self._seats.get(lease)
         if seat is not None and not self._known.talks:
             self._tried.remember(use)
             seat.is_first = False

@@ -11,10 +11,10 @@ from meshproxy.links.link import Link
 from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import BRIDGED, Downstream, bridged
 from meshproxy.relay.handlers import Handlers
+from meshproxy.upstream.attribution import Attribution, Elsewhere, Owner
 from meshproxy.upstream.client import ProxyClient
-from meshproxy.upstream.inbound import Elsewhere, Inbound, Owner
+from meshproxy.upstream.log_levels import LogLevels, set_level
 from meshproxy.upstream.mirror import Mirror
-from meshproxy.upstream.verbosity import Verbosity, set_level
 from meshproxy.wire.protocol import Era
 
 ClientFactory = Callable[[], ProxyClient | Awaitable[ProxyClient]]
@@ -43,7 +43,7 @@ def the_one_client(
 class Connections:
     """See the module; `factory` is what `ProxyProvider` was made with.
 
-    `inbound` hears what the links say that are no session's own, and `elsewhere` takes the notifications of no call that the link of the other era
+    `attribution` hears what the links say that are no session's own, and `elsewhere` takes the notifications of no call that the link of the other era
     brings. `forward` are the lower-case names of headers that clients bring themselves. `bring_along` lets a link hear of what the session of a key has subscribed to, and `replay` a shared one of the other era.
 
     Attributes:
@@ -58,8 +58,8 @@ class Connections:
         self,
         factory: ProxyClient | ClientFactory | StatefulFactory,
         owner: Owner,
-        inbound: Inbound,
-        verbosity: Verbosity,
+        attribution: Attribution,
+        log_levels: LogLevels,
         timeout: float | None,
         forward: tuple[str, ...] = (),
         *,
@@ -73,8 +73,8 @@ class Connections:
         self.mirror = Mirror(owner.name, self.known)
         self._factory = factory
         self._owner = owner
-        self._inbound = inbound
-        self._verbosity = verbosity
+        self._attribution = attribution
+        self._log_levels = log_levels
         self._timeout = timeout
         self._forward = forward
         self._elsewhere = elsewhere
@@ -123,11 +123,11 @@ class Connections:
 
     async def open_counterpart(self) -> Link:
         """A link of the legacy era that sessions share."""
-        client, listener = cast("ProxyClient", self.client), self._inbound.beside(self._elsewhere)
+        client, listener = cast("ProxyClient", self.client), self._attribution.beside(self._elsewhere)
         link = await self.mirror.open(lambda: client.connect(listener, BRIDGED, self._timeout, Era.LEGACY))
         try:
             async with asyncio.timeout(self._timeout):
-                await self._verbosity.tell(link)
+                await self._log_levels.tell(link)
                 await self._replay(link)
         except BaseException as error:
             await link.aclose()
@@ -142,7 +142,7 @@ class Connections:
         """The link of a session's own, in the one era that is wanted, or else in the upstream's."""
         client = await self._make_client(downstream) if self.per_session else cast("ProxyClient", self.client)
         declared = bridged(downstream)
-        listener, shown = Inbound(self._owner, downstream), self.shown_by(downstream)
+        listener, shown = Attribution(self._owner, downstream), self.shown_by(downstream)
         if era is Era.LEGACY:
             link = await self.mirror.open(lambda: client.connect(listener, declared, self._timeout, era, shown))
         else:
@@ -180,7 +180,7 @@ class Connections:
 
     async def _open_shared(self, shown: Mapping[str, str] | None = None) -> Link:
         client = cast("ProxyClient", self.client)
-        return await client.connect(self._inbound, BRIDGED, self._timeout, headers=shown)
+        return await client.connect(self._attribution, BRIDGED, self._timeout, headers=shown)
 
     async def _make_client(self, downstream: Downstream | None) -> ProxyClient:
         client = await self._made_client(downstream)

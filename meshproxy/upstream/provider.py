@@ -1,4 +1,4 @@
-"""`ProxyProvider`: one upstream, and the way of every request to it. Which link carries which is for `Lanes` to say."""
+"""`ProxyProvider`: one upstream, and the way of every request to it. Which link carries which is for `LinkChoice` to say."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
@@ -12,22 +12,22 @@ from meshproxy.catalog.catalog import Catalog, Mount
 from meshproxy.catalog.component import COMPONENTS, ProxyComponent
 from meshproxy.eras.bridge import Bridge
 from meshproxy.eras.required_task import request as request_task
-from meshproxy.eras.translate import Stamp
+from meshproxy.eras.translate import ServerSignature
 from meshproxy.errors import RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import BY_CHANGED, KINDS, Kind
 from meshproxy.links.link import Link
 from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import Downstream, RequestContext, Result
 from meshproxy.relay.handler import finish
+from meshproxy.upstream.attribution import Attribution
 from meshproxy.upstream.audience import Audience
 from meshproxy.upstream.carrier import Carrier
 from meshproxy.upstream.client import CLIENT, ProxyClient, StatefulProxyClient
 from meshproxy.upstream.connections import ClientFactory, Connections, StatefulFactory, the_one_client
-from meshproxy.upstream.inbound import Inbound
-from meshproxy.upstream.lanes import Lanes, SessionMode
-from meshproxy.upstream.scrubbing import without_secrets
+from meshproxy.upstream.link_choice import LinkChoice, SessionMode
 from meshproxy.upstream.supervisor import State, Supervisor
 from meshproxy.wire.codec import opened
+from meshproxy.wire.scrubbing import without_secrets
 
 log = structlog.get_logger(__name__)
 
@@ -64,21 +64,21 @@ class ProxyProvider:
         list_timeout: float | None = 15.0,
         call_timeout: float | None = 300.0,
         idle_timeout: float | None = None,
-        stamp: Stamp | None = None,
+        stamp: ServerSignature | None = None,
         scrub: Callable[[str], str] = str,
     ) -> None:
         client = the_one_client(client, client_factory)
         self.name = name or (client.name if isinstance(client, ProxyClient) else "upstream")
         forward = tuple(header.lower() for header in forward_headers)
         self._scrub = scrub
-        self._bridge = Bridge(stamp or Stamp(CLIENT))
-        self._inbound = Inbound(self)
+        self._bridge = Bridge(stamp or ServerSignature(CLIENT))
+        self._attribution = Attribution(self)
         self.audience = Audience(partial(self.on_elsewhere, None), self._on_counterpart_said)
         self._connections = Connections(
             client,
             self,
-            self._inbound,
-            self.audience.verbosity,
+            self._attribution,
+            self.audience.log_levels,
             connect_timeout,
             forward,
             elsewhere=self._on_counterpart_said,
@@ -97,7 +97,7 @@ class ProxyProvider:
             cache_ttl=cache_ttl,
             scrub=scrub,
         )
-        self._lanes = Lanes(
+        self._choice = LinkChoice(
             self.name,
             "isolated" if self._connections.per_session else session,
             self._supervisor,
@@ -105,15 +105,15 @@ class ProxyProvider:
             patience=connect_timeout,
             turn=call_timeout,
         )
-        self.audience.join(self._connections, self._lanes, self._in_use)
+        self.audience.join(self._connections, self._choice, self._in_use)
         self._carrier = Carrier(
             self,
-            self._lanes,
+            self._choice,
             self._bridge,
             self._connections,
             self.audience,
             self._supervisor,
-            self._inbound,
+            self._attribution,
             forward,
             call_timeout,
         )
@@ -121,7 +121,7 @@ class ProxyProvider:
 
     def __repr__(self) -> str:
         tools = len(self.catalog[Kind.TOOL]) if self.catalog else 0
-        return f"<ProxyProvider {self.name!r} {self.state} tools={tools} leases={self._carrier.running} sessions={len(self._lanes.sessions)}>"
+        return f"<ProxyProvider {self.name!r} {self.state} tools={tools} leases={self._carrier.running} sessions={len(self._choice.sessions)}>"
 
     # --- how it is
 
@@ -162,8 +162,8 @@ class ProxyProvider:
             status |= {KINDS[kind].plural: count for kind, count in self.catalog.counts().items()}
         status |= {
             "calls": self._carrier.running,
-            "sessions": len(self._lanes.sessions),
-            "mirrored": self._lanes.mirrored(),
+            "sessions": len(self._choice.sessions),
+            "mirrored": self._choice.mirrored(),
             "seconds": round(self._supervisor.seconds, 3),
         }
         if self._connections.client is not None:
@@ -172,7 +172,7 @@ class ProxyProvider:
 
     # --- life
 
-    def sign_as(self, stamp: Stamp) -> None:
+    def sign_as(self, stamp: ServerSignature) -> None:
         """From now on, results of the modern era name the server that `stamp` is of."""
         self._bridge.stamp = stamp
 
@@ -207,7 +207,7 @@ class ProxyProvider:
         self._carrier.is_shut = True
         await self._bridge.parking.aclose()
         await self._supervisor.aclose()
-        await self._lanes.aclose()
+        await self._choice.aclose()
         if self._connections.client is not None:
             await self._connections.client.endpoint.aclose()
 
@@ -255,7 +255,7 @@ class ProxyProvider:
         if context is None:
             with self._in_use():
                 try:
-                    link = await self._lanes.control()
+                    link = await self._choice.control()
                     if "task" in params:
                         return await request_task(link, method, params)
                     return await link.request(method, params)
@@ -285,17 +285,17 @@ class ProxyProvider:
 
     async def _on_control_opened(self, control: Link) -> None:
         if isinstance(self._connections.client, StatefulProxyClient):
-            self._lanes.isolate()
+            self._choice.isolate()
         await self.audience.on_control(control)
 
     async def _on_control_closing(self) -> None:
         await self.audience.subscriptions.aclose()
-        await self._lanes.rest(is_idle=self._supervisor.state is State.IDLE)
+        await self._choice.rest(is_idle=self._supervisor.state is State.IDLE)
 
-    # --- what an upstream says on its own account (see `meshproxy.upstream.inbound.Owner`)
+    # --- what an upstream says on its own account (see `meshproxy.upstream.attribution.Owner`)
 
     def on_talk(self) -> None:
-        if self._lanes.shared.on_talk():
+        if self._choice.shared.on_talk():
             consequence = "callers are kept apart, unless 'session: shared'"
             log.info("upstream.talks", upstream=self.name, consequence=consequence)
 
@@ -316,16 +316,16 @@ class ProxyProvider:
         if isinstance(uri, str):
             self.audience.counter_subscriptions.deliver(None, uri, params)
         elif method in BY_CHANGED:
-            self._supervisor.list_soon(self._lanes.shared.counterpart.link)
+            self._supervisor.list_soon(self._choice.shared.counterpart.link)
         else:
             self.on_elsewhere(None, method, params)
 
     def sole_resident(self, link: Link) -> Downstream | None:
-        return self._lanes.shared.sole_resident(link)
+        return self._choice.shared.sole_resident(link)
 
     def on_link_closed(self, link: Link, downstream: Downstream | None, reason: str) -> None:
         if downstream is not None:
-            self._lanes.sessions.discard(downstream.key)
+            self._choice.sessions.discard(downstream.key)
         else:
-            self._lanes.shared.on_closed(link)
+            self._choice.shared.on_closed(link)
             self._supervisor.lose(link, reason)

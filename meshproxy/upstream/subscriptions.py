@@ -12,7 +12,7 @@ import structlog
 
 from meshproxy.errors import INVALID_PARAMS, RpcError
 from meshproxy.links.link import Link
-from meshproxy.upstream.listening import Listening
+from meshproxy.links.listen_stream import ListenStream
 from meshproxy.wire.protocol import Era
 
 log = structlog.get_logger(__name__)
@@ -28,7 +28,7 @@ class Subscriptions:
         self._shared: dict[str, dict[str, Sink]] = {}
         self._own: dict[str, dict[str, Sink]] = {}
         self._telling: dict[str, asyncio.Future[None]] = {}
-        self._listening: Listening | None = None
+        self._listening: ListenStream | None = None
 
     def __bool__(self) -> bool:
         """Whether anybody waits for anything."""
@@ -38,7 +38,7 @@ class Subscriptions:
         """Say it all again to a control link that is new. What it refuses now is no reason to do without the rest of it."""
         await self.aclose()
         if control.era is Era.MODERN:
-            self._listening = Listening(control, tell)
+            self._listening = ListenStream(control, tell)
             try:
                 await self._listening.hear(self._shared)
             except RpcError as error:

@@ -17,7 +17,7 @@ from meshproxy.catalog.catalog import EMPTY, Catalog
 from meshproxy.errors import RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import KINDS
 from meshproxy.links.link import Link
-from meshproxy.upstream.listing import list_catalog
+from meshproxy.links.listing import list_catalog
 from meshproxy.upstream.pace import Pace
 
 log = structlog.get_logger(__name__)

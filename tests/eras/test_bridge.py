@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from meshproxy.catalog.catalog import Mount
 from meshproxy.eras.bridge import Bridge
-from meshproxy.eras.translate import Stamp
+from meshproxy.eras.translate import ServerSignature
 from meshproxy.errors import (
     HEADER_MISMATCH,
     INTERNAL_ERROR,
@@ -49,7 +49,7 @@ class Crossing:
         self.client = client(Quiet(), **settings)
         self.wire = Wire(era)
         self.wire.answers[method] = {"content": []} if answer is None else answer
-        self.bridge = Bridge(Stamp(MESH))
+        self.bridge = Bridge(ServerSignature(MESH))
         self.method = method
         self.released = 0
 
@@ -249,7 +249,7 @@ async def test_a_client_that_cannot_be_asked_is_not_parked() -> None:
     crossing = Crossing(Modern, Era.LEGACY, capabilities={}, answer=lambda _params, call: question_then(call, None))
     assert (await crossing.refusal()).code == -32601
     assert len(crossing.bridge.parking) == 0
-    # Whoever begins a request is told its end, and gives back the lane by itself.
+    # Whoever begins a request is told its end, and gives back the lease by itself.
     assert crossing.released == 0
 
 
@@ -416,7 +416,7 @@ def test_no_byte_of_an_answer_leaves_the_place_of_its_result(
     context = Context(asking, asking.caller(), None, {})
     call = Call(context, method, {})
     call.mount, call.era = Mount("up", "ns"), era
-    bridge = Bridge(Stamp(MESH))
+    bridge = Bridge(ServerSignature(MESH))
     try:
         sent = encode_result(5, bridge.publish(call, answer.result)) if isinstance(answer.result, Raw) else b""
     except RpcError as error:

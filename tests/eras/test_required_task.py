@@ -11,10 +11,10 @@ import pytest
 from meshproxy.eras import required_task
 from meshproxy.errors import INTERNAL_ERROR, METHOD_NOT_FOUND, AnswerLost, RpcError
 from meshproxy.kinds import Kind
+from meshproxy.links.target import Command
 from meshproxy.serving.fastmcp import FastMCP
 from meshproxy.upstream.client import ProxyClient
 from meshproxy.upstream.provider import ProxyProvider
-from meshproxy.upstream.target import Command
 from meshproxy.wire.codec import Raw, opened
 from meshproxy.wire.protocol import META_RELATED_TASK, Era
 from tests.kit.clients import ABLE, ELICIT, SAMPLE, SAMPLED, Client, Json, Legacy, Modern

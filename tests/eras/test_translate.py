@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from meshproxy.eras.translate import Stamp, opened_result, outgoing, result_type, to_legacy, without_hop_meta
+from meshproxy.eras.translate import ServerSignature, opened_result, outgoing, result_type, to_legacy, without_hop_meta
 from meshproxy.errors import INTERNAL_ERROR, RpcError
 from meshproxy.wire.codec import Raw, dumps, loads, shallow
 from meshproxy.wire.protocol import (
@@ -21,7 +21,7 @@ from meshproxy.wire.protocol import (
 )
 
 INFO = {"name": "mesh", "version": "1"}
-STAMP = Stamp(INFO)
+STAMP = ServerSignature(INFO)
 SCALARS = st.none() | st.integers() | st.text(max_size=3)
 KEYS = st.sampled_from(["content", "_meta", "resultType", "ttlMs", "cacheScope", "x"])
 RESULTS = st.dictionaries(

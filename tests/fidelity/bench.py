@@ -14,12 +14,12 @@ import httpx2
 import uvicorn
 from meshproxy.http.stream import Receive, Scope, Send
 from meshproxy.links.sse import SseEndpoint
+from meshproxy.links.target import Command
 from meshproxy.serving.fastmcp import FastMCP
 from meshproxy.serving.http import HttpApp, HttpSettings
 from meshproxy.serving.stdio import serve_stdio
 from meshproxy.upstream.client import ProxyClient
 from meshproxy.upstream.provider import ProxyProvider
-from meshproxy.upstream.target import Command
 from tests.fidelity.peers import ABLE, Json, Peer, Place, Wire, joined
 from tests.fidelity.wires import HttpWire, LineWire
 from tests.kit.places import ROOT

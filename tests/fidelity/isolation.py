@@ -21,12 +21,12 @@ import httpx2
 import structlog
 import uvicorn
 from meshproxy.links.sse import SseEndpoint
+from meshproxy.links.target import Command
 from meshproxy.serving.fastmcp import FastMCP
-from meshproxy.upstream import inbound
+from meshproxy.upstream import attribution
 from meshproxy.upstream.client import ProxyClient
-from meshproxy.upstream.lanes import SessionMode
+from meshproxy.upstream.link_choice import SessionMode
 from meshproxy.upstream.provider import ProxyProvider
-from meshproxy.upstream.target import Command
 from tests.fidelity.peers import ABLE, Json, Peer, Place, joined
 from tests.fidelity.wires import HttpWire
 from tests.kit.places import ROOT
@@ -227,7 +227,7 @@ async def upstreams() -> AsyncIterator[dict[tuple[str, Transport], str]]:
 
 
 async def run(options: argparse.Namespace) -> int:
-    inbound.HOLD = HOLD  # type: ignore[misc]  # see HOLD
+    attribution.HOLD = HOLD  # type: ignore[misc]  # see HOLD
     bad = 0
     print(f"{options.clients} clients, {options.rounds} rounds, all new every {options.renew} rounds")
     async with upstreams() as urls:

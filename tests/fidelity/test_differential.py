@@ -16,12 +16,12 @@ import pytest
 import uvicorn
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from meshproxy.links.target import Command
 from meshproxy.naming import public_uri
 from meshproxy.serving.channel import Channel
 from meshproxy.serving.fastmcp import FastMCP
 from meshproxy.upstream.client import ProxyClient
 from meshproxy.upstream.provider import ProxyProvider
-from meshproxy.upstream.target import Command
 from tests.fidelity.peers import ABLE, CLIENT, LEGACY, META, MODERN
 from tests.fidelity.scripted import App
 from tests.kit.places import ROOT

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from meshproxy.upstream import inbound
+from meshproxy.upstream import attribution
 from tests.fidelity.isolation import SETTINGS, Setting, endure
 from tests.kit.running import Running
 
@@ -16,7 +16,7 @@ CLIENTS, ROUNDS = 8, 2
 async def test_each_question_reaches_the_client_whose_call_raised_it(
     shared_server: Callable[..., Running], monkeypatch: pytest.MonkeyPatch, setting: Setting
 ) -> None:
-    monkeypatch.setattr(inbound, "HOLD", 0.2)
+    monkeypatch.setattr(attribution, "HOLD", 0.2)
     url = ""
     if setting.transport != "stdio":
         url = shared_server("basic", transport=setting.transport.split()[0], era=setting.era).url

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from meshproxy.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND, RpcError
-from meshproxy.mesh import interests
+from meshproxy.mesh import watchers
 from meshproxy.upstream import supervisor
 from tests.kit.clients import Client, Legacy, Modern
 from tests.kit.light import document, light, received
@@ -192,7 +192,7 @@ async def test_a_subscription_waits_for_an_upstream_that_comes_back(
         assert (await refusal(legacy, "resources/read", {"uri": "r://a/x"})).code == RESOURCE_NOT_FOUND
         await mesh.edit(document({"a": light(*OFFERS), "b": light()}))
         await eventually(lambda: bool(mesh.mesh._providers["a"].audience.subscriptions))
-        await eventually(lambda: not mesh.server.composite._interests._moving)
+        await eventually(lambda: not mesh.server.composite._watchers._moving)
         await touch(mesh, "a_t")
         for client in (legacy, modern):
             await client.heard.until(UPDATED)
@@ -242,7 +242,7 @@ async def test_a_subscription_that_the_upstream_refuses_is_refused(run_mesh: Run
 async def test_a_client_waits_for_updates_of_so_many_resources_and_no_more(
     run_mesh: RunMesh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(interests, "MAX_SUBSCRIBED", 1)
+    monkeypatch.setattr(watchers, "MAX_SUBSCRIBED", 1)
     async with run_mesh(document({"a": light(*OFFERS)})) as mesh:
         client, other = Legacy(mesh.server), Legacy(mesh.server)
         await client.request("resources/subscribe", {"uri": "r://a/x"})

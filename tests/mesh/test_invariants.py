@@ -13,7 +13,7 @@ from mcp_types import _v2025_11_25 as legacy_types
 from mcp_types import _v2026_07_28 as modern_types
 from meshproxy.errors import RpcError
 from meshproxy.observe import logs
-from meshproxy.upstream import inbound
+from meshproxy.upstream import attribution
 from meshproxy.wire.codec import Raw, dumps, loads
 from tests.kit.clients import ELICIT, SAMPLE, Client, Context, Legacy, Modern, decoded, parsed
 from tests.kit.journal import Journal
@@ -170,7 +170,7 @@ async def test_invariant_4_no_message_reaches_a_downstream_that_it_does_not_belo
     run_mesh: RunMesh, monkeypatch: pytest.MonkeyPatch, era: str, session: str
 ) -> None:
     # On one process for all, two questions at once have to be refused: nobody knows whose they are.
-    monkeypatch.setattr(inbound, "HOLD", 0.1)
+    monkeypatch.setattr(attribution, "HOLD", 0.1)
     must_answer = (era, session) != ("legacy", "shared")
     text = document({"a": light("--tools", "one,two", "--era", era, session=session)})
     async with run_mesh(text) as mesh:

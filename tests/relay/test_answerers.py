@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from mcp_types import CreateMessageResult, ElicitResult, Root, TextContent
+from meshproxy.links.target import Command
 from meshproxy.relay.answerers import MODEL
 from meshproxy.relay.handlers import Handlers
 from meshproxy.serving.fastmcp import FastMCPProxy
 from meshproxy.upstream.client import ProxyClient
-from meshproxy.upstream.target import Command
 from tests.kit.clients import ELICIT, ROOTS, SAMPLE, Legacy, Modern
 from tests.kit.light import LIGHT
 from tests.kit.waiting import DEADLINE

@@ -19,7 +19,7 @@ from meshproxy import (
     ProxyTool,
     StatefulProxyClient,
 )
-from meshproxy.upstream.target import Command
+from meshproxy.links.target import Command
 from tests.kit.clients import Legacy, Modern
 from tests.kit.light import LIGHT
 from tests.kit.waiting import DEADLINE

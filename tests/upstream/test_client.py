@@ -9,9 +9,9 @@ from meshproxy.errors import RpcError, UpstreamUnavailable
 from meshproxy.kinds import Kind
 from meshproxy.links.stdio import StdioEndpoint
 from meshproxy.links.streamable import HttpEndpoint
+from meshproxy.links.target import Command
 from meshproxy.relay.handlers import Handlers
 from meshproxy.upstream.client import CLIENT, ProxyClient, StatefulProxyClient
-from meshproxy.upstream.target import Command
 from tests.kit.clients import Legacy
 from tests.kit.handlers import Quiet
 from tests.kit.light import LIGHT, received

@@ -93,7 +93,7 @@ async def test_a_question_of_one_that_shares_is_asked_of_it_while_the_other_wait
 
 async def test_a_turn_that_does_not_come_is_an_error_that_says_what_helps() -> None:
     async with providing(light()) as (server, provider):
-        provider._lanes._turn = 0.05
+        provider._choice._turn = 0.05
         first, second = Legacy(server), Legacy(server)
         for client in (first, second):
             await does(client, "x")

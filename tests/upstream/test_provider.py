@@ -13,6 +13,7 @@ import pytest
 from meshproxy.catalog.catalog import Mount
 from meshproxy.errors import AnswerLost, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import Kind
+from meshproxy.links.target import Command
 from meshproxy.relay.downstream import Downstream
 from meshproxy.relay.handlers import Handlers
 from meshproxy.serving.fastmcp import FastMCP
@@ -20,7 +21,6 @@ from meshproxy.upstream import supervisor
 from meshproxy.upstream.client import ProxyClient, StatefulProxyClient
 from meshproxy.upstream.provider import ProxyProvider
 from meshproxy.upstream.supervisor import State
-from meshproxy.upstream.target import Command
 from tests.kit.clients import ELICIT, Client, Legacy, Modern
 from tests.kit.light import LIGHT, received, release
 from tests.kit.processes import children, is_alive
@@ -320,7 +320,7 @@ async def test_what_a_factory_made_for_a_session_is_closed_with_it() -> None:
         first.close()
         await eventually(lambda: [endpoint.closed for endpoint in made] == [0, 1, 0])
         await second.call("t")
-        assert not provider._connections._of_sessions.keys() - {link for _, link in provider._lanes.sessions}
+        assert not provider._connections._of_sessions.keys() - {link for _, link in provider._choice.sessions}
     assert [endpoint.closed for endpoint in made] == [1, 1, 1]
 
 

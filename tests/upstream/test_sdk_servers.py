@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from meshproxy.links.target import Command
 from meshproxy.upstream.client import ProxyClient
-from meshproxy.upstream.target import Command
 from tests.kit.clients import Client, Legacy, Modern
 from tests.kit.places import ROOT
 from tests.kit.running import Running, command

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from meshproxy.errors import RpcError, UpstreamUnavailable
+from meshproxy.links.listen_stream import ACKNOWLEDGED, ListenStream
 from meshproxy.upstream import listening
-from meshproxy.upstream.listening import ACKNOWLEDGED, Listening
 from meshproxy.upstream.subscriptions import Subscriptions
 from meshproxy.wire.protocol import Era
 from tests.kit.waiting import DEADLINE, eventually
@@ -375,7 +375,7 @@ async def test_streams_that_are_exchanged_at_once_end_in_one() -> None:
 async def test_a_stream_that_ends_is_opened_again_and_everything_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening, "REOPEN_PAUSE", 0.0)
     streams, told = Streams(tools={"listChanged": True}, prompts={}), asyncio.Queue[str]()
-    ear = Listening(streams.link, lambda method, _params: told.put_nowait(method))
+    ear = ListenStream(streams.link, lambda method, _params: told.put_nowait(method))
     await ear.hear(["x://1"])
     for number in range(1, 3):
         streams.ends[-1].set()
@@ -393,7 +393,7 @@ async def test_a_stream_is_opened_again_after_a_refusal_that_followed_an_agreeme
 ) -> None:
     monkeypatch.setattr(listening, "REOPEN_PAUSE", 0.0)
     streams = Streams()
-    ear = Listening(streams.link, lambda *_: None)
+    ear = ListenStream(streams.link, lambda *_: None)
     await ear.hear(())
     streams.refusal = RpcError(-1, "not now")
     streams.ends[-1].set()
@@ -407,7 +407,7 @@ async def test_an_upstream_that_never_agrees_keeps_nobody_waiting_for_ever(monke
     monkeypatch.setattr(listening, "ACKNOWLEDGE_TIMEOUT", 0.01)
     streams = Streams()
     streams.is_silent = True
-    ear = Listening(streams.link, lambda *_: None)
+    ear = ListenStream(streams.link, lambda *_: None)
     async with asyncio.timeout(DEADLINE):
         await ear.hear(())
     await ear.aclose()
@@ -416,7 +416,7 @@ async def test_an_upstream_that_never_agrees_keeps_nobody_waiting_for_ever(monke
 
 async def test_an_upstream_that_ends_a_stream_without_a_word_is_not_listened_to() -> None:
     mute = Wire(Era.MODERN, subscriptions__listen={"resultType": "complete"})
-    ear = Listening(mute, lambda *_: None)
+    ear = ListenStream(mute, lambda *_: None)
     async with asyncio.timeout(1):
         await ear.hear(())
     assert len(mute.sent) == 1
@@ -426,7 +426,7 @@ async def test_an_upstream_that_ends_a_stream_without_a_word_is_not_listened_to(
 async def test_a_stream_of_which_the_opening_is_cancelled_leaves_nothing() -> None:
     streams = Streams()
     streams.is_silent = True
-    ear = Listening(streams.link, lambda *_: None)
+    ear = ListenStream(streams.link, lambda *_: None)
     hearing = asyncio.create_task(ear.hear(()))
     await streams.link.until("subscriptions/listen")
     hearing.cancel()
@@ -438,7 +438,7 @@ async def test_a_stream_of_which_the_opening_is_cancelled_leaves_nothing() -> No
 
 async def test_a_stream_is_nobodys_call_and_is_asked_nothing() -> None:
     streams = Streams()
-    ear = Listening(streams.link, lambda *_: None)
+    ear = ListenStream(streams.link, lambda *_: None)
     await ear.hear(())
     (call,) = streams.calls
     assert (call.owner, call.timeout, call.wants_progress) == (None, None, False)

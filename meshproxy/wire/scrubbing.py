@@ -1,4 +1,4 @@
-"""An upstream's error without the secrets of the config. Place: upstream; no I/O."""
+"""An upstream's error without the secrets of the config. Place: wire, pure."""
 
 from collections.abc import Callable
 from typing import Any

@@ -8,8 +8,8 @@ from meshproxy.errors import INTERNAL_ERROR, METHOD_NOT_FOUND, RpcError
 from meshproxy.links.link import Link
 from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import Downstream
-from meshproxy.upstream import inbound
-from meshproxy.upstream.inbound import Inbound, sole
+from meshproxy.upstream import attribution
+from meshproxy.upstream.attribution import Attribution, sole
 from meshproxy.wire.protocol import Era
 from tests.kit.clients import ELICIT, Client, Context, Legacy, Modern
 from tests.kit.handlers import Quiet
@@ -23,14 +23,14 @@ MESSAGE = "notifications/message"
 LINE = {"level": "info", "data": "a line"}
 
 
-def look_again(inbound: Inbound) -> None:
+def look_again(attribution: Attribution) -> None:
     """As the carrier does when a call has ended."""
-    for event in inbound.held:
+    for event in attribution.held:
         event.set()
 
 
 class Owner:
-    """What a provider is to its inbound side."""
+    """What a provider is to its attribution side."""
 
     name = "up"
 
@@ -59,7 +59,7 @@ class Calling:
     def __init__(self, clients: int = 2) -> None:
         self.wire, self.owner = Wire(), Owner()
         self.clients: list[Client] = [Legacy(Quiet()) for _ in range(clients)]
-        self.inbound = Inbound(self.owner)
+        self.attribution = Attribution(self.owner)
         self._count = 0
 
     def begin(self, client: int) -> int:
@@ -74,11 +74,11 @@ class Calling:
         call = self.wire.calls.pop(number)
         if given_up:
             self.wire.given_up[number] = call
-        look_again(self.inbound)
+        look_again(self.attribution)
 
     def ask(self) -> "asyncio.Task[Any]":
         method, params = ELICIT
-        return asyncio.create_task(self.inbound.on_request(self.wire, str(method), dict(params)))  # type: ignore[call-overload]
+        return asyncio.create_task(self.attribution.on_request(self.wire, str(method), dict(params)))  # type: ignore[call-overload]
 
     def asked(self) -> list[int]:
         return [len(client.asked.all) for client in self.clients]
@@ -128,7 +128,7 @@ async def test_a_question_that_may_be_of_two_waits_until_the_others_calls_end() 
 async def test_a_question_of_which_nobody_can_be_certain_is_refused_and_says_what_would_help(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(inbound, "HOLD", 0.02)
+    monkeypatch.setattr(attribution, "HOLD", 0.02)
     calling = Calling()
     calling.begin(0)
     calling.begin(1)
@@ -136,7 +136,7 @@ async def test_a_question_of_which_nobody_can_be_certain_is_refused_and_says_wha
     assert error.code == INTERNAL_ERROR
     assert "session: isolated" in error.message
     assert calling.asked() == [0, 0]
-    assert calling.inbound.held == []
+    assert calling.attribution.held == []
 
 
 async def test_a_question_that_nobodys_call_can_have_asked_is_refused() -> None:
@@ -152,7 +152,7 @@ async def test_a_question_whose_callers_all_leave_is_refused() -> None:
     await asyncio.sleep(0)
     for number in calls:
         calling.wire.calls.pop(number)
-    look_again(calling.inbound)
+    look_again(calling.attribution)
     assert (await refusal(asking)).code == METHOD_NOT_FOUND
 
 
@@ -191,7 +191,7 @@ async def test_a_question_of_a_call_that_was_given_up_asks_nobody() -> None:
 async def test_over_a_sessions_own_link_everything_is_for_the_session() -> None:
     calling = Calling(1)
     (client,) = calling.clients
-    own = Inbound(calling.owner, client.session)
+    own = Attribution(calling.owner, client.session)
     method, params = ELICIT
     assert (await own.on_request(calling.wire, str(method), dict(params)))["action"]  # type: ignore[call-overload]
     calling.begin(0)
@@ -211,15 +211,15 @@ async def test_a_log_line_goes_to_the_one_client_that_is_calling_and_else_to_the
     journal: Journal,
 ) -> None:
     calling = Calling()
-    calling.inbound.on_notification(calling.wire, MESSAGE, LINE)
+    calling.attribution.on_notification(calling.wire, MESSAGE, LINE)
     assert calling.owner.talked == 0
     first = calling.begin(0)
-    calling.inbound.on_notification(calling.wire, MESSAGE, LINE)
+    calling.attribution.on_notification(calling.wire, MESSAGE, LINE)
     assert calling.heard() == [1, 0]
     calling.begin(1)
-    calling.inbound.on_notification(calling.wire, MESSAGE, LINE)
+    calling.attribution.on_notification(calling.wire, MESSAGE, LINE)
     calling.end(first, given_up=True)
-    calling.inbound.on_notification(calling.wire, MESSAGE, LINE)
+    calling.attribution.on_notification(calling.wire, MESSAGE, LINE)
     assert calling.heard() == [1, 0]
     assert calling.owner.talked == 3
     lines = journal.of("upstream.message")
@@ -232,10 +232,10 @@ async def test_what_belongs_to_no_call_is_for_the_one_session_that_has_ever_used
     calling = Calling(1)
     (client,) = calling.clients
     calling.owner.resident = client.session
-    calling.inbound.on_notification(calling.wire, MESSAGE, LINE)
+    calling.attribution.on_notification(calling.wire, MESSAGE, LINE)
     assert (calling.heard(), calling.owner.talked) == ([1], 1)
     client.session.log_level = "error"
-    calling.inbound.on_notification(calling.wire, MESSAGE, LINE)
+    calling.attribution.on_notification(calling.wire, MESSAGE, LINE)
     assert calling.heard() == [1]
     assert (await answer(calling.ask()))["action"]
     assert calling.asked() == [1]
@@ -248,7 +248,7 @@ async def test_a_modern_upstreams_log_line_is_of_a_call_that_wants_to_hear_any()
     calling.clients[1].log_level = "debug"
     calling.begin(0)
     calling.begin(1)
-    calling.inbound.on_notification(calling.wire, MESSAGE, LINE)
+    calling.attribution.on_notification(calling.wire, MESSAGE, LINE)
     assert calling.heard() == [0, 1]
 
 
@@ -257,16 +257,16 @@ async def test_what_no_server_may_ask_is_refused_and_a_ping_is_answered(method: 
     calling = Calling()
     calling.begin(0)
     with pytest.raises(RpcError, match="Method not found"):
-        await calling.inbound.on_request(calling.wire, method, {})
-    assert await calling.inbound.on_request(calling.wire, "ping", {}) == {}
+        await calling.attribution.on_request(calling.wire, method, {})
+    assert await calling.attribution.on_request(calling.wire, "ping", {}) == {}
     assert calling.owner.talked == 0
 
 
 async def test_other_notifications_are_the_owners_business() -> None:
     calling = Calling()
     calling.begin(0)
-    calling.inbound.on_notification(calling.wire, "notifications/resources/updated", {"uri": "x://y"})
-    calling.inbound.on_closed(calling.wire, "it died")
+    calling.attribution.on_notification(calling.wire, "notifications/resources/updated", {"uri": "x://y"})
+    calling.attribution.on_closed(calling.wire, "it died")
     assert calling.owner.elsewhere == [(None, "notifications/resources/updated")]
     assert calling.owner.closed == ["it died"]
 

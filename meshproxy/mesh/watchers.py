@@ -1,4 +1,4 @@
-"""`Interests`: which clients have subscribed to which public URIs. A subscription outlives the provider that it was made at.
+"""`Watchers`: which clients have subscribed to which public URIs. A subscription outlives the provider that it was made at.
 
 A reload may replace the provider of an upstream. The clients that subscribed to its resources are not told, and wait on. So each of their
 subscriptions is made again at the provider that serves the URI now.
@@ -46,7 +46,7 @@ class _Interest:
         await self.provider.audience.unsubscribe(self.downstream, self.route.origin)
 
 
-class Interests:
+class Watchers:
     """The subscriptions, by downstream and by the public URI that the client gave."""
 
     def __init__(self) -> None:
@@ -77,8 +77,8 @@ class Interests:
 
     def follow(self, providers: Collection[ProxyProvider], serve: Serve) -> None:
         """Move the subscriptions at providers that are not among `providers`, which are the ones that are served from now on."""
-        for interests in self._held.values():
-            for uri, interest in interests.items():
+        for watchers in self._held.values():
+            for uri, interest in watchers.items():
                 if interest.provider not in providers and interest not in self._moving:
                     found = serve(uri)
                     if found is not None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from meshproxy.kinds import KINDS, Kind
 from meshproxy.limits import MAX_CUT, MAX_DEFINITION, MAX_DEFINITION_DEPTH
-from meshproxy.upstream.page import read_page
+from meshproxy.links.page import read_page
 from meshproxy.wire.codec import Raw
 
 TOOLS = KINDS[Kind.TOOL]

@@ -28,7 +28,7 @@ Elsewhere = Callable[[str, dict[str, Any]], None]
 
 
 class Owner(Protocol):
-    """What the inbound side needs of the provider that it belongs to."""
+    """What the attribution side needs of the provider that it belongs to."""
 
     @property
     def name(self) -> str: ...
@@ -46,7 +46,7 @@ class Owner(Protocol):
         """A link ended by itself."""
 
 
-class Inbound:
+class Attribution:
     """The `Listener` of one link: of all, or of one downstream's own.
 
     `elsewhere` takes the notifications about listings, resources and the like, if they are not the owner's to sort.
@@ -58,9 +58,9 @@ class Inbound:
         self._elsewhere = elsewhere or partial(owner.on_elsewhere, downstream)
         self.held: list[asyncio.Event] = []
 
-    def beside(self, elsewhere: Elsewhere) -> "Inbound":
+    def beside(self, elsewhere: Elsewhere) -> "Attribution":
         """Another for a link of its own kind, which hears of the same calls' ends."""
-        made = Inbound(self._owner, elsewhere=elsewhere)
+        made = Attribution(self._owner, elsewhere=elsewhere)
         made.held = self.held
         return made
 

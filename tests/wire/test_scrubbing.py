@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from meshproxy.config.secrets import Scrubber
-from meshproxy.upstream.scrubbing import scrubbed
 from meshproxy.wire.codec import Raw, dumps
+from meshproxy.wire.scrubbing import scrubbed
 
 SCRUB = Scrubber(["12345678", 'quo"ted-secret', "schl\u00fcssel", "}]secret"]).scrub
 

@@ -1,4 +1,4 @@
-"""`Listening`: the `subscriptions/listen` stream of a modern upstream, kept open, and exchanged when there is more or less to hear.
+"""`ListenStream`: the `subscriptions/listen` stream of a modern upstream, kept open, and exchanged when there is more or less to hear.
 
 A stream's filter cannot change (2026-07-28 basic/patterns/subscriptions), so the next one is acknowledged before the last one is closed.
 """
@@ -24,7 +24,7 @@ OVERLAP: Final = 0.5
 Tell = Callable[[str, dict[str, Any]], None]
 
 
-class Listening:
+class ListenStream:
     """What is heard on one link; `tell` takes each notification.
 
     `capabilities` are those of the client that it is heard for, if it is heard for one alone, and `headers` what that shows itself by.

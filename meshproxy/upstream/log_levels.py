@@ -1,4 +1,4 @@
-"""`Verbosity`: how much a legacy upstream is asked to log over links that several clients share.
+"""`LogLevels`: how much a legacy upstream is asked to log over links that several clients share.
 
 Such a server has one level for a connection (2025-11-25 server/utilities/logging); its clients have one each, or one with each request. It is
 told the most verbose that any of them wants; what is too much for one is left out on the way to it (`default_proxy_log_handler`).
@@ -17,7 +17,7 @@ from meshproxy.wire.protocol import LOG_LEVELS, Era
 log = structlog.get_logger(__name__)
 
 
-class Verbosity:
+class LogLevels:
     """The levels that clients want, and what each link was told."""
 
     def __init__(self) -> None:

@@ -8,8 +8,8 @@ import pytest
 from meshproxy.catalog.catalog import EMPTY, Catalog
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.kinds import KINDS, Kind
+from meshproxy.links.listing import list_catalog, list_kind
 from meshproxy.upstream import listing
-from meshproxy.upstream.listing import list_catalog, list_kind
 from meshproxy.wire.codec import Raw
 from meshproxy.wire.protocol import Era
 from structlog.testing import capture_logs

@@ -1,6 +1,6 @@
-"""`StandingStream`: the event stream of a legacy session for what belongs to no call, kept up as long as its session lives.
+"""`SessionStream`: the event stream of a legacy session for what belongs to no call, kept up as long as its session lives.
 
-Source: 2025-11-25 basic/transports, "Listening for Messages from the Server" and "Resumability and Redelivery".
+Source: 2025-11-25 basic/transports, "ListenStream for Messages from the Server" and "Resumability and Redelivery".
 """
 
 import asyncio
@@ -22,7 +22,7 @@ RETRY: Final = 1.0
 MAX_RETRY: Final = 30.0
 
 
-class StandingStream:
+class SessionStream:
     """One stream at a time, by a task of its own.
 
     Args:

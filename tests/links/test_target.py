@@ -12,8 +12,8 @@ from meshproxy.errors import ConfigError
 from meshproxy.kinds import Kind
 from meshproxy.links.sse import SseEndpoint
 from meshproxy.links.streamable import HttpEndpoint
+from meshproxy.links.target import Command
 from meshproxy.upstream.client import ProxyClient
-from meshproxy.upstream.target import Command
 from pydantic import AnyUrl
 from tests.kit.light import LIGHT
 

@@ -11,7 +11,7 @@ from meshproxy.kinds import KINDS, Kind, KindSpec
 from meshproxy.limits import MAX_LISTED, MAX_PAGES
 from meshproxy.links.duplex import excerpt
 from meshproxy.links.link import Link
-from meshproxy.upstream.page import Page, read_page
+from meshproxy.links.page import Page, read_page
 from meshproxy.wire.headers import find_invalid_annotation
 
 NAMED: Final = 5

@@ -1,8 +1,8 @@
-"""`Lanes`: all the links of one upstream, and which of them carries a call.
+"""`LinkChoice`: all the links of one upstream, and which of them carries a call.
 
 An upstream that speaks both eras is spoken to in the era of each client. Its control link (`Supervisor`) is modern.
 
-    caller    upstream              `session`                     lane
+    caller    upstream              `session`                     lease
     any       any                   shared                        the control link
     modern    modern, or both       any                           the control link; a link that the call has to itself (`Exclusive`) for a command
                                                                   while another call, too, wants log lines
@@ -43,7 +43,7 @@ from meshproxy.upstream.shared import Opener, SessionMode, Shared
 from meshproxy.upstream.supervisor import Supervisor
 from meshproxy.wire.protocol import Era
 
-__all__ = ["Lanes", "Place", "SessionMode"]
+__all__ = ["LinkChoice", "Place", "SessionMode"]
 
 
 class Place(NamedTuple):
@@ -54,7 +54,7 @@ class Place(NamedTuple):
     is_counterpart: bool = False
 
 
-class Lanes:
+class LinkChoice:
     """The links of one upstream.
 
     `opener` makes the links. A call that waits for its turn on a link does so for `turn` seconds, and one for a free link for `patience`.
@@ -90,7 +90,7 @@ class Lanes:
     # --- for a call
 
     def at_hand(self, downstream: Downstream, use: object) -> Lease | None:
-        """The lane of a call if nothing must be waited for; see `reach`."""
+        """The lease of a call if nothing must be waited for; see `reach`."""
         control = self._supervisor.link
         if control is None or not control.is_open:
             # What a session did on its own link is there, whatever became of the control link.
@@ -109,25 +109,25 @@ class Lanes:
             return self.shared.at(control).join(downstream, use) if self.shared.is_tried(downstream) else None
         if self._mode != "shared" and downstream.log_level is not None and not control.tells_calls_apart:
             return self.shared.at(control).alone(downstream)
-        lane = self._open
-        return lane if lane is not None and lane.link is control else self._anybodys(control)
+        lease = self._open
+        return lease if lease is not None and lease.link is control else self._anybodys(control)
 
     async def reach(self, downstream: Downstream, use: object) -> Lease:
-        """The lane of a call; `use` tells what is called from what else can be. Waits for nothing where a link is open and free.
+        """The lease of a call; `use` tells what is called from what else can be. Waits for nothing where a link is open and free.
 
         Raises:
             UpstreamUnavailable: there is no link and none can be had.
         """
         while True:
-            lane = self.at_hand(downstream, use)
+            lease = self.at_hand(downstream, use)
             control = self._supervisor.open_link()
-            if lane is None and control is None:
+            if lease is None and control is None:
                 await self.control()
-            elif lane is None and control is not None:
+            elif lease is None and control is not None:
                 way = self._of_session if downstream.era is Era.LEGACY else self._of_caller
-                lane = await way(control, downstream, use)
-            if lane is not None:
-                return lane
+                lease = await way(control, downstream, use)
+            if lease is not None:
+                return lease
 
     # --- for what is no call
 
@@ -215,14 +215,14 @@ class Lanes:
         return own if own is not None and own.link.is_open else None
 
     def _anybodys(self, link: Link) -> Lease:
-        """The lane of a link of which nothing is one call's own, so that it can be every call's."""
-        lane = self._open
-        if lane is None or lane.link is not link:
-            lane = self._open = Lease(link)
-        return lane
+        """The lease of a link of which nothing is one call's own, so that it can be every call's."""
+        lease = self._open
+        if lease is None or lease.link is not link:
+            lease = self._open = Lease(link)
+        return lease
 
     async def _of_session(self, control: Link, downstream: Downstream, use: object) -> Lease | None:
-        """The lane of a legacy client's call; None if it is to be looked for again, by what is known now."""
+        """The lease of a legacy client's call; None if it is to be looked for again, by what is known now."""
         is_mirrored = self.shared.is_mirrored(control)
         common = self.shared.by(downstream, control)
         try:
@@ -232,9 +232,9 @@ class Lanes:
                 if common is None:
                     await self.shared.counterpart.obtain()
                     return None
-                lane = await common.join_later(downstream, use)
-                if lane is not None or self._known.talks or not common.link.is_open:
-                    return lane
+                lease = await common.join_later(downstream, use)
+                if lease is not None or self._known.talks or not common.link.is_open:
+                    return lease
             await self.sessions.obtain(downstream)
             return self._own(downstream)
         except UpstreamUnavailable:
@@ -243,15 +243,15 @@ class Lanes:
             return None
 
     async def _of_caller(self, control: Link, downstream: Downstream, use: object) -> Lease | None:
-        """The lane of a modern client's call; None likewise."""
+        """The lease of a modern client's call; None likewise."""
         common = self.shared.at(control)
         if control.era is Era.MODERN:
-            lane = await common.when_certain(downstream)
-            return lane or await self._lend(downstream, lambda: None)
+            lease = await common.when_certain(downstream)
+            return lease or await self._lend(downstream, lambda: None)
         if self.shared.is_tried(downstream):
-            lane = await common.join_later(downstream, use)
-            if lane is not None:
-                return lane
+            lease = await common.join_later(downstream, use)
+            if lease is not None:
+                return lease
         return await self._lend(downstream, partial(self._free_control, downstream))
 
     async def _lend(self, downstream: Downstream, free_control: Callable[[], Link | None]) -> Lease:
