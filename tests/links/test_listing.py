@@ -8,8 +8,8 @@ import pytest
 from meshproxy.catalog.catalog import EMPTY, Catalog
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.kinds import KINDS, Kind
+from meshproxy.links import listing
 from meshproxy.links.listing import list_catalog, list_kind
-from meshproxy.upstream import listing
 from meshproxy.wire.codec import Raw
 from meshproxy.wire.protocol import Era
 from structlog.testing import capture_logs
@@ -147,8 +147,8 @@ async def test_an_empty_cursor_is_a_cursor() -> None:
         ([{"tools": [tool("a"), tool("b")], "nextCursor": ""}] * 2, "a page repeats the cursor ''"),
         ([{"tools": [tool("a")], "nextCursor": "1"}, {"tools": [tool("b")], "nextCursor": ""}] * 2, "repeats the cursor '1'"),
         ([{"tools": [], "nextCursor": "1"}, {"tools": [tool("a"), tool("b")], "nextCursor": "1"}], "repeats the cursor '1'"),
-        (({"tools": [tool("a"), tool("b")], "nextCursor": str(number)} for number in range(9)), "nothing that was not listed before"),
-        (({"tools": [tool("ab"[number % 2])], "nextCursor": str(number)} for number in range(9)), "nothing that was not listed before"),
+        ([{"tools": [tool("a"), tool("b")], "nextCursor": str(number)} for number in range(9)], "nothing that was not listed before"),
+        ([{"tools": [tool("ab"[number % 2])], "nextCursor": str(number)} for number in range(9)], "nothing that was not listed before"),
     ],
 )  # fmt: skip
 async def test_a_listing_that_never_ends_is_cut_off_and_what_was_listed_is_kept(
@@ -255,11 +255,12 @@ async def test_resources_without_templates_are_no_fault() -> None:
     [
         (RpcError(-32603, "it broke"), "it broke"),
         ({"prompts": "none"}, "its answer to prompts/list holds no list of prompts"),
-        (Gate(), "did not list its prompts within 0.05 s"),
+        (Gate, "did not list its prompts within 0.05 s"),
     ],
 )
 async def test_a_kind_that_cannot_be_listed_costs_the_others_nothing(answer: Any, reason: str) -> None:
     capabilities = {"tools": {}, "prompts": {}}
+    answer = Gate() if answer is Gate else answer
     wire = Wire(capabilities=capabilities, tools__list={"tools": [tool("t")], "ttlMs": 5}, prompts__list=answer)
     catalog = await listed(wire, 0.05)
     assert catalog[Kind.TOOL] == (tool("t"),)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from meshproxy.errors import AnswerLost, UpstreamUnavailable
-from meshproxy.links import standing
+from meshproxy.links import session_stream
 from meshproxy.links.redirects import origin_of, resolved, shown
 from meshproxy.links.streamable import HttpEndpoint
 from tests.kit.links import Calls, Listens, call, connect
@@ -235,7 +235,7 @@ async def test_a_stream_that_leads_to_another_origin_loses_the_answer(legacy):
 
 @pytest.mark.parametrize("location", [b"/new", b"https://other.example/"])
 async def test_the_sessions_own_stream_follows_or_is_done_without(legacy, monkeypatch, location):
-    monkeypatch.setattr(standing, "RETRY", 0.01)
+    monkeypatch.setattr(session_stream, "RETRY", 0.01)
 
     async def opens(request):
         if request.target == "/new":

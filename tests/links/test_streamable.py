@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
-from meshproxy.links import following, standing, streamable
+from meshproxy.links import following, session_stream, streamable
 from meshproxy.links.post import routing
 from meshproxy.links.streamable import HttpEndpoint
 from meshproxy.wire.codec import loads, opened
@@ -722,7 +722,7 @@ async def test_the_standing_stream_tells_of_an_expired_session(web, link, listen
 
 
 async def test_the_standing_stream_tells_when_nobody_is_there_any_more(web, link, listener, monkeypatch):
-    monkeypatch.setattr(standing, "RETRY", 0.001)
+    monkeypatch.setattr(session_stream, "RETRY", 0.001)
 
     async def opens(request):
         stream(request, end=False)
@@ -739,7 +739,7 @@ async def test_the_standing_stream_tells_when_nobody_is_there_any_more(web, link
 
 
 async def test_a_stream_that_is_slow_to_open_is_not_waited_for(web, link, monkeypatch):
-    monkeypatch.setattr(standing, "OPENING", 0.01)
+    monkeypatch.setattr(session_stream, "OPENING", 0.01)
     web.on["GET"] = never
     async with asyncio.timeout(DEADLINE):
         await link.listen()

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from meshproxy.errors import RpcError, UpstreamUnavailable
+from meshproxy.links import listen_stream
 from meshproxy.links.listen_stream import ACKNOWLEDGED, ListenStream
-from meshproxy.upstream import listening
 from meshproxy.upstream.subscriptions import Subscriptions
 from meshproxy.wire.protocol import Era
 from tests.kit.waiting import DEADLINE, eventually
@@ -373,7 +373,7 @@ async def test_streams_that_are_exchanged_at_once_end_in_one() -> None:
 
 
 async def test_a_stream_that_ends_is_opened_again_and_everything_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "REOPEN_PAUSE", 0.0)
+    monkeypatch.setattr(listen_stream, "REOPEN_PAUSE", 0.0)
     streams, told = Streams(tools={"listChanged": True}, prompts={}), asyncio.Queue[str]()
     ear = ListenStream(streams.link, lambda method, _params: told.put_nowait(method))
     await ear.hear(["x://1"])
@@ -391,7 +391,7 @@ async def test_a_stream_that_ends_is_opened_again_and_everything_is_looked_at(mo
 async def test_a_stream_is_opened_again_after_a_refusal_that_followed_an_agreement(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(listening, "REOPEN_PAUSE", 0.0)
+    monkeypatch.setattr(listen_stream, "REOPEN_PAUSE", 0.0)
     streams = Streams()
     ear = ListenStream(streams.link, lambda *_: None)
     await ear.hear(())
@@ -404,7 +404,7 @@ async def test_a_stream_is_opened_again_after_a_refusal_that_followed_an_agreeme
 
 
 async def test_an_upstream_that_never_agrees_keeps_nobody_waiting_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "ACKNOWLEDGE_TIMEOUT", 0.01)
+    monkeypatch.setattr(listen_stream, "ACKNOWLEDGE_TIMEOUT", 0.01)
     streams = Streams()
     streams.is_silent = True
     ear = ListenStream(streams.link, lambda *_: None)
