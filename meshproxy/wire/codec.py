@@ -166,10 +166,7 @@ def opened(value: Any) -> Any:
 
 def text(value: Any) -> str | None:
     """`value` if it is a string, decoded if it is `Raw`; None if it is anything else, whatever may be wrong with it."""
-    try:
-        found = opened(value)
-    except JsonError:
-        return None
+    found = opened(value)
     return found if isinstance(found, str) else None
 
 

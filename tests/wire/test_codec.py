@@ -165,7 +165,13 @@ def test_the_outline_of_what_is_too_deep_is_found_by_its_brackets():
             b'{"a"' + DEEP[:-1] + b"}",
             b"[" + DEEP + b'"]',
         ),
-        *(b"{1:" + DEEP + b"}", b'{"a":1,' + DEEP + b"}", b"{" + DEEP + b":1}", b"[" * MAX_CUT + b"]" * MAX_CUT),
+        *(
+            b"{1:" + DEEP + b"}",
+            b'{"a":' + DEEP + b",1:2}",
+            b'{"a":1,' + DEEP + b"}",
+            b"{" + DEEP + b":1}",
+            b"[" * MAX_CUT + b"]" * MAX_CUT,
+        ),
     ],
 )
 def test_what_has_no_outline_is_refused(text):

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from meshproxy.config.secrets import Scrubber
+from meshproxy.errors import AnswerLost, RpcError
 from meshproxy.wire.codec import Raw, dumps
-from meshproxy.wire.scrubbing import scrubbed
+from meshproxy.wire.scrubbing import scrubbed, without_secrets
 
 SCRUB = Scrubber(["12345678", 'quo"ted-secret', "schl\u00fcssel", "}]secret"]).scrub
 
@@ -42,3 +43,12 @@ def test_what_is_left_is_one_value_without_secrets(data: Any) -> None:
     clean = dumps(scrubbed(data, SCRUB))
     assert json.loads(clean) is None or clean
     assert SCRUB(clean.decode()) == clean.decode()
+
+
+def test_an_error_keeps_its_kind_and_loses_its_secrets() -> None:
+    lost = without_secrets(AnswerLost("up", "it said 12345678"), SCRUB)
+    assert isinstance(lost, AnswerLost)
+    assert (lost.upstream, lost.reason) == ("up", "it said ***")
+    told = without_secrets(RpcError(-1, "12345678!", {"why": ["12345678"]}), SCRUB)
+    assert isinstance(told, RpcError)
+    assert (told.code, told.message, told.data) == (-1, "***!", {"why": ["***"]})
