@@ -12,13 +12,14 @@ import math
 import re
 import ssl
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import cast
 from urllib.parse import quote, urlsplit
 
 from meshproxy.http.client_connection import Connection
 from meshproxy.http.dial import Proxy, basic_auth, default_tls, dial, proxy_for, reason_of
 from meshproxy.http.pool import EARLY, SMALL, Pool
-from meshproxy.http.response import OnHead, Response
+from meshproxy.http.response import OnHead, Response, Told
 from meshproxy.http.transport_errors import (
     BadResponse,
     BodyTooLarge,
@@ -177,7 +178,7 @@ class HttpClient:
         if connection is None:
             connection = await self._connect(loop, min(deadline, now + self._connect_timeout))
         future: asyncio.Future[Response] = loop.create_future()
-        response = Response(connection, future, on_head, stream, self._max_body)
+        response = Response(connection, partial(_settle, future), on_head, stream, self._max_body)
         pool.expect(connection, deadline)
         size = len(body)
         if size == 0 and method not in ("POST", "PUT", "PATCH"):
@@ -192,10 +193,9 @@ class HttpClient:
             response.close()
             raise
 
-    def answer_to(self, connection: Connection, on_head: OnHead) -> tuple[Response, "asyncio.Future[Response]"]:
-        """For an errand that is to be unrolled: a response, and what `request` would have waited for."""
-        future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        return Response(connection, future, on_head, False, self._max_body), future
+    def answer_to(self, connection: Connection, on_head: OnHead, told: Told) -> Response:
+        """For an errand that is to be unrolled: a response that tells `told` when `request` would have returned, or raised."""
+        return Response(connection, told, on_head, False, self._max_body)
 
     def move(self, url: str) -> None:
         """Have another URL of the same origin for the default target."""
@@ -256,6 +256,15 @@ class HttpClient:
             raise ConnectFailed(f"the connection to {self._peer} was closed as soon as it was open")
         self.pool.connections.add(connection)
         return connection
+
+
+def _settle(future: "asyncio.Future[Response]", response: Response, error: TransportError | None) -> None:
+    if future.done():  # nobody waits for it any more
+        return
+    if error is None:
+        future.set_result(response)
+    else:
+        future.set_exception(error)
 
 
 def target_of(url: str) -> str:

@@ -1,8 +1,8 @@
 """The answer to one HTTP request, and how its body is taken. Place: http, below `connection`, which feeds it.
 
 A response never reads by itself: its connection tells it `begin`, `arrive` and `end` from within ``data_received``, and it answers
-with `Carrier`. At most one future per exchange wakes whoever waits. `Response` refers to that future only until it is done, since a
-cycle per request would be work for the garbage collector.
+with `Carrier`. Whoever waits is told once, in that same step. `Response` refers to him only until then, since a cycle per request would be
+work for the garbage collector.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from typing import Protocol
 from meshproxy.http.inflate import Inflater
 from meshproxy.http.transport_errors import BadResponse, BodyTooLarge, ConnectionLost, TransportError
 
-__all__ = ["Carrier", "OnHead", "Response"]
+__all__ = ["Carrier", "OnHead", "Response", "Told"]
 
 _HIGH_WATER = 256 * 1024
 """Bytes of a streamed body that wait for their reader before the socket is left alone."""
@@ -74,13 +74,13 @@ class Response:
     def __init__(
         self,
         connection: Carrier,
-        future: "asyncio.Future[Response]",
+        told: "Told",
         on_head: "OnHead | None",
         stream: bool,  # noqa: FBT001 - called positionally from one place, for each request
         max_body: int | None,
     ) -> None:
         self._connection = connection
-        self._future: asyncio.Future[Response] | None = future
+        self._told: Told | None = told
         self._on_head = on_head
         self._stream = stream
         self._max_body = max_body
@@ -229,7 +229,7 @@ class Response:
             except Exception as error:  # noqa: BLE001 - whatever the consumer raises ends the exchange and reaches the requester
                 self._connection.fail(_refused(error))
                 return
-        if self._future is None:  # closed or released by on_head
+        if self._told is None:  # closed or released by on_head
             return
         if self._on_data is None and (self._stream or self.is_event_stream):
             self._streamed = True
@@ -257,12 +257,7 @@ class Response:
             error = BadResponse("the compressed body ends in the middle")
         self._ended = True
         self._error = error
-        future, self._future = self._future, None
-        if future is not None and not future.done():
-            if error is None:
-                future.set_result(self)
-            else:
-                future.set_exception(error)
+        self._settle(error)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
         on_end = self._on_end
@@ -297,12 +292,14 @@ class Response:
             else:
                 self._connection.fail(_refused(error))
 
-    def _settle(self) -> None:
-        future, self._future = self._future, None
-        if future is not None and not future.done():
-            future.set_result(self)
+    def _settle(self, error: TransportError | None = None) -> None:
+        told, self._told = self._told, None
+        if told is not None:
+            told(self, error)
 
 
+Told = Callable[[Response, TransportError | None], None]
+"""Told once that there is nothing more to wait for, as `HttpClient.request` would return; or, with an error, raise."""
 OnHead = Callable[[Response], None]
 """Told of a response when its head has arrived, in ``data_received``; it may call `Response.on_data`."""
 

@@ -1,8 +1,8 @@
 """`Post`: one request of streamable HTTP and what becomes of it; `Posts`: all those of one link. Place: links, under `streamable`.
 
 A request leaves in the step that sends it, over a connection that is at hand. An answer that is plain, one JSON body whose head came
-before, ends it in the step that reads it. Everything else needs a task: no connection is at hand, the answer is an event stream, comes in an encoding,
-is no 200, or does not come at all.
+before, ends it in the step that reads it, and so does one that comes by an event stream. Everything else needs a task: no connection is at hand, the
+answer is another body, a redirect or a refusal, or the event stream ends without it.
 """
 
 import asyncio
@@ -14,7 +14,8 @@ from meshproxy.errors import AnswerLost, UpstreamUnavailable
 from meshproxy.http.client import encode_headers
 from meshproxy.http.client_connection import Connection
 from meshproxy.http.pool import Pool
-from meshproxy.http.response import OnHead, Response
+from meshproxy.http.response import OnHead, Response, Told
+from meshproxy.http.transport_errors import TransportError
 from meshproxy.links.envelope import RequestMeta
 from meshproxy.links.exchange import Exchange, Inbox
 from meshproxy.links.headers import SESSION_HEADER, carried
@@ -22,7 +23,7 @@ from meshproxy.links.link import Call, Done, GiveUp
 from meshproxy.links.refusals import not_mcp
 from meshproxy.wire.codec import Raw, opened
 from meshproxy.wire.headers import METHOD_HEADER, NAME_HEADER, encode_header_value
-from meshproxy.wire.messages import encode_request
+from meshproxy.wire.messages import Message, encode_request
 from meshproxy.wire.protocol import NAMED_BY
 
 __all__ = ["Post", "Posts", "routing"]
@@ -38,7 +39,7 @@ class Sender(Inbox, Protocol):
         """Send a request over a connection that has to be opened first."""
         ...
 
-    def answer_to(self, connection: Connection, on_head: OnHead) -> tuple[Response, Awaitable[Response]]:
+    def answer_to(self, connection: Connection, on_head: OnHead, told: Told) -> Response:
         """See `HttpClient.answer_to`."""
         ...
 
@@ -194,15 +195,35 @@ class Post(Exchange):
         if message is None:
             self.end(AnswerLost(self._link.upstream, not_mcp(200, headers, body)))
         else:
-            self.end(message.result if isinstance(message.result, Raw) else message.rpc_error)
+            self._answered(message)
 
     def unroll(self, connection: Connection) -> Response:
         """See `meshproxy.http.client_connection.Errand`."""
         self.connection = None
-        response, responding = self._link.answer_to(connection, self.on_head)
-        self.response = response
-        self.follow(responding)
+        self.response = response = self._link.answer_to(connection, self.on_head, self._responded)
         return response
+
+    def _responded(self, response: Response, error: TransportError | None) -> None:
+        """The response is there, as far as it is waited for, or has broken off."""
+        if self._done is None:
+            return
+        answer = self.answer
+        if answer is not None:
+            # The whole of its stream may be there by now, or not yet: the answer is all that was wanted of it.
+            if self.method == "initialize":
+                self.session = response.header(SESSION_HEADER)
+            self._answered(answer)
+            return
+        responding: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        if error is None:
+            responding.set_result(response)
+        else:
+            responding.set_exception(error)
+            responding.exception()  # or the loop complains if the task is given up before it asks
+        self.follow(responding)
+
+    def _answered(self, answer: Message) -> None:
+        self.end(answer.result if isinstance(answer.result, Raw) else answer.rpc_error)
 
     def follow(self, responding: Awaitable[Response]) -> None:
         """What comes of it is waited for in a task."""
@@ -232,12 +253,14 @@ class Post(Exchange):
         done(outcome)
 
     def _let_go(self, outcome: BaseException) -> None:
-        connection, task = self.connection, self._task
+        connection, task, response = self.connection, self._task, self.response
         if connection is not None:
             connection.drop()
         if task is not None:
             task.cancel()
         self.end(outcome)
+        if task is None and response is not None:
+            response.close()
 
     def _on_task_ended(self, task: asyncio.Task[Raw]) -> None:
         if task.cancelled():

@@ -20,7 +20,7 @@ from meshproxy.http.client import (
     encode_headers,
 )
 from meshproxy.http.client_connection import Connection
-from meshproxy.http.response import OnHead
+from meshproxy.http.response import OnHead, Told
 from meshproxy.links.envelope import UNCANCELLABLE, RequestMeta, greeting, probe, whose_progress
 from meshproxy.links.exchange import Exchange
 from meshproxy.links.following import Following
@@ -285,9 +285,9 @@ class StreamableLink(Link):
         """Send a request over a connection that has to be opened first."""
         return self.http.request("POST", None, head, body, timeout=timeout, on_head=on_head)
 
-    def answer_to(self, connection: Connection, on_head: OnHead) -> "tuple[Response, asyncio.Future[Response]]":
+    def answer_to(self, connection: Connection, on_head: OnHead, told: Told) -> Response:
         """See `HttpClient.answer_to`."""
-        return self.http.answer_to(connection, on_head)
+        return self.http.answer_to(connection, on_head, told)
 
     def give_up(self, exchange: Exchange, reason: str) -> None:
         """Tell the upstream that nobody waits for an answer. In the modern era the end of the stream has said so."""

@@ -263,6 +263,36 @@ async def test_an_answer_may_be_json_or_an_event_stream(web, link):
     assert len(web.raw.peers) == 1
 
 
+async def test_an_event_stream_is_read_without_a_task_until_it_ends_without_the_answer(web, link):
+    """A task for each is a third of what a call costs."""
+
+    async def streams(request):
+        stream(request, event(notification("notifications/message", data=1)), end=False)
+        await may_go_on.wait()
+        request.peer.send(chunk(event(encode(id=request.id, result=DONE))), b"0\r\n\r\n")
+
+    async def breaks(request):
+        stream(request, b"retry: 60000\nid: e-0\ndata:\n\n")
+
+    def following():
+        return [task for task in asyncio.all_tasks() if "outcome" in repr(task.get_coro())]
+
+    may_go_on = asyncio.Event()
+    web.on["streams"], web.on["breaks"] = streams, breaks
+    await call(link, "json")
+    mine = Calls()
+    waiting = asyncio.create_task(call(link, "streams", mine))
+    await eventually(lambda: mine.told)
+    assert not following()
+    may_go_on.set()
+    assert await waiting == DONE
+    waiting = asyncio.create_task(call(link, "breaks", mine))
+    await eventually(following)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
 async def test_an_error_is_handed_on_as_it_came_whatever_its_status(web, link):
     async def fails(request):
         stream(request, event(encode(id=request.id, error={"code": -5, "message": "no", "data": [None]})))
