@@ -11,8 +11,7 @@ Not named on purpose: `structuredContent` and `arguments`, which belong to the t
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from meshproxy.wire.codec import JsonError, Raw, dumps, is_text, mapping, opened, shallow_list
 
@@ -25,14 +24,19 @@ Payload = TypeVar("Payload", Raw, dict[str, Any])
 """A shallow dictionary, or one that is still encoded."""
 
 
-class _Place(Protocol):
+class _Place:
     """A part of a payload that may hold links: `apply` gives the same object if it has none, or else a new one."""
 
-    def apply(self, value: Any, map_uri: MapUri) -> Any: ...
+    __slots__ = ()
+
+    def apply(self, value: Any, map_uri: MapUri) -> Any:
+        raise NotImplementedError
 
 
-class _Uri:
+class _Uri(_Place):
     """The link itself."""
+
+    __slots__ = ()
 
     def apply(self, value: Any, map_uri: MapUri) -> Any:
         origin = opened(value)
@@ -41,40 +45,46 @@ class _Uri:
         return Raw(dumps(mapped)) if isinstance(value, Raw) else mapped
 
 
-@dataclass(frozen=True, slots=True)
-class _Keys:
+class _Keys(_Place):
     """An object, with a place under each of some keys."""
 
-    places: Mapping[str, _Place]
+    __slots__ = ("places",)
+
+    def __init__(self, places: dict[str, _Place]) -> None:
+        self.places: Final = places
 
     def apply(self, value: Any, map_uri: MapUri) -> Any:
         fields = mapping(value)
         if fields is None:
             return value
-        changed = {}
+        changed: dict[str, Any] = {}
         for key, place in self.places.items():
             if key in fields and (mapped := place.apply(fields[key], map_uri)) is not fields[key]:
                 changed[key] = mapped
         return {**fields, **changed} if changed else value
 
 
-@dataclass(frozen=True, slots=True)
-class _Each:
+class _Each(_Place):
     """An object with a place under every key."""
 
-    place: _Place
+    __slots__ = ("_place",)
+
+    def __init__(self, place: _Place) -> None:
+        self._place: Final = place
 
     def apply(self, value: Any, map_uri: MapUri) -> Any:
         fields = mapping(value)
-        return value if fields is None else _Keys(dict.fromkeys(fields, self.place)).apply(value, map_uri)
+        return value if fields is None else _Keys(dict.fromkeys(fields, self._place)).apply(value, map_uri)
 
 
-@dataclass(frozen=True, slots=True)
-class _Items:
+class _Items(_Place):
     """An array of places; `or_one` where the protocol allows a place by itself as well."""
 
-    place: _Place
-    or_one: bool = False
+    __slots__ = ("_or_one", "_place")
+
+    def __init__(self, place: _Place, *, or_one: bool = False) -> None:
+        self._place: Final = place
+        self._or_one: Final = or_one
 
     def apply(self, value: Any, map_uri: MapUri) -> Any:
         try:
@@ -82,17 +92,24 @@ class _Items:
         except JsonError:
             items = None
         if not isinstance(items, list):
-            return self.place.apply(value, map_uri) if self.or_one else value
-        mapped = [self.place.apply(item, map_uri) for item in items]
-        return value if all(new is old for new, old in zip(mapped, items, strict=True)) else mapped
+            return self._place.apply(value, map_uri) if self._or_one else value
+        place, is_changed = self._place, False
+        mapped: list[Any] = []
+        for item in items:
+            new = place.apply(item, map_uri)
+            is_changed = is_changed or new is not item
+            mapped.append(new)
+        return mapped if is_changed else value
 
 
-@dataclass(frozen=True, slots=True)
-class _Tagged:
+class _Tagged(_Place):
     """An object of which a string field tells what it is, with a place for some of the values of that field."""
 
-    tag: str
-    places: Mapping[str, _Place]
+    __slots__ = ("_places", "_tag")
+
+    def __init__(self, tag: str, places: dict[str, _Place]) -> None:
+        self._tag: Final = tag
+        self._places: Final = places
 
     def apply(self, value: Any, map_uri: MapUri) -> Any:
         # A text is the usual block, may be of any size, and mostly says so first.
@@ -101,8 +118,8 @@ class _Tagged:
         fields = mapping(value)
         if fields is None:
             return value
-        tag = opened(fields.get(self.tag))
-        place = self.places.get(tag) if isinstance(tag, str) else None
+        tag = opened(fields.get(self._tag))
+        place = self._places.get(tag) if isinstance(tag, str) else None
         if place is None:
             return value
         mapped = place.apply(fields, map_uri)
@@ -110,7 +127,7 @@ class _Tagged:
 
 
 _URI: Final = _Uri()
-_RESOURCES: Final[Mapping[str, _Place]] = {
+_RESOURCES: Final[dict[str, _Place]] = {
     "resource_link": _Keys({"uri": _URI}),
     "resource": _Keys({"resource": _Keys({"uri": _URI})}),
 }
@@ -128,7 +145,9 @@ _META: Final = _Keys({"ui": _Keys({"resourceUri": _URI}), "ui/resourceUri": _URI
 
 # What an upstream asks by its result, and what a client answers by its next request (SEP-2322). An answer does not name its
 # question; only a sampled message has a role, so that the fields of a filled form are never taken for content.
-_ASKED: Final = {"inputRequests": _Each(_Tagged("method", {"sampling/createMessage": _Keys({"params": _SAMPLING})}))}
+_ASKED: Final[dict[str, _Place]] = {
+    "inputRequests": _Each(_Tagged("method", {"sampling/createMessage": _Keys({"params": _SAMPLING})}))
+}
 _ANSWERED: Final = _Keys({"inputResponses": _Each(_Tagged("role", {"assistant": _SAMPLED, "user": _SAMPLED}))})
 
 _TOOL_RESULT: Final = _Keys({"content": _CONTENT, "_meta": _META, **_ASKED})
@@ -166,12 +185,14 @@ def may_have_links(meta: bytes) -> bool:
 
 def rewrite_answer(method: str, result: Payload, map_uri: MapUri) -> Payload:
     """Rewrite the links in a result of `method`."""
-    return _rewrite(_ANSWERS.get(method), result, map_uri)
+    mapped: Payload = _rewrite(_ANSWERS.get(method), result, map_uri)
+    return mapped
 
 
 def rewrite_question(method: str, params: Payload, map_uri: MapUri) -> Payload:
     """Rewrite the links in the parameters of a request or notification."""
-    return _rewrite(_QUESTIONS.get(method), params, map_uri)
+    mapped: Payload = _rewrite(_QUESTIONS.get(method), params, map_uri)
+    return mapped
 
 
 def rewrite_definition(definition: Mapping[str, Any], map_uri: MapUri) -> Mapping[str, Any]:
@@ -180,7 +201,7 @@ def rewrite_definition(definition: Mapping[str, Any], map_uri: MapUri) -> Mappin
     return mapped
 
 
-def _rewrite(row: tuple[bytes, _Keys] | None, payload: Payload, map_uri: MapUri) -> Payload:
+def _rewrite(row: tuple[bytes, _Keys] | None, payload: Any, map_uri: MapUri) -> Any:
     if row is None:
         return payload
     hint, place = row
@@ -191,8 +212,7 @@ def _rewrite(row: tuple[bytes, _Keys] | None, payload: Payload, map_uri: MapUri)
         return payload if mapped is payload else Raw(dumps(mapped))
     if not any(_hinted(payload[key], hint) for key in place.places if key in payload):
         return payload
-    fields: dict[str, Any] = place.apply(payload, map_uri)
-    return fields
+    return place.apply(payload, map_uri)
 
 
 def _hinted(value: Any, hint: bytes) -> bool:
