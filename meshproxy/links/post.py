@@ -223,7 +223,12 @@ class Post(Exchange):
         self.follow(responding)
 
     def _answered(self, answer: Message) -> None:
-        self.end(answer.result if isinstance(answer.result, Raw) else answer.rpc_error)
+        outcome: Raw | BaseException = answer.result if isinstance(answer.result, Raw) else answer.rpc_error
+        if self.questions:
+            # A client that is being asked within the call is to hear first that it need not answer any more.
+            asyncio.get_running_loop().call_soon(self.end, outcome)
+        else:
+            self.end(outcome)
 
     def follow(self, responding: Awaitable[Response]) -> None:
         """What comes of it is waited for in a task."""
