@@ -10,6 +10,7 @@ Not named on purpose: `structuredContent` and `arguments`, which belong to the t
 `resources/read`, `ref` of `completion/complete`), which the router replaces; roots, which are the client's own files.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
@@ -24,13 +25,13 @@ Payload = TypeVar("Payload", Raw, dict[str, Any])
 """A shallow dictionary, or one that is still encoded."""
 
 
-class _Place:
+class _Place(ABC):
     """A part of a payload that may hold links: `apply` gives the same object if it has none, or else a new one."""
 
     __slots__ = ()
 
-    def apply(self, value: Any, map_uri: MapUri) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def apply(self, value: Any, map_uri: MapUri) -> Any: ...
 
 
 class _Uri(_Place):
