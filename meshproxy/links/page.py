@@ -1,4 +1,4 @@
-"""`Page`: one page of a listing, taken apart so that a definition that cannot be used costs itself alone. Place: upstream; no I/O."""
+"""`Page`: one page of a listing, taken apart so that a definition that cannot be used costs itself alone. Place: links; no I/O."""
 
 from typing import Any, NamedTuple
 
