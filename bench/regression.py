@@ -1,10 +1,12 @@
-"""The short form for CI: CPU per call of meshproxy to that of an nginx hop, against bench/baseline.json.
+"""The short form for CI: CPU per call of meshproxy, against bench/baseline.json.
 
     ./scripts/bench --regression [--write]
 
-About a minute and a half: HTTP and stdio upstreams in both eras, at 16 clients, and HTTP once more as it is without having been compiled; and every other
-kind of request, to a plain call over HTTP. It fails when a ratio is more than a third worse than the committed one, and then only if a second look, put
-together with the first, says the same. `--write` makes the ratios measured the new baseline.
+Two or three minutes: HTTP and stdio upstreams in both eras, at 16 clients, and HTTP once more as it is without having been compiled, each to two yardsticks;
+and every other kind of request, to a plain call over HTTP. The yardsticks are an nginx hop, which is mostly system calls, and the SDK's server, which is
+mostly Python. A machine may be kinder to one than to the other (the same code was seen at 1.7 and at 2.3 nginx hops on two days), and a regression shows against
+both: the check fails when a cost is more than a third worse than the committed one by each of its yardsticks, and then only if up to two more looks, put
+together with the first, say the same. `--write` makes what is measured the new baseline.
 """
 
 import argparse
@@ -20,7 +22,12 @@ from bench.rounds import Entry, errors, ratio, rounds
 BASELINE = ROOT / "bench" / "baseline.json"
 WORSE = 4 / 3
 ROUNDS, SECONDS, CLIENTS = 5, 0.6, 16
+LOOKS = 3
 ERAS = ("legacy", "modern")
+YARDSTICKS = {"nginx": "an nginx hop", "sdk": "the SDK's server", "call": "a plain call"}
+
+Ratios = dict[str, dict[str, float]]
+"""By scene and era, the cost to each yardstick."""
 
 
 def main() -> int:
@@ -32,7 +39,7 @@ def main() -> int:
     if "nginx" in ground.missing:
         say(f"The benchmark is skipped: {ground.missing['nginx']}.")
         return 0
-    baseline = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
+    baseline: Ratios = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
     samples: dict[str, dict[str, list[dict]]] = {}
     with Arena(ground) as arena:
         entries = start(arena, ground)
@@ -40,7 +47,9 @@ def main() -> int:
             say(f"meshproxy did not serve: {ground.missing}")
             return 1
         found = look(arena, entries, samples)
-        if not asked.write and worse(found, baseline):
+        for _ in range(LOOKS - 1):
+            if asked.write or not worse(found, baseline):
+                break
             say("Worse than the baseline; looking again")
             found = look(arena, entries, samples)
     wrong = [
@@ -49,14 +58,20 @@ def main() -> int:
         for name, s in names.items()
         if errors(s)
     ]
-    for scene, value in found.items():
-        base = "a plain call" if is_kind(scene) else "an nginx hop"
-        say(f"{scene}: {value:.2f} times {base}; the baseline is {baseline.get(scene, 'not set')}")
+    for scene, ratios in found.items():
+        known = baseline.get(scene, {})
+        say(
+            f"{scene}: "
+            + ", ".join(
+                f"{value:.3g} times {YARDSTICKS[name]} (baseline {known.get(name, 'not set')})"
+                for name, value in ratios.items()
+            )
+        )
     if wrong:
         say("\n".join(wrong))
         return 1
     if asked.write:
-        BASELINE.write_text(json.dumps({scene: round(value, 2) for scene, value in found.items()}, indent=2) + "\n")
+        BASELINE.write_text(json.dumps(rounded(found), indent=2) + "\n")
         return 0
     for scene in worse(found, baseline):
         say(
@@ -68,7 +83,10 @@ def main() -> int:
 def start(arena: Arena, ground: Ground) -> dict[str, list[Entry]] | None:
     """The loads of each era, opened."""
     web, pipes = arena.http(["bench", "other"]), arena.stdio(["bench", "other"])
-    running = start_all(arena, ground, ["nginx"], {"nginx": web})
+    yardsticks = ["nginx", "sdk"]
+    running = start_all(arena, ground, yardsticks, dict.fromkeys(yardsticks, web))
+    if list(running) != yardsticks:
+        return None
     scenes = [("source http", "meshproxy-source", web), ("http", "meshproxy", web), ("stdio", "meshproxy", pipes)]
     if ground.missing.pop("meshproxy-source", None):
         say("There is no C compiler here: what is measured is not compiled.")
@@ -93,20 +111,22 @@ def start(arena: Arena, ground: Ground) -> dict[str, list[Entry]] | None:
     return entries
 
 
-def look(arena: Arena, entries: dict[str, list[Entry]], samples: dict) -> dict[str, float]:
+def look(arena: Arena, entries: dict[str, list[Entry]], samples: dict) -> Ratios:
     """Measure, add to what was measured before, and give the ratios of all of it."""
-    found = {}
+    found: Ratios = {}
     for era, contenders in entries.items():
         fresh = rounds(arena, contenders, ROUNDS, SECONDS)
         known = samples.setdefault(era, {})
         for name, more in fresh.items():
             offset = len(known.setdefault(name, []))
             known[name] += [sample | {"round": offset + sample["round"]} for sample in more]
-        for scene in fresh:
-            if scene != "nginx":
-                base = known.get("http", known["source http"]) if is_kind(scene) else known["nginx"]
-                found[f"{scene} {era}"] = ratio(known[scene], base, "cpu") or float("inf")
-    return found
+        plain = known.get("http", known["source http"])
+        for scene in fresh.keys() - YARDSTICKS.keys():
+            bases = {"call": plain} if is_kind(scene) else {name: known[name] for name in ("nginx", "sdk")}
+            found[f"{scene} {era}"] = {
+                name: ratio(known[scene], base, "cpu") or float("inf") for name, base in bases.items()
+            }
+    return dict(sorted(found.items()))
 
 
 def is_kind(scene: str) -> bool:
@@ -114,8 +134,18 @@ def is_kind(scene: str) -> bool:
     return scene.startswith(KINDS)
 
 
-def worse(found: dict[str, float], baseline: dict[str, float]) -> list[str]:
-    return [scene for scene, value in found.items() if scene in baseline and value > baseline[scene] * WORSE]
+def worse(found: Ratios, baseline: Ratios) -> list[str]:
+    """What costs more than it may by every yardstick that it has."""
+    return [
+        scene
+        for scene, ratios in found.items()
+        if scene in baseline and all(value > baseline[scene][name] * WORSE for name, value in ratios.items())
+    ]
+
+
+def rounded(found: Ratios) -> Ratios:
+    """Three digits that count."""
+    return {scene: {name: float(f"{value:.3g}") for name, value in ratios.items()} for scene, ratios in found.items()}
 
 
 if __name__ == "__main__":
