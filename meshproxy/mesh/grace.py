@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 
 from meshproxy.mesh.composite import CompositeProvider
+from meshproxy.supervision.supervisor import State
 from meshproxy.upstream.provider import ProxyProvider
-from meshproxy.upstream.supervisor import State
 
 __all__ = ["Grace"]
 

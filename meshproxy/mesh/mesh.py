@@ -26,8 +26,8 @@ from meshproxy.errors import ConfigError
 from meshproxy.mesh.composite import CompositeProvider, Mounted
 from meshproxy.mesh.plan import ReloadPlan, plan
 from meshproxy.mesh.upstreams import mount_of, provider_of
+from meshproxy.supervision.supervisor import State
 from meshproxy.upstream.provider import ProxyProvider
-from meshproxy.upstream.supervisor import State
 
 log = structlog.get_logger(__name__)
 

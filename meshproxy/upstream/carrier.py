@@ -14,11 +14,11 @@ from meshproxy.links.negotiation import RequestRefusedError
 from meshproxy.relay.call import PENDING, Call, Lease
 from meshproxy.relay.downstream import Downstream, Outcome
 from meshproxy.relay.elicitations import Elicitations
+from meshproxy.supervision.supervisor import Supervisor
 from meshproxy.upstream.attribution import Attribution
 from meshproxy.upstream.audience import Audience
 from meshproxy.upstream.connections import Connections
 from meshproxy.upstream.link_choice import LinkChoice
-from meshproxy.upstream.supervisor import Supervisor
 from meshproxy.upstream.uses import use_of
 from meshproxy.wire.protocol import Era
 

@@ -36,11 +36,11 @@ from meshproxy.errors import UpstreamUnavailable
 from meshproxy.links.link import Link
 from meshproxy.relay.call import Lease
 from meshproxy.relay.downstream import Downstream
+from meshproxy.supervision.supervisor import Supervisor
 from meshproxy.upstream.common import Common
 from meshproxy.upstream.exclusive import Exclusive
 from meshproxy.upstream.sessions import Sessions
 from meshproxy.upstream.shared import Opener, SessionMode, Shared
-from meshproxy.upstream.supervisor import Supervisor
 from meshproxy.wire.protocol import Era
 
 __all__ = ["LinkChoice", "Place", "SessionMode"]

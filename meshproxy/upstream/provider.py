@@ -19,13 +19,13 @@ from meshproxy.links.link import Link
 from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import Downstream, RequestContext, Result
 from meshproxy.relay.handler import finish
+from meshproxy.supervision.supervisor import State, Supervisor
 from meshproxy.upstream.attribution import Attribution
 from meshproxy.upstream.audience import Audience
 from meshproxy.upstream.carrier import Carrier
 from meshproxy.upstream.client import CLIENT, ProxyClient, StatefulProxyClient
 from meshproxy.upstream.connections import ClientFactory, Connections, StatefulFactory, the_one_client
 from meshproxy.upstream.link_choice import LinkChoice, SessionMode
-from meshproxy.upstream.supervisor import State, Supervisor
 from meshproxy.wire.codec import opened
 from meshproxy.wire.scrubbing import without_secrets
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from meshproxy.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND, RpcError
 from meshproxy.mesh import watchers
-from meshproxy.upstream import supervisor
+from meshproxy.supervision import supervisor
 from tests.kit.clients import Client, Legacy, Modern
 from tests.kit.light import document, light, received
 from tests.kit.waiting import eventually

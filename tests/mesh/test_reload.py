@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from meshproxy.config.content import content_digest
 from meshproxy.errors import RpcError
-from meshproxy.upstream import supervisor
+from meshproxy.supervision import supervisor
 from tests.kit.clients import Legacy, Modern
 from tests.kit.light import document, light, received, release
 from tests.kit.processes import descriptors, is_alive

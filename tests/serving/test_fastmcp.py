@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from meshproxy.errors import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError
 from meshproxy.serving.fastmcp import FastMCP, FastMCPProxy
+from meshproxy.supervision.supervisor import State
 from meshproxy.upstream.client import ProxyClient
 from meshproxy.upstream.provider import ProxyProvider
-from meshproxy.upstream.supervisor import State
 from meshproxy.wire.protocol import (
     EXTENSION_TASKS,
     EXTENSION_UI,

@@ -10,9 +10,9 @@ from meshproxy.errors import RpcError
 from meshproxy.links.sse import SseEndpoint
 from meshproxy.links.streamable import HttpEndpoint
 from meshproxy.serving.fastmcp import FastMCP
+from meshproxy.supervision.supervisor import State
 from meshproxy.upstream.client import ProxyClient
 from meshproxy.upstream.provider import ProxyProvider
-from meshproxy.upstream.supervisor import State
 from tests.http.conftest import server
 from tests.kit.clients import Client, Legacy, Modern
 from tests.kit.raw_server import RawServer

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from meshproxy.errors import RpcError
+from meshproxy.supervision.supervisor import State
 from meshproxy.upstream import mirror
 from meshproxy.upstream.client import ProxyClient
-from meshproxy.upstream.supervisor import State
 from tests.kit.clients import ELICIT, Client, Legacy, Modern
 from tests.kit.light import received
 from tests.kit.processes import children, is_alive

@@ -17,10 +17,10 @@ from meshproxy.links.target import Command
 from meshproxy.relay.downstream import Downstream
 from meshproxy.relay.handlers import Handlers
 from meshproxy.serving.fastmcp import FastMCP
-from meshproxy.upstream import supervisor
+from meshproxy.supervision import supervisor
+from meshproxy.supervision.supervisor import State
 from meshproxy.upstream.client import ProxyClient, StatefulProxyClient
 from meshproxy.upstream.provider import ProxyProvider
-from meshproxy.upstream.supervisor import State
 from tests.kit.clients import ELICIT, Client, Legacy, Modern
 from tests.kit.light import LIGHT, received, release
 from tests.kit.processes import children, is_alive

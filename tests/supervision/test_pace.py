@@ -1,6 +1,6 @@
 """How soon an upstream is listed again that says that its listings changed, by a clock of the test's own."""
 
-from meshproxy.upstream.pace import BUSY, CALM, GATHER, IDLE_TALK, Pace
+from meshproxy.supervision.pace import BUSY, CALM, GATHER, IDLE_TALK, Pace
 
 
 class Clock:

@@ -18,7 +18,7 @@ from meshproxy.errors import RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.kinds import KINDS
 from meshproxy.links.link import Link
 from meshproxy.links.listing import list_catalog
-from meshproxy.upstream.pace import Pace
+from meshproxy.supervision.pace import Pace
 
 log = structlog.get_logger(__name__)
 

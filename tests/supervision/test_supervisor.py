@@ -9,9 +9,9 @@ import pytest
 from meshproxy.errors import RpcError, UpstreamUnavailable
 from meshproxy.kinds import Kind
 from meshproxy.links.link import Link
-from meshproxy.upstream import pace as pacing
-from meshproxy.upstream import supervisor as supervising
-from meshproxy.upstream.supervisor import State, Supervisor
+from meshproxy.supervision import pace as pacing
+from meshproxy.supervision import supervisor as supervising
+from meshproxy.supervision.supervisor import State, Supervisor
 from tests.kit.journal import Journal
 from tests.kit.waiting import DEADLINE, Changes, eventually
 from tests.kit.wires import ALL, Gate, Wire
