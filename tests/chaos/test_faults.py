@@ -1,0 +1,25 @@
+"""One upstream of ten falls ill in every way, and the other nine do not notice. `./scripts/soak chaos` measures what depends on time."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.chaos.faults import CASES, Fault
+from tests.chaos.ward import Ward, ward
+
+pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("chaos")]
+
+
+@pytest.fixture(scope="module")
+async def hospital(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ward]:
+    async with ward(Path(tmp_path_factory.mktemp("ward"))) as found:
+        yield found
+
+
+@pytest.mark.parametrize(("fault", "kind"), CASES, ids=[f"{fault.name}, {kind}" for fault, kind in CASES])
+async def test_a_fault_of_one_upstream_costs_the_others_nothing_and_passes(
+    hospital: Ward, fault: Fault, kind: str
+) -> None:
+    patient = hospital.patients[kind]
+    await hospital.admit(patient, fault)
+    await hospital.ordeal(fault, patient)
