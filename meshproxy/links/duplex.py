@@ -14,14 +14,15 @@ import structlog
 
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.http.deadlines import Deadlines
-from meshproxy.links.envelope import UNCANCELLABLE, RequestMeta, greeting, probe, whose_progress
+from meshproxy.links.envelope import UNCANCELLABLE, RequestMeta, greeting, probe
 from meshproxy.links.faults import Faults
-from meshproxy.links.link import Call, Done, GiveUp, Link, Listener
+from meshproxy.links.link import Call, Done, GiveUp, Listener
 from meshproxy.links.negotiation import negotiate
 from meshproxy.links.questions import Questions
-from meshproxy.wire.codec import JsonError, Raw, mapping, opened
+from meshproxy.links.receiving import ReceivingLink
+from meshproxy.wire.codec import Raw, mapping, opened
 from meshproxy.wire.mending import own_id
-from meshproxy.wire.messages import Message, closed_params, encode_notification, encode_request, parse_answer
+from meshproxy.wire.messages import Answer, Message, Notification, encode_notification, encode_request, parse_answer
 from meshproxy.wire.protocol import META_SUBSCRIPTION, Era
 
 log = structlog.get_logger(__name__)
@@ -31,7 +32,7 @@ LINGER: Final = 1.0
 """Seconds for a cancellation to reach the upstream, and for what it said before to reach us."""
 
 
-class DuplexLink(Link):
+class DuplexLink(ReceivingLink):
     """See the module. `open` negotiates; until then there is no era, and a lost connection is told to `open` alone."""
 
     def __init__(
@@ -82,14 +83,12 @@ class DuplexLink(Link):
         self._sort(message, call)
 
     def _sort(self, message: Message, call: Call | None) -> None:
-        if message.method is None:
+        if isinstance(message, Answer):
             self._on_answer(message)
-        elif message.id is None:
-            self._on_notification(message, call)
+        elif isinstance(message, Notification):
+            self.on_notification(message, call)
         else:
-            answerer = partial(self._listener.on_request, self) if call is None else call.on_request
-            of_task = self.tasks.answerer(message.params) if self.tasks is not None else None
-            self._questions.ask(message, of_task or answerer)
+            self.on_request(message, call)
 
     def _is_relayed(self, request_id: int) -> bool:
         return self.calls.get(request_id) is not None
@@ -235,47 +234,25 @@ class DuplexLink(Link):
 
     # What arrives.
 
-    def _on_answer(self, message: Message) -> None:
-        request_id = message.id
+    def _on_answer(self, answer: Answer) -> None:
+        request_id = answer.id
         if type(request_id) is not int:
-            request_id = self.faults.answered(message)
+            request_id = self.faults.answered(answer)
         # It may have been given up meanwhile, or never asked.
         if type(request_id) is not int or request_id not in self._answers:
             return
-        outcome = message.result if isinstance(message.result, Raw) else message.rpc_error
         if self._is_withdrawing:
             # A client that is being asked within the call is to hear first that it need not answer any more.
-            self._loop.call_soon(self._ended_with, request_id, outcome)
+            self._loop.call_soon(self._ended_with, request_id, answer.outcome)
         else:
-            self._ended_with(request_id, outcome)
+            self._ended_with(request_id, answer.outcome)
 
-    def _on_notification(self, message: Message, owner: Call | None) -> None:
-        method = str(message.method)
-        try:
-            params = closed_params(message)
-        except JsonError:
-            log.warning("upstream.garbage", upstream=self.upstream, reason=f"the params of {method} are no object")
-            return
-        try:
-            if method == "notifications/progress":
-                call = whose_progress(self.calls, params)
-                if call is not None:
-                    call.on_notification(method, params)
-            elif method == "notifications/cancelled":
-                self._on_cancelled(opened(params.get("requestId")))
-            elif self.tasks is not None and self.tasks.take(method, params):
-                pass
-            elif owner is not None:
-                owner.on_notification(method, params)
-            else:
-                subscription = self._subscription(params)
-                if subscription is None:
-                    self._listener.on_notification(self, method, params)
-                elif (number := own_id(subscription)) is not None and (call := self.calls.get(number)) is not None:
-                    call.on_notification(method, params)
-        except Exception:
-            # One receiver's defect must not cost the others their connection.
-            log.exception("upstream.notification_failed", upstream=self.upstream, method=method)
+    def _on_unowned(self, method: str, params: dict[str, Any]) -> None:
+        subscription = self._subscription(params)
+        if subscription is None:
+            super()._on_unowned(method, params)
+        elif (number := own_id(subscription)) is not None and (call := self.calls.get(number)) is not None:
+            call.on_notification(method, params)
 
     def _on_cancelled(self, request_id: Any) -> None:
         """The upstream gives up its question, or, on a modern connection, ends the subscription that we asked for."""

@@ -15,7 +15,7 @@ from meshproxy.http.sse import SseParser
 from meshproxy.http.transport_errors import TransportError
 from meshproxy.links.faults import Faults
 from meshproxy.links.link import Call
-from meshproxy.wire.messages import Message, parse_answer
+from meshproxy.wire.messages import Answer, Message, Notification, Request, parse_answer
 
 log = structlog.get_logger(__name__)
 
@@ -27,11 +27,11 @@ class Inbox(Protocol):
     faults: Faults
     max_event: int
 
-    def on_notification(self, message: Message, call: Call | None) -> None:
+    def on_notification(self, message: Notification, call: Call | None) -> None:
         """A notification on the stream of a call; of None, on a stream of nobody's."""
         ...
 
-    def on_question(self, message: Message, exchange: "Exchange") -> None:
+    def on_question(self, message: Request, exchange: "Exchange") -> None:
         """A question, likewise."""
         ...
 
@@ -90,7 +90,7 @@ class Exchange:
         self.head = head
         self.deadline = deadline
         self.has_session = has_session
-        self.answer: Message | None = None
+        self.answer: Answer | None = None
         self.response: Response | None = None
         self.questions: tuple[asyncio.Task[None], ...] = ()
 
@@ -158,40 +158,40 @@ class Exchange:
         for message in messages:
             self._sort(message)
 
-    def answer_in(self, body: bytes) -> Message | None:
+    def answer_in(self, body: bytes) -> Answer | None:
         """The answer in a body that is no event stream; None if there is none."""
         try:
             message = parse_answer(body, self.is_relayed)
         except RpcError as error:
             return self._mended_in(body, error)
-        return message if message.method is None else None
+        return message if isinstance(message, Answer) else None
 
-    def _mended_in(self, body: bytes, error: RpcError) -> Message | None:
+    def _mended_in(self, body: bytes, error: RpcError) -> Answer | None:
         try:
             messages = self._inbox.faults.messages(body, error)
         except RpcError:
             return None
-        if len(messages) == 1 and messages[0].method is None:
-            return messages[0]
+        first = messages[0]
+        if len(messages) == 1 and isinstance(first, Answer):
+            return first
         for message in messages:
             self._sort(message)
         return self.answer
 
     def _sort(self, message: Message) -> None:
-        inbox = self._inbox
-        if message.method is None:
+        if isinstance(message, Answer):
             if message.id == self.request_id or (type(message.id) is not int and self._is_meant(message)):
                 self.answer = message
-        elif message.id is None:
-            inbox.on_notification(message, self.call)
+        elif isinstance(message, Notification):
+            self._inbox.on_notification(message, self.call)
         else:
-            inbox.on_question(message, self)
+            self._inbox.on_question(message, self)
 
-    def _is_meant(self, message: Message) -> bool:
+    def _is_meant(self, answer: Answer) -> bool:
         """Whether an answer is to this request although its id is none of ours. An error has none if its server did not keep it."""
-        if message.id is None:
+        if answer.id is None:
             return self.request_id != 0
-        return self._inbox.faults.answered(message) == self.request_id
+        return self._inbox.faults.answered(answer) == self.request_id
 
 
 def is_stream(response: Response) -> bool:

@@ -9,7 +9,7 @@ import structlog
 
 from meshproxy.errors import RpcError
 from meshproxy.wire.mending import mend, own_id
-from meshproxy.wire.messages import Message
+from meshproxy.wire.messages import Answer, Message
 
 log = structlog.get_logger(__name__)
 
@@ -42,9 +42,9 @@ class Faults:
             self.say("upstream.mended", AS_MEANT, reason=fault)
         return messages
 
-    def answered(self, message: Message) -> int | None:
+    def answered(self, answer: Answer) -> int | None:
         """Which of our requests is meant by the id of an answer that is none of ours as it is written; None for none."""
-        request_id = own_id(message.id)
+        request_id = own_id(answer.id)
         if request_id is not None:
             self.say("upstream.mended", AS_MEANT, reason="an answer has the id of its request as a text")
         return request_id

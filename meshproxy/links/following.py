@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Coroutine
 from typing import Any, Final, Protocol
 
-from meshproxy.errors import AnswerLost, UpstreamError, UpstreamUnavailable
+from meshproxy.errors import AnswerLost, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.http.client import BadResponse, BodyTooLarge, HttpClient, Response, TransportError, encode_headers
 from meshproxy.http.response import OnHead
 from meshproxy.links.envelope import RequestMeta
@@ -15,7 +15,7 @@ from meshproxy.links.redirects import Trail, follow, is_redirect
 from meshproxy.links.refusals import EXPIRED, SessionExpiredError, judge
 from meshproxy.links.session_stream import pause
 from meshproxy.wire.codec import Raw
-from meshproxy.wire.messages import Message, encode_request
+from meshproxy.wire.messages import Answer, encode_request
 
 __all__ = ["Following"]
 
@@ -106,11 +106,11 @@ class Following:
             raise trail.told(error) from None
         if trail is not None:
             link.arrived(trail, is_new=not link.is_adopted)
-        if isinstance(answer.result, Raw):
-            return answer.result
-        raise answer.rpc_error
+        if isinstance(answer.outcome, RpcError):
+            raise answer.outcome
+        return answer.outcome
 
-    def _judged(self, exchange: Exchange, response: Response) -> Message:
+    def _judged(self, exchange: Exchange, response: Response) -> Answer:
         link = self._link
         try:
             return judge(
@@ -142,7 +142,7 @@ class Following:
             on_head=exchange.on_head,
         )
 
-    async def _resume(self, exchange: Exchange, error: TransportError | None) -> Message:
+    async def _resume(self, exchange: Exchange, error: TransportError | None) -> Answer:
         """Get the answer after the stream of a request has ended without: by asking for the rest of the stream, where that can be.
 
         A legacy upstream that numbers its events keeps them for this (2025-11-25 basic/transports, "Resumability and Redelivery"),

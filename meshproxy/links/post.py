@@ -23,7 +23,7 @@ from meshproxy.links.link import Call, Done, GiveUp
 from meshproxy.links.refusals import not_mcp
 from meshproxy.wire.codec import Raw, opened
 from meshproxy.wire.headers import METHOD_HEADER, NAME_HEADER, encode_header_value
-from meshproxy.wire.messages import Message, encode_request
+from meshproxy.wire.messages import Answer, encode_request
 from meshproxy.wire.protocol import NAMED_BY
 
 __all__ = ["Post", "Posts", "routing"]
@@ -191,11 +191,11 @@ class Post(Exchange):
         """See `meshproxy.http.client_connection.Errand`."""
         if self.method == "initialize" and (session := headers.get(SESSION_HEADER.encode())) is not None:
             self.session = session.decode("latin-1")
-        message = self.answer_in(body)
-        if message is None:
+        answer = self.answer_in(body)
+        if answer is None:
             self.end(AnswerLost(self._link.upstream, not_mcp(200, headers, body)))
         else:
-            self._answered(message)
+            self._answered(answer)
 
     def unroll(self, connection: Connection) -> Response:
         """See `meshproxy.http.client_connection.Errand`."""
@@ -222,13 +222,12 @@ class Post(Exchange):
             responding.exception()  # or the loop complains if the task is given up before it asks
         self.follow(responding)
 
-    def _answered(self, answer: Message) -> None:
-        outcome: Raw | BaseException = answer.result if isinstance(answer.result, Raw) else answer.rpc_error
+    def _answered(self, answer: Answer) -> None:
         if self.questions:
             # A client that is being asked within the call is to hear first that it need not answer any more.
-            asyncio.get_running_loop().call_soon(self.end, outcome)
+            asyncio.get_running_loop().call_soon(self.end, answer.outcome)
         else:
-            self.end(outcome)
+            self.end(answer.outcome)
 
     def follow(self, responding: Awaitable[Response]) -> None:
         """What comes of it is waited for in a task."""

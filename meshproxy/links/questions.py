@@ -8,7 +8,7 @@ import structlog
 
 from meshproxy.errors import INTERNAL_ERROR, INVALID_PARAMS, RpcError
 from meshproxy.wire.codec import JsonError
-from meshproxy.wire.messages import Id, Message, closed_params, encode_error, encode_result
+from meshproxy.wire.messages import Id, Request, closed_params, encode_error, encode_result
 
 log = structlog.get_logger(__name__)
 
@@ -33,11 +33,9 @@ class Questions:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def ask(self, message: Message, answerer: Answerer) -> asyncio.Task[None] | None:
+    def ask(self, message: Request, answerer: Answerer) -> asyncio.Task[None] | None:
         """Have a question answered. `ping` is answered at once: it asks whether the link lives (basic/utilities/ping)."""
         request_id, method = message.id, message.method
-        if request_id is None or method is None:
-            raise ValueError("a question has an id and a method")
         if method == "ping":
             self._send(encode_result(request_id, {}))
             return None

@@ -12,7 +12,7 @@ from meshproxy.http.response import Response
 from meshproxy.links.duplex import excerpt
 from meshproxy.links.negotiation import CallerRefusedError, RefusedError, RequestRefusedError
 from meshproxy.links.redirects import is_redirect, shown
-from meshproxy.wire.messages import Message, parse
+from meshproxy.wire.messages import Answer, parse
 
 EXPIRED: Final = "the session has expired"
 
@@ -41,14 +41,14 @@ class SessionExpiredError(UpstreamUnavailable):
 def judge(
     upstream: str,
     response: Response,
-    message: Message | None,
+    answer: Answer | None,
     request_id: int,
     *,
     has_session: bool,
     brought: Collection[str] = (),
     is_a_clients: bool = False,
-) -> Message:
-    """The answer to a request in a whole response, whatever its status. `message` is what its body holds.
+) -> Answer:
+    """The answer to a request in a whole response, whatever its status. `answer` is what its body holds.
 
     `brought` are the headers that clients bring themselves, and `is_a_clients` says whether it is a call of one.
 
@@ -59,21 +59,22 @@ def judge(
     """
     status = response.status
     if status < 300:
-        if message is not None:
-            return message
+        if answer is not None:
+            return answer
         raise AnswerLost(upstream, not_mcp(status, response.headers, response.body))
     if status == 404 and has_session:
         raise SessionExpiredError(upstream, EXPIRED)
-    if message is not None and status not in (401, 403):
+    if answer is not None and status not in (401, 403):
         if (
             status == 400
             and has_session
-            and message.id != request_id
-            and "session" in message.rpc_error.message.lower()
+            and answer.id != request_id
+            and isinstance(answer.outcome, RpcError)
+            and "session" in answer.outcome.message.lower()
         ):
             # The specification wants 404; many servers of the TypeScript SDK's examples say it so.
             raise SessionExpiredError(upstream, EXPIRED)
-        return message
+        return answer
     if is_redirect(status):
         location = response.header("location")
         if location is None:
@@ -96,13 +97,13 @@ def judge(
     raise AnswerLost(upstream, reason)
 
 
-def message_in(body: bytes) -> Message | None:
+def answer_in(body: bytes) -> Answer | None:
     """The answer in a body; None if there is none."""
     try:
         message = parse(body)
     except RpcError:
         return None
-    return message if message.method is None else None
+    return message if isinstance(message, Answer) else None
 
 
 def not_mcp(status: int, headers: Mapping[bytes, bytes], body: bytes) -> str:

@@ -16,7 +16,7 @@ from meshproxy.links.headers import carried
 from meshproxy.links.link import Link, Listener
 from meshproxy.links.negotiation import RefusedError
 from meshproxy.links.redirects import Trail, follow, origin_of, resolved, shown
-from meshproxy.links.refusals import judge, message_in
+from meshproxy.links.refusals import answer_in, judge
 from meshproxy.links.web import WebEndpoint
 from meshproxy.wire.protocol import Era
 
@@ -162,7 +162,7 @@ class SseLink(DuplexLink):
             judge(
                 self.upstream,
                 response,
-                message_in(response.body),
+                answer_in(response.body),
                 0,
                 has_session=False,
                 brought=self._endpoint.brought,
@@ -210,9 +210,9 @@ class SseLink(DuplexLink):
                 self._fail(request_id, self._refused(response, request_id, is_a_clients=is_a_clients))
 
     def _refused(self, response: Response, request_id: int | None, *, is_a_clients: bool) -> Exception:
-        answer, brought = message_in(response.body), self._endpoint.brought
+        answer, brought = answer_in(response.body), self._endpoint.brought
         try:
-            return judge(
+            outcome = judge(
                 self.upstream,
                 response,
                 answer,
@@ -220,6 +220,9 @@ class SseLink(DuplexLink):
                 has_session=False,
                 brought=brought,
                 is_a_clients=is_a_clients or self.is_a_clients,
-            ).rpc_error
-        except (UpstreamUnavailable, AnswerLost, RpcError) as error:
+            ).outcome
+        except (UpstreamUnavailable, AnswerLost) as error:
             return error
+        if isinstance(outcome, RpcError):
+            return outcome
+        return AnswerLost(self.upstream, f"it answered HTTP {response.status} with a result")

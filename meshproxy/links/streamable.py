@@ -21,21 +21,22 @@ from meshproxy.http.client import (
 )
 from meshproxy.http.client_connection import Connection
 from meshproxy.http.response import OnHead, Told
-from meshproxy.links.envelope import UNCANCELLABLE, RequestMeta, greeting, probe, whose_progress
+from meshproxy.links.envelope import UNCANCELLABLE, RequestMeta, greeting, probe
 from meshproxy.links.exchange import Exchange
 from meshproxy.links.following import Following
 from meshproxy.links.headers import SESSION_HEADER
-from meshproxy.links.link import Call, Link, Listener, settle
+from meshproxy.links.link import Link, Listener, settle
 from meshproxy.links.negotiation import RefusedError, negotiate
 from meshproxy.links.post import Posts, routing
 from meshproxy.links.questions import Questions
+from meshproxy.links.receiving import ReceivingLink
 from meshproxy.links.redirects import Trail, follow, shown
 from meshproxy.links.refusals import EXPIRED
 from meshproxy.links.session_stream import SessionStream
 from meshproxy.links.web import WebEndpoint
-from meshproxy.wire.codec import JsonError, Raw, opened
+from meshproxy.wire.codec import Raw
 from meshproxy.wire.headers import VERSION_HEADER
-from meshproxy.wire.messages import Message, closed_params, encode_notification
+from meshproxy.wire.messages import Request, encode_notification
 from meshproxy.wire.protocol import Era
 
 __all__ = ["HttpEndpoint", "StreamableLink"]
@@ -100,7 +101,7 @@ class HttpEndpoint(WebEndpoint):
             )
 
 
-class StreamableLink(Link):
+class StreamableLink(ReceivingLink):
     """A session, or a modern agreement. Made by its endpoint.
 
     Attributes:
@@ -347,38 +348,12 @@ class StreamableLink(Link):
 
     # For the exchanges.
 
-    def on_notification(self, message: Message, call: Call | None) -> None:
-        method = str(message.method)
-        try:
-            params = closed_params(message)
-        except JsonError:
-            log.warning("upstream.garbage", upstream=self.upstream, reason=f"the params of {method} are no object")
-            return
-        try:
-            if method == "notifications/progress":
-                whose = whose_progress(self.calls, params)
-                if whose is not None:
-                    whose.on_notification(method, params)
-            elif method == "notifications/cancelled":
-                self._questions.cancel(opened(params.get("requestId")))
-            elif self.tasks is not None and self.tasks.take(method, params):
-                pass
-            elif call is not None:
-                call.on_notification(method, params)
-            else:
-                self._listener.on_notification(self, method, params)
-        except Exception:
-            # One receiver's defect must not cost the call its answer.
-            log.exception("upstream.notification_failed", upstream=self.upstream, method=method)
-
-    def on_question(self, message: Message, exchange: Exchange) -> None:
-        of_task = self.tasks.answerer(message.params) if self.tasks is not None else None
-        if of_task is not None:
-            # It may come on any stream, and outlives it.
-            self._questions.ask(message, of_task)
-            return
-        answerer = partial(self._listener.on_request, self) if exchange.call is None else exchange.call.on_request
-        task = self._questions.ask(message, answerer)
+    def on_question(self, message: Request, exchange: Exchange) -> None:
+        """See `meshproxy.links.exchange.Inbox`."""
+        task = self.on_request(message, exchange.call)
         # What nobody's stream asked outlives that stream.
         if task is not None and exchange.request_id:
             exchange.questions += (task,)
+
+    def _on_cancelled(self, request_id: Any) -> None:
+        self._questions.cancel(request_id)

@@ -18,10 +18,21 @@ from meshproxy.relay.handler import Handler
 from meshproxy.serving.exchange import progress_token_of, rpc_error_of
 from meshproxy.serving.legacy_exchange import record_client, record_version
 from meshproxy.serving.modern import ModernDownstream
+from meshproxy.serving.notifications import take
 from meshproxy.serving.questions import Questions
+from meshproxy.serving.response import encode_malformed
 from meshproxy.wire.headers import check_envelope
 from meshproxy.wire.mending import answer_meant
-from meshproxy.wire.messages import Id, Message, encode_error, encode_notification, encode_result, params_of, parse
+from meshproxy.wire.messages import (
+    Id,
+    Notification,
+    Request,
+    encode_error,
+    encode_notification,
+    encode_result,
+    params_of,
+    parse,
+)
 from meshproxy.wire.protocol import META_VERSION, MODERN_VERSIONS, Era
 
 __all__ = ["Channel"]
@@ -69,17 +80,15 @@ class Channel:
         except RpcError as error:
             meant = answer_meant(data, error)
             if meant is None:
-                known = error.data.get("id") if isinstance(error.data, dict) else None
-                self.send(encode_error(known, RpcError(error.code, error.message)))
+                self.send(encode_malformed(error))
                 return
             message = meant
-        if message.method is None:
-            if self._client is not None:
-                self._client.questions.answer(message)
-        elif message.id is None:
-            self._notified(message.method, message)
-        else:
-            self._request(message.id, message.method, message)
+        if isinstance(message, Request):
+            self._request(message)
+        elif isinstance(message, Notification):
+            take(message, self._handler, self._client, self._cancel)
+        elif self._client is not None:
+            self._client.questions.answer(message)
 
     def send(self, data: bytes) -> None:
         """Send an answer."""
@@ -111,25 +120,13 @@ class Channel:
         """Whether anything runs that ends by itself."""
         return any(call.method != _LISTEN for call in self._running.values())
 
-    def _notified(self, method: str, message: Message) -> None:
-        try:
-            params = params_of(message)
-        except RpcError as error:
-            log.debug("notification.malformed", method=method, reason=error.message)
-            return
-        if method == "notifications/cancelled":
-            cancelled = params.get("requestId")
-            if isinstance(cancelled, int | str) and cancelled in self._running:
-                call = self._running[cancelled]
-                if call.method != "initialize":
-                    call.cancel()
-        elif self._client is not None:
-            try:
-                self._handler.on_notification(self._client, method, params)
-            except Exception as error:  # a notification has no answer, so there is nobody else to tell
-                log.error("notification.failed", method=method, exc_info=error)
+    def _cancel(self, request_id: Id) -> None:
+        call = self._running.get(request_id)
+        if call is not None and call.method != "initialize":
+            call.cancel()
 
-    def _request(self, request_id: Id, method: str, message: Message) -> None:
+    def _request(self, message: Request) -> None:
+        request_id, method = message.id, message.method
         try:
             params = params_of(message)
             downstream = self._admitted(request_id, method, params)

@@ -7,26 +7,35 @@ from typing import Any, Final
 
 import structlog
 
-from meshproxy.errors import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, REQUEST_CANCELLED, RpcError
+from meshproxy.errors import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, RpcError
 from meshproxy.http.deadlines import Deadlines
 from meshproxy.http.stream import EventStream
 from meshproxy.limits import MAX_KEPT, MAX_LABEL
 from meshproxy.relay.downstream import kept_of
 from meshproxy.relay.handler import Handler
 from meshproxy.serving.exchange import HttpExchange, speak
+from meshproxy.serving.notifications import take
 from meshproxy.serving.reply import Reply
 from meshproxy.serving.response import SHUTDOWN, UNKNOWN_SESSION, encode_malformed
 from meshproxy.serving.session import Session, Sessions
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.wire.codec import dumps, mapping, opened
 from meshproxy.wire.mending import answer_meant
-from meshproxy.wire.messages import Id, Message, encode_error, encode_notification, params_of, parse
+from meshproxy.wire.messages import (
+    Answer,
+    Id,
+    Notification,
+    Request,
+    encode_error,
+    encode_notification,
+    params_of,
+    parse,
+)
 
 __all__ = ["LegacyExchange", "LegacyPosts", "record_client", "record_version"]
 
 log = structlog.get_logger(__name__)
 
-_CANCELLED: Final = "notifications/cancelled"
 _LABELS: Final = ("name", "title", "version")
 """What is kept of `clientInfo`: icons and the like would be kept as long as the session, and nobody looks at them."""
 
@@ -215,42 +224,43 @@ class LegacyPosts:
                 reply.answer(400, encode_malformed(error))
                 return None
             message = meant
-        if self.is_shut and message.is_request:
-            reply.answer(503, *SHUTDOWN)
+        if isinstance(message, Request):
+            return self._request(message, headers, raw_headers, reply)
+        session = self._session_of(headers, reply)
+        if session is None:
             return None
+        if isinstance(message, Notification):
+            take(message, self._handler, session, session.cancel)
+        elif session.questions is not None:
+            session.questions.answer(message)
+        session.touch()
+        reply.answer(202)
+        return None
+
+    def _session_of(self, headers: Mapping[bytes, bytes], reply: Reply) -> Session | None:
+        """The session that a message is sent in; None if there is no such, which has been answered then."""
         key = headers.get(b"mcp-session-id")
         if key is None:
-            if message.method == "initialize" and message.id is not None:
-                return self._initialize(message.id, message, raw_headers, reply)
             reason = "Missing session ID: the Mcp-Session-Id header is required after initialize"
             reply.answer(400, encode_error(None, RpcError(INVALID_REQUEST, reason)))
             return None
         session = self._sessions.open.get(key) or self._sessions.open.get(key.strip())
         if session is None:
             reply.answer(404, encode_error(None, RpcError(INVALID_REQUEST, UNKNOWN_SESSION)))
-        elif message.method is None:
-            if session.questions is not None:
-                session.questions.answer(message)
-            session.touch()
-            reply.answer(202)
-        elif message.id is None:
-            self._notified(session, message)
-            session.touch()
-            reply.answer(202)
-        else:
-            return self._request(session, message.id, message, headers, raw_headers, reply)
-        return None
+        return session
 
     def _request(
-        self,
-        session: Session,
-        request_id: Id,
-        message: Message,
-        headers: Mapping[bytes, bytes],
-        raw_headers: list[tuple[bytes, bytes]],
-        reply: Reply,
+        self, message: Request, headers: Mapping[bytes, bytes], raw_headers: list[tuple[bytes, bytes]], reply: Reply
     ) -> HttpExchange | None:
-        method = str(message.method)
+        request_id, method = message.id, message.method
+        if self.is_shut:
+            reply.answer(503, *SHUTDOWN)
+            return None
+        if method == "initialize" and b"mcp-session-id" not in headers:
+            return self._initialize(message, raw_headers, reply)
+        session = self._session_of(headers, reply)
+        if session is None:
+            return None
         try:
             params = params_of(message)
         except RpcError as error:
@@ -268,7 +278,7 @@ class LegacyPosts:
         return exchange
 
     def _initialize(
-        self, request_id: Id, message: Message, raw_headers: list[tuple[bytes, bytes]], reply: Reply
+        self, message: Request, raw_headers: list[tuple[bytes, bytes]], reply: Reply
     ) -> HttpExchange | None:
         if not self._sessions.have_room():
             log.warning("session.refused", open=len(self._sessions))
@@ -280,27 +290,11 @@ class LegacyPosts:
             params = params_of(message)
             record_client(session, params)
         except RpcError as error:
-            reply.answer(200, encode_error(request_id, error))
+            reply.answer(200, encode_error(message.id, error))
             return None
-        exchange = InitializeExchange(self._sessions, session, request_id, params, raw_headers, reply, self._settings)
+        exchange = InitializeExchange(self._sessions, session, message.id, params, raw_headers, reply, self._settings)
         exchange.start(self._handler, "initialize", params, self._silence)
         return exchange
-
-    def _notified(self, session: Session, message: Message) -> None:
-        try:
-            params = params_of(message)
-        except RpcError as error:
-            log.debug("notification.malformed", method=message.method, reason=error.message)
-            return
-        if message.method == _CANCELLED:
-            cancelled = params.get("requestId")
-            if isinstance(cancelled, (int, str)) and (running := session.running.get(cancelled)) is not None:
-                running.cancel(RpcError(REQUEST_CANCELLED, "Request cancelled"))
-            return
-        try:
-            self._handler.on_notification(session, str(message.method), params)
-        except Exception as error:  # a notification has no answer, so there is nobody else to tell
-            log.error("notification.failed", method=message.method, exc_info=error)
 
 
 def prefers_stream(headers: Mapping[bytes, bytes]) -> bool:
@@ -328,7 +322,8 @@ def record_client(session: Any, params: Mapping[str, Any]) -> None:
 
 def record_version(session: Any, answer: bytes) -> bool:
     """Note the version that the encoded answer to `initialize` names; False if it is an error."""
-    result = mapping(parse(answer).result)
+    told = parse(answer)
+    result = mapping(told.outcome) if isinstance(told, Answer) else None
     version = None if result is None else opened(result.get("protocolVersion"))
     if not isinstance(version, str):
         return False

@@ -21,7 +21,16 @@ from meshproxy.serving.response import SHUTDOWN, encode_malformed
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.wire.codec import opened
 from meshproxy.wire.headers import check_agreement, unsupported_version, validate_param_headers
-from meshproxy.wire.messages import Id, Message, encode_error, encode_notification, params_of, parse
+from meshproxy.wire.messages import (
+    Answer,
+    Id,
+    Notification,
+    Request,
+    encode_error,
+    encode_notification,
+    params_of,
+    parse,
+)
 from meshproxy.wire.protocol import (
     HTTP_STATUS,
     LOG_LEVELS,
@@ -152,16 +161,10 @@ class ModernPosts:
         except RpcError as malformed:
             reply.answer(400, encode_malformed(malformed))
             return None
+        if not isinstance(message, Request):
+            self._not_asked(message, headers, reply)
+            return None
         request_id, method = message.id, message.method
-        if method is None:
-            reason = "answers are not sent to a server of this protocol version"
-            reply.answer(400, encode_error(None, RpcError(INVALID_REQUEST, reason)))
-            return None
-        if request_id is None:
-            # This era defines no notification over HTTP, and nothing here could act on one.
-            unsupported = unsupported_version(text_of(headers.get(b"mcp-protocol-version")) or "")
-            reply.answer(202) if unsupported is None else reply.answer(400, encode_error(None, unsupported))
-            return None
         if self.is_shut:
             reply.answer(503, *SHUTDOWN)
             return None
@@ -179,6 +182,16 @@ class ModernPosts:
         exchange.start(self._handler, method, params, self._silence)
         return exchange
 
+    def _not_asked(self, message: Notification | Answer, headers: Mapping[bytes, bytes], reply: Reply) -> None:
+        """Answer what is no request: this era defines no notification over HTTP, and nothing here could act on one."""
+        if isinstance(message, Answer):
+            refusal: RpcError | None = RpcError(
+                INVALID_REQUEST, "answers are not sent to a server of this protocol version"
+            )
+        else:
+            refusal = unsupported_version(text_of(headers.get(b"mcp-protocol-version")) or "")
+        reply.answer(202) if refusal is None else reply.answer(400, encode_error(None, refusal))
+
     def close(self) -> None:
         """Cancel every request that still runs."""
         for exchange in list(self.running):
@@ -187,7 +200,7 @@ class ModernPosts:
 
 def checked(
     handler: Handler,
-    message: Message,
+    message: Request,
     params: dict[str, Any],
     headers: Mapping[bytes, bytes],
     duplicated: str | None,
@@ -196,7 +209,7 @@ def checked(
     """What is wrong with a request: its envelope, or its headers, which repeat what is in its body. Arguments as `ModernPosts.post`."""
     if duplicated is not None:
         return RpcError(HEADER_MISMATCH, f"the {duplicated} header appears more than once")
-    method = str(message.method)
+    method = message.method
     error = check_agreement(
         method,
         params,

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from meshproxy.errors import INTERNAL_ERROR, RpcError
-from meshproxy.wire.codec import Raw, mapping
+from meshproxy.wire.codec import mapping
 from meshproxy.wire.mending import own_id
-from meshproxy.wire.messages import Id, Message, encode_notification, encode_request
+from meshproxy.wire.messages import Answer, Id, encode_notification, encode_request
 
 __all__ = ["Questions"]
 
@@ -40,20 +40,19 @@ class Questions:
         finally:
             self._open.pop(number, None)
 
-    def answer(self, message: Message) -> None:
+    def answer(self, answer: Answer) -> None:
         """Hand a client's answer to who waits for it; one that nobody waits for is dropped."""
-        number = own_id(message.id)
+        number = own_id(answer.id)
         waiting = None if number is None else self._open.get(number)
         if waiting is None or waiting.done():
             return
-        if isinstance(message.result, Raw):
-            result = mapping(message.result)
-            if result is None:
-                waiting.set_exception(RpcError(INTERNAL_ERROR, "the client answered with a result that is no object"))
-            else:
-                waiting.set_result(result)
+        outcome = answer.outcome
+        if isinstance(outcome, RpcError):
+            waiting.set_exception(outcome)
+        elif (result := mapping(outcome)) is None:
+            waiting.set_exception(RpcError(INTERNAL_ERROR, "the client answered with a result that is no object"))
         else:
-            waiting.set_exception(message.rpc_error)
+            waiting.set_result(result)
 
     def refuse(self, reason: str) -> None:
         """End every question with an error: the client is gone."""

@@ -105,6 +105,12 @@ class Session(Downstream):
         self.touched = time.monotonic()
         self.is_new = False
 
+    def cancel(self, request_id: Id) -> None:
+        """The client gives up a request, which may have been answered meanwhile."""
+        running = self.running.get(request_id)
+        if running is not None:
+            running.cancel(RpcError(REQUEST_CANCELLED, "Request cancelled"))
+
     def release(self) -> None:
         """One HTTP request less holds the session open."""
         self.active -= 1

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from meshproxy.errors import RpcError
 from meshproxy.http.sse import SseParser
 from meshproxy.wire.codec import JsonError, Raw, dumps, loads, members, shallow_list
-from meshproxy.wire.messages import Message, parse, result_alone
+from meshproxy.wire.messages import Answer, Message, parse, result_alone
 
 __all__ = ["Mended", "answer_meant", "mend", "own_id", "result_meant"]
 
@@ -43,13 +43,14 @@ def mend(data: bytes, error: RpcError) -> Mended:
     return Mended(tuple(messages), tuple(dict.fromkeys(faults)))
 
 
-def answer_meant(data: bytes, error: RpcError) -> Message | None:
+def answer_meant(data: bytes, error: RpcError) -> Answer | None:
     """As `mend`, of a client, whose requests have to be right: its answer to a question of ours; None if it is none."""
     try:
         meant = mend(data, error).messages
     except RpcError:
         return None
-    return meant[0] if len(meant) == 1 and meant[0].method is None else None
+    only = meant[0] if len(meant) == 1 else None
+    return only if isinstance(only, Answer) else None
 
 
 def result_meant(unread: Raw) -> Raw:
@@ -71,7 +72,7 @@ def _result_in(answer: bytes) -> Raw | None:
             (message,) = mend(answer, error).messages
         except RpcError:
             return None
-        return message.result if isinstance(message.result, Raw) else None
+        return message.outcome if isinstance(message, Answer) and isinstance(message.outcome, Raw) else None
     # Nothing is wrong with it but that it has a member twice.
     return None
 

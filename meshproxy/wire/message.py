@@ -1,4 +1,6 @@
-"""`Message`: one JSON-RPC 2.0 message whose payload is still closed. Place: wire, pure.
+"""The three messages of JSON-RPC 2.0, whose payloads are still closed. Place: wire, pure.
+
+`meshproxy.wire.messages` makes them. Which of the three a message is, it decides once, there; whoever is handed one goes by its type.
 
 `msgspec` reads the annotations of its structs when they are made, so this module is one that is not compiled (docs/decisions/compiled.md).
 """
@@ -7,10 +9,10 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from meshproxy.errors import INVALID_REQUEST, RpcError
-from meshproxy.wire.codec import Raw, mapping, opened
+from meshproxy.errors import RpcError
+from meshproxy.wire.codec import Raw
 
-__all__ = ["Envelope", "Id", "Message"]
+__all__ = ["Answer", "Envelope", "Id", "Message", "Notification", "Request"]
 
 Id: TypeAlias = int | str
 """A request's id. MCP forbids null (basic/index, "Requests")."""
@@ -18,38 +20,32 @@ Id: TypeAlias = int | str
 _UNSET: Final = msgspec.UNSET
 
 
-class Message(msgspec.Struct, frozen=True, gc=False):
-    """One JSON-RPC message whose payload is not decoded yet.
+class Request(msgspec.Struct, frozen=True, gc=False):
+    """What wants an answer. `params` is closed, and UNSET if there are none."""
 
-    A request has `id` and `method`, a notification `method` alone, an answer `id` and either `result` or `error`.
+    id: Id
+    method: str
+    params: Raw | msgspec.UnsetType = _UNSET
+
+
+class Notification(msgspec.Struct, frozen=True, gc=False):
+    """What wants none. `params` as those of a request."""
+
+    method: str
+    params: Raw | msgspec.UnsetType = _UNSET
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a request ended with: its result, closed, or the error, whose data is closed.
+
+    `id` is None in an error about a request whose id could not be read (JSON-RPC 2.0, section 5).
     """
 
-    id: Id | None = None
-    method: str | None = None
-    params: Raw | msgspec.UnsetType = _UNSET
-    result: Raw | msgspec.UnsetType = _UNSET
-    error: Raw | msgspec.UnsetType = _UNSET
+    id: Id | None
+    outcome: Raw | RpcError
 
-    @property
-    def is_request(self) -> bool:
-        return self.method is not None and self.id is not None
 
-    @property
-    def is_notification(self) -> bool:
-        return self.method is not None and self.id is None
-
-    @property
-    def rpc_error(self) -> RpcError:
-        """The error of an answer, its data still closed; what is malformed in it becomes an internal error rather than a crash."""
-        body = mapping(self.error)
-        if body is None:
-            return RpcError(INVALID_REQUEST, "the peer answered with neither a result nor an error")
-        code, message = opened(body.get("code")), opened(body.get("message"))
-        return RpcError(
-            code if isinstance(code, int) and not isinstance(code, bool) else INVALID_REQUEST,
-            message if isinstance(message, str) else "",
-            body.get("data"),
-        )
+Message: TypeAlias = Request | Notification | Answer
 
 
 class Envelope(msgspec.Struct, gc=False):

@@ -8,13 +8,16 @@ import msgspec
 
 from meshproxy.errors import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, RpcError
 from meshproxy.limits import MAX_IDENTIFIER, MAX_MEMBER, LimitError, check_size
-from meshproxy.wire.codec import JsonError, Raw, dumps, loads, members, outline, shallow, whole
-from meshproxy.wire.message import Envelope, Id, Message
+from meshproxy.wire.codec import JsonError, Raw, dumps, loads, mapping, members, opened, outline, shallow, whole
+from meshproxy.wire.message import Answer, Envelope, Id, Message, Notification, Request
 
 __all__ = [
     "READ",
+    "Answer",
     "Id",
     "Message",
+    "Notification",
+    "Request",
     "check_spelling",
     "closed_params",
     "encode_error",
@@ -86,10 +89,12 @@ def parse(data: bytes) -> Message:
             raise _refused("a message needs a 'method', or an 'id' with a 'result' or an 'error'", None)
         if (envelope.result is _UNSET) == (envelope.error is _UNSET):
             raise _refused("an answer needs either a 'result' or an 'error'", message_id)
-        return Message(message_id, None, _UNSET, envelope.result, envelope.error)
+        return Answer(message_id, _error_in(envelope.error) if envelope.result is _UNSET else envelope.result)
+    if message_id is _UNSET:
+        return Notification(method, envelope.params)
     if message_id is None:
         raise _refused("a request id must be a string or an integer, not null", None)
-    return Message(None if message_id is _UNSET else message_id, method, envelope.params)
+    return Request(message_id, method, envelope.params)
 
 
 def parse_answer(data: bytes, is_relayed: Callable[[int], bool]) -> Message:
@@ -107,7 +112,7 @@ def parse_answer(data: bytes, is_relayed: Callable[[int], bool]) -> Message:
         return parse(data)
     if not data.isascii():
         _checked(data)
-    return Message(request_id, None, _UNSET, Raw(memoryview(data)[head.end() : -1]))
+    return Answer(request_id, Raw(memoryview(data)[head.end() : -1]))
 
 
 def _checked(data: bytes) -> bytes:
@@ -117,6 +122,19 @@ def _checked(data: bytes) -> bytes:
     except UnicodeDecodeError:
         raise RpcError(PARSE_ERROR, "Parse error: it is not in UTF-8") from None
     return data.removeprefix(_BOM)
+
+
+def _error_in(error: Any) -> RpcError:
+    """The error of an answer. What is malformed in it is taken for an invalid answer, which is an error, too."""
+    body = mapping(error)
+    if body is None:
+        return RpcError(INVALID_REQUEST, "the peer answered with neither a result nor an error")
+    code, message = opened(body.get("code")), opened(body.get("message"))
+    return RpcError(
+        code if isinstance(code, int) and not isinstance(code, bool) else INVALID_REQUEST,
+        message if isinstance(message, str) else "",
+        body.get("data"),
+    )
 
 
 def result_alone(unread: Raw) -> Raw:
@@ -131,12 +149,12 @@ def result_alone(unread: Raw) -> Raw:
     data = b'{"jsonrpc":"2.0","id":0,"result":%b}' % bytes(unread)
     try:
         names = [name for name, _ in members(data)]
-        result = parse(data).result
+        answer = parse(data)
     except (*JsonError, RpcError):
         raise RpcError(INTERNAL_ERROR, "the upstream's answer cannot be read") from None
-    if len(set(names)) < len(names) or not isinstance(result, Raw):
+    if len(set(names)) < len(names) or not isinstance(answer, Answer) or not isinstance(answer.outcome, Raw):
         raise RpcError(INTERNAL_ERROR, "the upstream's answer cannot be read: it has a member twice, or two outcomes")
-    return result
+    return answer.outcome
 
 
 def _lenient(data: bytes, error: Exception) -> Envelope:
@@ -205,7 +223,7 @@ def encode_notification(method: str, params: Any = None) -> bytes:
     return b'{"jsonrpc":"2.0","method":%b,"params":%b}' % (dumps(method), dumps(params))
 
 
-def closed_params(message: Message) -> dict[str, Any]:
+def closed_params(message: Request | Notification) -> dict[str, Any]:
     """The parameters of a request or a notification as a shallow dictionary. Null is none of them, and so is `[]`, as PHP writes what is empty.
 
     Raises:
@@ -222,7 +240,7 @@ def closed_params(message: Message) -> dict[str, Any]:
         raise
 
 
-def params_of(message: Message) -> dict[str, Any]:
+def params_of(message: Request | Notification) -> dict[str, Any]:
     """The parameters of a request or a notification: a shallow dictionary whose `READ` members are decoded.
 
     A message without parameters has an empty dictionary. A member that is repeated counts as it came last, here, once: what is sent on is

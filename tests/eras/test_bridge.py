@@ -24,7 +24,7 @@ from meshproxy.relay.call import Call, Lease
 from meshproxy.relay.handler import finish
 from meshproxy.wire.codec import Raw
 from meshproxy.wire.mending import mend
-from meshproxy.wire.messages import encode_error, encode_result, parse_answer
+from meshproxy.wire.messages import Answer, encode_error, encode_result, parse_answer
 from meshproxy.wire.protocol import EXTENSION_TASKS, META_SERVER, Era
 from tests.kit.clients import ABLE, ELICIT, SAMPLED, Client, Context, Legacy, Modern, decoded, parsed
 from tests.kit.handlers import Quiet
@@ -418,7 +418,11 @@ def test_no_byte_of_an_answer_leaves_the_place_of_its_result(
     call.mount, call.era = Mount("up", "ns"), era
     bridge = Bridge(ServerSignature(MESH))
     try:
-        sent = encode_result(5, bridge.publish(call, answer.result)) if isinstance(answer.result, Raw) else b""
+        sent = (
+            encode_result(5, bridge.publish(call, answer.outcome))
+            if isinstance(answer, Answer) and isinstance(answer.outcome, Raw)
+            else b""
+        )
     except RpcError as error:
         sent = encode_error(5, error)
     assert not sent or members_of(sent)[:2] == [("jsonrpc", "2.0"), ("id", 5)]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from meshproxy.errors import RpcError
 from meshproxy.wire.codec import Raw, loads
 from meshproxy.wire.mending import Mended, answer_meant, mend, own_id, result_meant
-from meshproxy.wire.messages import Message, parse
+from meshproxy.wire.messages import Answer, Message, Notification, Request, parse
 
 ANSWER = '"jsonrpc":"2.0","id":1,"result":{"a": 1.50}'
 
@@ -36,7 +36,7 @@ def mended(data: bytes | str) -> Mended:
 def test_an_answer_is_taken_as_it_is_meant(data: str, fault: str | None) -> None:
     (message,), faults = mended(data.replace("%s", ANSWER))
     # What is beside the fault stays as it came.
-    assert (message.id, bytes(message.result)) == (1, b'{"a": 1.50}')  # type: ignore[call-overload]
+    assert (message.id, bytes(message.outcome)) == (1, b'{"a": 1.50}')  # type: ignore[call-overload]
     assert faults == (() if fault is None else (fault,))
 
 
@@ -53,14 +53,14 @@ def test_several_faults_are_told_each_once() -> None:
 
 def test_an_error_beside_a_null_result_is_the_outcome() -> None:
     (message,), _ = mended('{"jsonrpc":"2.0","id":1,"result":null,"error":{"code":-7,"message":"no"}}')
-    assert message.rpc_error.code == -7
+    assert message.outcome.code == -7
     (message,), _ = mended('{"jsonrpc":"2.0","id":1,"result":null,"error":null}')
-    assert loads(message.result) is None  # type: ignore[arg-type]
+    assert loads(message.outcome) is None  # type: ignore[arg-type]
 
 
 def test_what_is_no_character_is_replaced_and_the_rest_is_kept() -> None:
     (message,), faults = mended('{"jsonrpc":"2.0","id":1,"result":{"a":"Größe","b":"\\n"}}'.encode("latin-1"))
-    assert loads(message.result) == {"a": "Gr\ufffd\ufffde", "b": "\n"}  # type: ignore[arg-type]
+    assert loads(message.outcome) == {"a": "Gr\ufffd\ufffde", "b": "\n"}  # type: ignore[arg-type]
     assert faults == ("it is not in UTF-8: what are no characters there are replaced",)
 
 
@@ -73,7 +73,7 @@ def test_what_is_no_character_is_replaced_and_the_rest_is_kept() -> None:
 )  # fmt: skip
 def test_what_only_lax_parsers_read_is_read(text: str, meant: str, fault: str) -> None:
     (message,), faults = mended('{"jsonrpc":"2.0","id":1,"result":{"a":%s}}'.replace("%s", text))
-    assert bytes(message.result) == '{"a":%s}'.replace("%s", meant).encode()  # type: ignore[call-overload]
+    assert bytes(message.outcome) == '{"a":%s}'.replace("%s", meant).encode()  # type: ignore[call-overload]
     assert faults == (fault,)
 
 
@@ -86,7 +86,7 @@ def test_what_only_lax_parsers_read_is_read(text: str, meant: str, fault: str) -
 )
 def test_a_notification_is_taken_as_it_is_meant(data: str, fault: str) -> None:
     (message,), faults = mended(data)
-    assert (message.is_notification, message.method) == (True, "notifications/x")
+    assert message == Notification("notifications/x", message.params)
     assert faults == (fault,)
 
 
@@ -94,11 +94,10 @@ def test_all_of_a_batch_is_read_in_its_order() -> None:
     note = '{"jsonrpc":"2.0","method":"notifications/x"}'
     question = '{"jsonrpc":"2.0","id":"q","method":"ping"}'
     messages, faults = mended(f" [{note},{{{ANSWER}}},{question}]")
-    assert [(message.id, message.method) for message in messages] == [
-        (None, "notifications/x"),
-        (1, None),
-        ("q", "ping"),
-    ]
+    told, answer, asked = messages
+    assert (told, asked) == (Notification("notifications/x"), Request("q", "ping"))
+    assert isinstance(answer, Answer)
+    assert answer.id == 1
     assert faults == ()
 
 
@@ -156,7 +155,7 @@ def test_an_answer_that_cannot_be_read_says_whose_it_is_if_that_can_be_seen(data
 
 
 def test_a_clients_answer_is_taken_as_it_is_meant_and_nothing_else() -> None:
-    def meant(data: bytes) -> Message | None:
+    def meant(data: bytes) -> Answer | None:
         with pytest.raises(RpcError) as refused:
             parse(data)
         return answer_meant(data, refused.value)
@@ -222,4 +221,4 @@ def test_a_result_is_the_same_beside_a_null_error(value: Any) -> None:
     (message,), _ = (
         mended(f'{{"jsonrpc":"2.0","id":1,"result":{spelled},"error":null}}') if value is not None else ((None,), ())
     )
-    assert message is None or loads(message.result) == value
+    assert message is None or loads(message.outcome) == value
