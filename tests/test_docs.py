@@ -101,6 +101,14 @@ def config_rows() -> list[str]:
     return list(keys(schema["properties"], definitions=sections))
 
 
+def access_rows() -> list[str]:
+    schema = json_schema()["$defs"]
+    return [
+        *keys(schema["AuthConfig"]["properties"], "server.auth."),
+        *keys(schema["KeyConfig"]["properties"], "server.auth.keys[]."),
+    ]
+
+
 def upstream_rows() -> list[str]:
     schema = json_schema()["$defs"]
     found = {**schema["Upstream"]["properties"]}
@@ -110,11 +118,18 @@ def upstream_rows() -> list[str]:
     return first + list(keys(schema["Renaming"]["properties"], "tools."))
 
 
+def commands_of(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The commands that are shown, those of groups under both names."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands_of(command, f"{prefix}{name} ")
+        elif not command.hidden:
+            yield f"{prefix}{name}", command
+
+
 def command_rows() -> list[str]:
     found = []
-    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
-        if command.hidden:
-            continue
+    for name, command in commands_of(get_command(app)):
         for parameter in command.params:
             is_option = parameter.param_type_name == "option"
             spelling = parameter.opts[0] if is_option else str(parameter.metavar)
@@ -125,6 +140,7 @@ def command_rows() -> list[str]:
 
 def test_every_key_of_a_config_is_in_the_tables() -> None:
     assert rows(section("docs/config.md", "The whole file")) == config_rows()
+    assert rows(section("docs/config.md", "Who may come in")) == access_rows()
     assert rows(section("docs/config.md", "An upstream")) == upstream_rows()
 
 

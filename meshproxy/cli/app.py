@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from meshproxy.cli.key_app import key_app
+
 __all__ = ["app"]
 
 Transport = Literal["http", "stdio"]
@@ -234,6 +236,9 @@ def schema() -> int:
 
     typer.echo(schema_text(), nl=False)
     return 0
+
+
+app.add_typer(key_app)
 
 
 @app.command(hidden=True)

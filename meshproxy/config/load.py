@@ -53,7 +53,8 @@ def load(path: str | Path, environ: Mapping[str, str] | None = None, *, content:
 def with_server(config: MeshConfig, **changes: Any) -> MeshConfig:
     """The config with other `server` settings, as a command line has them: `host`, `port`. Raises `ConfigError` as `load` does."""
     try:
-        server = ServerConfig.model_validate({**config.server.model_dump(), **changes})
+        written = {**config.server.model_dump(exclude={"auth"}), "auth": config.server.auth}
+        server = ServerConfig.model_validate({**written, **changes})
     except ValidationError as error:
         problems = []
         for detail in error.errors(include_url=False, include_input=False):
@@ -140,6 +141,8 @@ class _Loading:
 
     def _known(self, item: Item, path: KeyPath) -> Item:
         """An item without the keys that nobody knows, which are reported."""
+        if isinstance(item.value, list):
+            return item.with_value([self._known(child, (*path, index)) for index, child in enumerate(item.value)])
         if not (known := known_keys(path)) or not isinstance(item.value, dict):
             return item
         kept = {}

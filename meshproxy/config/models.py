@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
+from meshproxy.config.access import AuthConfig
 from meshproxy.config.frozen import FrozenMapping
 from meshproxy.config.secrets import Scrubber
 from meshproxy.config.upstream import (
@@ -37,14 +38,19 @@ __all__ = [
 
 
 class ServerConfig(Section):
-    """The endpoint: what stays as it is until the mesh is started again."""
+    """The endpoint: but for `auth`, it stays as it is until the mesh is started again."""
 
+    auth: AuthConfig | None = Field(
+        default=None,
+        description="Who may come in; without it, whoever reaches the port may. An edit is in force at once.",
+    )
     allow_unauthenticated: Flag = Field(
-        default=False, description="true: whoever can reach host may use the mesh, and with it every upstream."
+        default=False,
+        description="true: without auth, whoever can reach host may use the mesh, and with it every upstream.",
     )
     host: Annotated[str, Field(min_length=1)] = Field(
         default="127.0.0.1",
-        description="Address to listen on. Anything but this machine alone needs allow_unauthenticated: true.",
+        description="Address to listen on. Anything but this machine alone needs auth, or allow_unauthenticated: true.",
     )
     port: Port = Field(default=8000, description="TCP port to listen on; 0 takes any free one.")
     path: UrlPath = Field(default="/mcp", description="Path of the MCP endpoint.")
@@ -69,11 +75,12 @@ class ServerConfig(Section):
     @field_validator("host")
     @classmethod
     def _is_private_or_says_so(cls, host: str, info: ValidationInfo) -> str:
-        # True if allow_unauthenticated is itself refused: one thing at a time.
-        if not info.data.get("allow_unauthenticated", True) and not is_loopback(host):
+        # True if one of the others is itself refused: one thing at a time.
+        is_asked = info.data.get("auth", True) is not None or info.data.get("allow_unauthenticated", True)
+        if not is_asked and not is_loopback(host):
             raise ValueError(
-                f"{host} can be reached from other machines, and nothing asks who calls; "
-                "listen on 127.0.0.1, or set server.allow_unauthenticated: true if something in front of it does"
+                f"{host} can be reached from other machines, and nothing asks who calls; listen on 127.0.0.1, make keys with "
+                "`meshproxy key new` for server.auth, or set server.allow_unauthenticated: true if something in front of it asks"
             )
         return host
 
@@ -110,7 +117,8 @@ class MeshConfig(Section):
         default="_", description="Between the namespace and the name of a tool or prompt."
     )
     server: ServerConfig = Field(
-        default=ServerConfig(), description="The endpoint. A change here takes effect when the mesh is started again."
+        default=ServerConfig(),
+        description="The endpoint. A change here takes effect when the mesh is started again, but for auth.",
     )
     reload: ReloadConfig = Field(default=ReloadConfig(), description="How edits of this file are followed.")
     upstreams: Upstreams = Field(

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pydantic_core import ErrorDetails
 
+from meshproxy.config.access import AuthConfig, KeyConfig
 from meshproxy.config.document import Item, Path
 from meshproxy.config.models import MeshConfig, ReloadConfig, ServerConfig
 from meshproxy.config.upstream import RENAMED_KEYS, Renaming, Selection, Timeouts, UpstreamDefaults, UpstreamSpec
@@ -42,6 +43,10 @@ def known_keys(path: Path) -> tuple[str, ...]:
             return TOP_KEYS
         case ("server",):
             return tuple(ServerConfig.model_fields)
+        case ("server", "auth"):
+            return tuple(AuthConfig.model_fields)
+        case ("server", "auth", "keys", int()):
+            return tuple(KeyConfig.model_fields)
         case ("reload",):
             return tuple(ReloadConfig.model_fields)
         case ("defaults",):

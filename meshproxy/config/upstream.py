@@ -305,6 +305,6 @@ def conflicts(given: Collection[str], transport: object = None) -> Iterator[tupl
         yield "transport", "stdio is for upstreams with command, and this one has url; use streamable-http or sse"
 
 
-def refusal(message: str, *keys: str) -> PydanticCustomError:
-    """An error of a whole section, at one of its keys."""
+def refusal(message: str, *keys: str | int) -> PydanticCustomError:
+    """An error of a whole section, at what its keys lead to."""
     return PydanticCustomError("refused", "{message}", {"message": message, "keys": keys})

@@ -38,7 +38,7 @@ class ParkingLot:
 
     async def run(self, context: RequestContext, binding: bytes, start: Start) -> Result:
         """Make a call that may ask: its result, or the questions that it asks first."""
-        principal = context.downstream.principal
+        principal = context.downstream.visitor.principal.identity
         if sum(call.principal == principal for call in self._parked.values()) >= MAX_PARKED:
             raise RpcError(INTERNAL_ERROR, "too many calls of yours wait for answers; answer or abandon some first")
         return await self._attend(ParkedCall(context, start), context, binding)
@@ -99,7 +99,7 @@ class ParkedCall(RequestContext):
         self.headers: Mapping[str, str] = context.headers
         # That of whichever request attends now.
         self.progress_token: Id | None = context.progress_token
-        self.principal = context.downstream.principal
+        self.principal = context.downstream.visitor.principal.identity
         self._attended: RequestContext | None = context
         self._open: dict[str, tuple[dict[str, Any], asyncio.Future[dict[str, Any]]]] = {}
         self._count = 0

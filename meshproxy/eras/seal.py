@@ -68,7 +68,12 @@ def binding_of(context: RequestContext, method: str, params: dict[str, Any]) -> 
     if arguments is None and isinstance(given, Raw):
         # They cannot be read, so that they are the same only if they are spelled the same.
         arguments = bytes(given).decode("latin-1")
-    about = [context.downstream.principal, method, opened(params.get(NAMED_BY.get(method, ""))), arguments]
+    about = [
+        context.downstream.visitor.principal.identity,
+        method,
+        opened(params.get(NAMED_BY.get(method, ""))),
+        arguments,
+    ]
     try:
         text = msgspec.json.encode(about, order="sorted")
     except UnicodeEncodeError:

@@ -7,7 +7,7 @@ from meshproxy.config.models import MeshConfig
 from meshproxy.config.upstream import UpstreamSpec
 
 STATIC_SECTIONS = ("name", "server")
-"""The sections of a config that take effect only when the mesh is started."""
+"""The sections of a config that take effect only when the mesh is started, but for `server.auth`, which is live."""
 
 
 @dataclass(frozen=True)
@@ -43,5 +43,10 @@ def plan(running: Mapping[str, UpstreamSpec], old: MeshConfig, new: MeshConfig) 
         keep=keep,
         start=tuple(name for name in wanted if name not in keep),
         retire=tuple(name for name in running if name not in keep),
-        restart_required=tuple(key for key in STATIC_SECTIONS if getattr(old, key) != getattr(new, key)),
+        restart_required=tuple(key for key in STATIC_SECTIONS if _static(old, key) != _static(new, key)),
     )
+
+
+def _static(config: MeshConfig, section: str) -> object:
+    """What of a section takes effect at the next start alone."""
+    return config.server.model_copy(update={"auth": None}) if section == "server" else getattr(config, section)

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final
 from mypy_extensions import mypyc_attr
 
 from meshproxy.errors import INVALID_REQUEST, RpcError
+from meshproxy.relay.principal import ANONYMOUS, Visitor
 from meshproxy.wire.codec import Raw
 from meshproxy.wire.messages import Id
 from meshproxy.wire.protocol import EXTENSION_TASKS, KNOWN_EXTENSIONS, Era
@@ -45,7 +46,7 @@ class Downstream(ABC):
         version: the negotiated protocol revision; "" before `initialize` is answered.
         capabilities: what the client declared, as it declared it.
         client: its `clientInfo`, as it gave it.
-        principal: who it is to the authenticator; None without one.
+        visitor: who it is, and at which address.
         log_level: the least severe level that it wants to hear; None for none.
         headers: HTTP headers of a request of its own, the last one that was looked at: what it shows itself by. Empty elsewhere.
         closed: set when no message can reach it any more.
@@ -62,8 +63,8 @@ class Downstream(ABC):
         "headers",
         "key",
         "log_level",
-        "principal",
         "version",
+        "visitor",
     )
 
     era: ClassVar[Era]
@@ -73,7 +74,7 @@ class Downstream(ABC):
         self.version = ""
         self.capabilities: dict[str, Any] = {}
         self.client: dict[str, Any] = {}
-        self.principal: str | None = None
+        self.visitor: Visitor = ANONYMOUS
         self.log_level: str | None = None
         self.headers: Mapping[str, str] = _NONE
         self._gone = False

@@ -15,6 +15,7 @@ from meshproxy.errors import INVALID_REQUEST, UNSUPPORTED_VERSION, RpcError
 from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import Downstream, Outcome, RequestContext, no_back_channel
 from meshproxy.relay.handler import Handler
+from meshproxy.relay.principal import LOCAL
 from meshproxy.serving.exchange import progress_token_of, rpc_error_of
 from meshproxy.serving.legacy_exchange import record_client, record_version
 from meshproxy.serving.modern import ModernDownstream
@@ -178,7 +179,7 @@ class Channel:
                 raise RpcError(UNSUPPORTED_VERSION, "this connection is served without initialize", data)
             if (error := check_envelope(meta)) is not None:
                 raise error
-            return ModernDownstream(meta or {})
+            return ModernDownstream(LOCAL, meta or {})
         if enveloped:
             raise RpcError(INVALID_REQUEST, "this connection began with a request of the handshake era; it stays in it")
         if method == "initialize":
@@ -205,6 +206,7 @@ class _ChannelDownstream(Downstream):
 
     def __init__(self, channel: Channel) -> None:
         super().__init__(f"channel-{id(channel)}")
+        self.visitor = LOCAL
         self._channel = channel
         self.questions = Questions()
 

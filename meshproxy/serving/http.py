@@ -4,16 +4,21 @@ The era of a request is that of its `MCP-Protocol-Version`: none, or that of a l
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Final, NamedTuple, TypeAlias
 
 import structlog
 
+from meshproxy.access.access import Access, Entrance
+from meshproxy.errors import REQUEST_CANCELLED, RpcError
 from meshproxy.http.server_request import Head, Request
 from meshproxy.http.stream import Receive, Scope, Send
 from meshproxy.relay.handler import Handler
+from meshproxy.relay.principal import Visitor
 from meshproxy.serving.cors import is_preflight, preflight, readable
+from meshproxy.serving.doors import Doors
 from meshproxy.serving.exchange import HttpExchange
 from meshproxy.serving.legacy import LegacyHttp
 from meshproxy.serving.modern import ModernPosts
@@ -48,7 +53,8 @@ _Admission: TypeAlias = tuple[bytes | None, bytes | None, bytes | None, bytes | 
 class HttpApp:
     """Serves `handler` at `settings.path`, and the `health` callables at their paths. Everything else is not found.
 
-    `lifespan` is entered when an ASGI server starts the application and left when it stops it, after `aclose`.
+    `entrance` says who may come in, by default everybody. `lifespan` is entered when an ASGI server starts the application and left when it stops
+    it, after `aclose`.
     """
 
     def __init__(
@@ -56,6 +62,7 @@ class HttpApp:
         handler: Handler,
         settings: HttpSettings | None = None,
         *,
+        entrance: Entrance | None = None,
         health: Mapping[str, Health] | None = None,
         lifespan: Lifespan | None = None,
     ) -> None:
@@ -63,8 +70,9 @@ class HttpApp:
         self._legacy = LegacyHttp(handler, self.settings)
         self._modern = ModernPosts(handler, self.settings)
         self._guard = Guard(self.settings.host, self.settings.allowed_hosts, self.settings.allowed_origins)
-        path = self.settings.path.rstrip("/")
-        self._paths = frozenset({path or "/", f"{path}/"})
+        self._entrance = entrance or Entrance()
+        self._doors = Doors(self._entrance, self.settings.path)
+        self._entrance.on_change(self._reconsider)
         self._health = dict(health or {})
         self._lifespan = lifespan
         self._passed: set[_Admission] = set()
@@ -101,7 +109,13 @@ class HttpApp:
 
     def take(self, head: Head, body: bytes, request: Request) -> bool:
         """See `meshproxy.http.server_request.Take`: a message whose head holds nothing new."""
-        seen = head.seen or self._look_at(head)
+        seen = head.seen
+        if (
+            seen is None
+            or seen.access is not self._entrance.access
+            or (seen.expires != 0.0 and time.time() >= seen.expires)
+        ):
+            seen = self._look_at(head)
         if seen is None or self._closed or len(body) > self.settings.max_body:
             return False
         self._post(seen, None, body, request)
@@ -110,27 +124,47 @@ class HttpApp:
     def _post(self, seen: "_Seen", duplicated: str | None, body: bytes, reply: Reply) -> HttpExchange | None:
         """Take a message of a client; the request, if it is one that a handler answers."""
         if seen.is_legacy:
-            return self._legacy.posts.post(seen.headers, seen.raw, body, reply)
-        return self._modern.post(seen.headers, duplicated, seen.raw, body, reply)
+            return self._legacy.posts.post(seen.visitor, seen.headers, seen.raw, body, reply)
+        return self._modern.post(seen.visitor, seen.headers, duplicated, seen.raw, body, reply)
 
     def _look_at(self, head: Head) -> "_Seen | None":
         scope = head.scope
         raw: list[tuple[bytes, bytes]] = scope["headers"]
         headers = dict(raw)
-        if scope["method"] != "POST" or scope["path"] not in self._paths or len(headers) != len(raw):
+        head.seen = None
+        if scope["method"] != "POST" or len(headers) != len(raw):
             return None
         # What is answered at once has no room for what a browser wants to be told.
         if b"origin" in headers or _admission(headers, "POST") not in self._passed:
             return None
-        head.seen = seen = _Seen(headers, raw, _is_legacy(headers))
+        visitor = self._doors.at_once(scope)
+        if visitor is None:
+            return None
+        expires = visitor.principal.expires
+        head.seen = seen = _Seen(visitor, self._entrance.access, expires, headers, raw, _is_legacy(headers))
         return seen
+
+    def _reconsider(self) -> None:
+        """Who may come in has changed: what is of those who may not any more is over."""
+        access = self._entrance.access
+        for session in self._legacy.sessions:
+            if (visitor := access.renewed(session.visitor)) is None:
+                session.close()
+            else:
+                session.visitor = visitor
+        for exchange in list(self._modern.running):
+            if (visitor := access.renewed(exchange.downstream.visitor)) is None:
+                exchange.cancel(RpcError(REQUEST_CANCELLED, "the credential of this request is not valid any more"))
+            else:
+                exchange.downstream.visitor = visitor
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         if kind == "http":
             send = self._readable(scope, send)
-            if scope["path"] in self._paths:
-                await self._serve(scope, receive, send)
+            profile = self._doors.profile_at(scope["path"])
+            if profile is not None:
+                await self._serve(scope, profile, receive, send)
             else:
                 await self._elsewhere(scope, send)
         elif kind == "lifespan":
@@ -145,7 +179,7 @@ class HttpApp:
             return send
         return readable(send, origins[0])
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, scope: Scope, profile: str, receive: Receive, send: Send) -> None:
         raw: list[tuple[bytes, bytes]] = scope["headers"]
         headers = dict(raw)
         duplicated = None if len(headers) == len(raw) else _fold(raw, headers)
@@ -156,18 +190,30 @@ class HttpApp:
             method, admission, duplicated, send
         ):
             return
+        if is_preflight(method, headers):
+            # A browser sends no credential with it.
+            await respond(send, 204, extra=tuple(preflight(headers)))
+            return
+        visitor = await self._doors.enter(scope, profile, send)
+        if visitor is None:
+            return
         if method == "POST":
+            access = self._entrance.access
             body = await self._body(receive, send)
             if body is None:
                 return
+            if (
+                access is not self._entrance.access
+                and (visitor := await self._doors.enter(scope, profile, send)) is None
+            ):
+                return
             reply = AsgiReply(receive, send)
-            await reply.served(self._post(_Seen(headers, raw, legacy), duplicated, body, reply))
+            seen = _Seen(visitor, access, 0.0, headers, raw, legacy)
+            await reply.served(self._post(seen, duplicated, body, reply))
         elif legacy and method == "GET":
-            await self._legacy.get(headers, receive, send)
+            await self._legacy.get(visitor, headers, receive, send)
         elif legacy and method == "DELETE":
-            await self._legacy.delete(headers, send)
-        elif is_preflight(method, headers):
-            await respond(send, 204, extra=tuple(preflight(headers)))
+            await self._legacy.delete(visitor, headers, send)
         else:
             allowed = b"GET, POST, DELETE" if legacy else b"POST"
             await refuse(send, 405, f"Method not allowed: {method}", extra=((b"allow", allowed),))
@@ -254,8 +300,11 @@ class HttpApp:
 
 
 class _Seen(NamedTuple):
-    """What the head of a request that may be begun means."""
+    """What the head of a request that may be begun means. `access` is what says that `visitor` may come in, until `expires`; 0 is for ever."""
 
+    visitor: Visitor
+    access: Access
+    expires: float
     headers: dict[bytes, bytes]
     raw: list[tuple[bytes, bytes]]
     is_legacy: bool

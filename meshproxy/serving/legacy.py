@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from meshproxy.http.stream import EventStream, Receive, Send
 from meshproxy.relay.handler import Handler
+from meshproxy.relay.principal import Visitor
 from meshproxy.serving.events import STANDALONE, parse_event_id
 from meshproxy.serving.legacy_exchange import LegacyPosts
 from meshproxy.serving.response import UNKNOWN_SESSION, refuse, respond
@@ -26,9 +27,9 @@ class LegacyHttp:
         self.sessions = Sessions(settings)
         self.posts = LegacyPosts(handler, settings, self.sessions)
 
-    async def get(self, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
+    async def get(self, visitor: Visitor, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
         """Open the standalone stream, or resume whichever stream `Last-Event-ID` names."""
-        session = await self._session(headers, send)
+        session = await self._session(visitor, headers, send)
         if session is None:
             return
         place: tuple[int, int] | None = None
@@ -58,9 +59,9 @@ class LegacyHttp:
             stream.finish(b"".join(rest))
         await self._hold(session, stream, receive)
 
-    async def delete(self, headers: Mapping[bytes, bytes], send: Send) -> None:
+    async def delete(self, visitor: Visitor, headers: Mapping[bytes, bytes], send: Send) -> None:
         """End a session because its client says so."""
-        session = await self._session(headers, send)
+        session = await self._session(visitor, headers, send)
         if session is not None:
             session.close()
             await respond(send, 200)
@@ -76,12 +77,12 @@ class LegacyHttp:
             session.detach(stream)
             session.release()
 
-    async def _session(self, headers: Mapping[bytes, bytes], send: Send) -> Session | None:
+    async def _session(self, visitor: Visitor, headers: Mapping[bytes, bytes], send: Send) -> Session | None:
         key = headers.get(b"mcp-session-id")
         if key is None:
             await refuse(send, 400, "Missing session ID: the Mcp-Session-Id header is required")
             return None
-        session = self.sessions.open.get(key.strip())
+        session = self.sessions.of(visitor, key)
         if session is None:
             await _unknown_session(send)
         return session

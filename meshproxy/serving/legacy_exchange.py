@@ -13,6 +13,7 @@ from meshproxy.http.stream import EventStream
 from meshproxy.limits import MAX_KEPT, MAX_LABEL
 from meshproxy.relay.downstream import kept_of
 from meshproxy.relay.handler import Handler
+from meshproxy.relay.principal import Visitor
 from meshproxy.serving.exchange import HttpExchange, speak
 from meshproxy.serving.notifications import take
 from meshproxy.serving.reply import Reply
@@ -210,12 +211,13 @@ class LegacyPosts:
 
     def post(
         self,
+        visitor: Visitor,
         headers: Mapping[bytes, bytes],
         raw_headers: list[tuple[bytes, bytes]],
         body: bytes,
         reply: Reply,
     ) -> HttpExchange | None:
-        """Take one message of a client: a request, a notification or an answer. The request, if it is one that a handler answers."""
+        """Take one message of a client, who was let in as `visitor`: a request, a notification or an answer. The request, if it is one that a handler answers."""
         try:
             message = parse(body)
         except RpcError as error:
@@ -225,8 +227,8 @@ class LegacyPosts:
                 return None
             message = meant
         if isinstance(message, Request):
-            return self._request(message, headers, raw_headers, reply)
-        session = self._session_of(headers, reply)
+            return self._request(visitor, message, headers, raw_headers, reply)
+        session = self._session_of(visitor, headers, reply)
         if session is None:
             return None
         if isinstance(message, Notification):
@@ -237,28 +239,35 @@ class LegacyPosts:
         reply.answer(202)
         return None
 
-    def _session_of(self, headers: Mapping[bytes, bytes], reply: Reply) -> Session | None:
+    def _session_of(self, visitor: Visitor, headers: Mapping[bytes, bytes], reply: Reply) -> Session | None:
         """The session that a message is sent in; None if there is no such, which has been answered then."""
         key = headers.get(b"mcp-session-id")
         if key is None:
             reason = "Missing session ID: the Mcp-Session-Id header is required after initialize"
             reply.answer(400, encode_error(None, RpcError(INVALID_REQUEST, reason)))
             return None
-        session = self._sessions.open.get(key) or self._sessions.open.get(key.strip())
+        session = self._sessions.open.get(key)
+        if session is None or session.visitor is not visitor:
+            session = self._sessions.of(visitor, key)
         if session is None:
             reply.answer(404, encode_error(None, RpcError(INVALID_REQUEST, UNKNOWN_SESSION)))
         return session
 
     def _request(
-        self, message: Request, headers: Mapping[bytes, bytes], raw_headers: list[tuple[bytes, bytes]], reply: Reply
+        self,
+        visitor: Visitor,
+        message: Request,
+        headers: Mapping[bytes, bytes],
+        raw_headers: list[tuple[bytes, bytes]],
+        reply: Reply,
     ) -> HttpExchange | None:
         request_id, method = message.id, message.method
         if self.is_shut:
             reply.answer(503, *SHUTDOWN)
             return None
         if method == "initialize" and b"mcp-session-id" not in headers:
-            return self._initialize(message, raw_headers, reply)
-        session = self._session_of(headers, reply)
+            return self._initialize(visitor, message, raw_headers, reply)
+        session = self._session_of(visitor, headers, reply)
         if session is None:
             return None
         try:
@@ -278,7 +287,7 @@ class LegacyPosts:
         return exchange
 
     def _initialize(
-        self, message: Request, raw_headers: list[tuple[bytes, bytes]], reply: Reply
+        self, visitor: Visitor, message: Request, raw_headers: list[tuple[bytes, bytes]], reply: Reply
     ) -> HttpExchange | None:
         if not self._sessions.have_room():
             log.warning("session.refused", open=len(self._sessions))
@@ -286,6 +295,7 @@ class LegacyPosts:
             reply.answer(503, encode_error(None, RpcError(INTERNAL_ERROR, reason)))
             return None
         session = Session(self._settings)
+        session.visitor = visitor
         try:
             params = params_of(message)
             record_client(session, params)

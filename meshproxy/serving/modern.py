@@ -15,6 +15,7 @@ from meshproxy.http.sse import encode_event
 from meshproxy.http.stream import EventStream
 from meshproxy.relay.downstream import Downstream, no_back_channel
 from meshproxy.relay.handler import Handler
+from meshproxy.relay.principal import Visitor
 from meshproxy.serving.exchange import HttpExchange, speak
 from meshproxy.serving.reply import Reply
 from meshproxy.serving.response import SHUTDOWN, encode_malformed
@@ -54,9 +55,10 @@ class ModernDownstream(Downstream):
     __slots__ = ()
     era = Era.MODERN
 
-    def __init__(self, meta: Mapping[str, Any]) -> None:
+    def __init__(self, visitor: Visitor, meta: Mapping[str, Any]) -> None:
         """Take the envelope of a request that passed `check_envelope`."""
         super().__init__(f"request-{next(_keys)}")
+        self.visitor = visitor
         self.version = meta[META_VERSION]
         self.capabilities = meta[META_CAPABILITIES]
         client, level = meta.get(META_CLIENT), meta.get(META_LOG_LEVEL)
@@ -149,13 +151,14 @@ class ModernPosts:
 
     def post(
         self,
+        visitor: Visitor,
         headers: Mapping[bytes, bytes],
         duplicated: str | None,
         raw_headers: list[tuple[bytes, bytes]],
         body: bytes,
         reply: Reply,
     ) -> HttpExchange | None:
-        """Take one message; `duplicated` is the name of a header that may stand only once and does not. The request, if a handler answers it."""
+        """Take one message of a client, who was let in as `visitor`; `duplicated` is the name of a header that may stand only once and does not. The request, if a handler answers it."""
         try:
             message = parse(body)
         except RpcError as malformed:
@@ -177,7 +180,7 @@ class ModernPosts:
         if refusal is not None:
             reply.answer(HTTP_STATUS.get(refusal.code, 400), encode_error(request_id, refusal))
             return None
-        downstream = ModernDownstream(params["_meta"])
+        downstream = ModernDownstream(visitor, params["_meta"])
         exchange = ModernExchange(downstream, request_id, params, raw_headers, reply, self._settings, self.running)
         exchange.start(self._handler, method, params, self._silence)
         return exchange

@@ -12,6 +12,8 @@ import structlog
 from meshproxy.errors import REQUEST_CANCELLED, RpcError
 from meshproxy.http.stream import EventStream
 from meshproxy.relay.downstream import Downstream, no_back_channel
+from meshproxy.relay.principal import Visitor
+from meshproxy.serving.doors import Strangers
 from meshproxy.serving.events import STANDALONE, EventLog
 from meshproxy.serving.questions import Questions
 from meshproxy.serving.settings import HttpSettings
@@ -206,6 +208,7 @@ class Sessions:
     def __init__(self, settings: HttpSettings) -> None:
         self._settings = settings
         self.open: dict[bytes, Session] = {}
+        self._strangers = Strangers()
         self._timer: asyncio.TimerHandle | None = None
         self._aged = 0.0
 
@@ -214,6 +217,15 @@ class Sessions:
 
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self.open.values()))
+
+    def of(self, visitor: Visitor, key: bytes) -> Session | None:
+        """The session of this key, if it is this visitor's; anybody else's is as good as none."""
+        session = self.open.get(key) or self.open.get(key.strip())
+        if session is None or self._strangers.refuses(session.visitor, visitor, "session"):
+            return None
+        # His credential may be another one by now.
+        session.visitor = visitor
+        return session
 
     def have_room(self) -> bool:
         """Whether one more may be opened. Where all places are taken, one whose client never came back to it gives way, the oldest first."""

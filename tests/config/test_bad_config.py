@@ -91,7 +91,7 @@ def test_a_file_that_is_no_config_is_one_line_with_a_remedy(tmp_path, data, mess
         ("server: {max_body: 4X}", "1:20: server.max_body: '4X' is not a size: write a number with one of the units"),
         ("server: {list_grace: never}", "1:22: server.list_grace: never is not possible here; write a duration such as 3s"),
         ("server: {allowed_hosts: x}", "1:25: server.allowed_hosts: must be a list, not text; write [x]"),
-        ("server: {host: 0.0.0.0}", "1:16: server.host: 0.0.0.0 can be reached from other machines, and nothing asks who calls; listen on 127.0.0.1, or set server.allow_unauthenticated: true"),
+        ("server: {host: 0.0.0.0}", "1:16: server.host: 0.0.0.0 can be reached from other machines, and nothing asks who calls; listen on 127.0.0.1, make keys with `meshproxy key new` for server.auth, or set server.allow_unauthenticated: true"),
         ("server: {host: '::'}", "1:16: server.host: :: can be reached"),
         ("server: {host: example.com}", "1:16: server.host: example.com can be reached"),
         ("reload: {watch: yes}", "1:17: reload.watch: must be true or false, not text; write true"),

@@ -26,7 +26,7 @@ from meshproxy.wire.codec import Raw
 from meshproxy.wire.mending import mend
 from meshproxy.wire.messages import Answer, encode_error, encode_result, parse_answer
 from meshproxy.wire.protocol import EXTENSION_TASKS, META_SERVER, Era
-from tests.kit.clients import ABLE, ELICIT, SAMPLED, Client, Context, Legacy, Modern, decoded, parsed
+from tests.kit.clients import ABLE, ELICIT, SAMPLED, Client, Context, Legacy, Modern, decoded, parsed, visitor
 from tests.kit.handlers import Quiet
 from tests.kit.waiting import DEADLINE
 from tests.kit.wires import Wire
@@ -175,7 +175,7 @@ async def test_between_modern_sides_a_question_passes_and_its_state_is_sealed_to
         # For another call, or another client, it is worth nothing.
         for changed in ({"arguments": {"a": 2}}, {"name": "u"}, {"requestState": "made up"}):
             assert (await crossing.refusal(**retry | changed)).code == INVALID_PARAMS
-        crossing.client.principal = "somebody else"
+        crossing.client.visitor = visitor("somebody else")
         assert (await crossing.refusal(**retry)).code == INVALID_PARAMS
         assert len(crossing.wire.sent) == 2
 

@@ -11,7 +11,7 @@ from meshproxy.eras.seal import Sealer
 from meshproxy.errors import INVALID_PARAMS, AnswerLost, RpcError
 from meshproxy.relay.downstream import RequestContext
 from meshproxy.wire.codec import Raw, dumps
-from tests.kit.clients import Context, Modern, decoded
+from tests.kit.clients import Context, Modern, decoded, visitor
 from tests.kit.handlers import Nobody
 from tests.kit.waiting import DEADLINE
 
@@ -366,7 +366,7 @@ async def test_a_principal_may_have_so_many_calls_parked_and_no_more(
 ) -> None:
     monkeypatch.setattr(parked, "MAX_PARKED", 2)
     ada, bob = Caller(lot), Caller(lot)
-    ada.client.principal, bob.client.principal = "Ada", "Bob"
+    ada.client.visitor, bob.client.visitor = visitor("Ada"), visitor("Bob")
     asked = [await ada.run(one_question) for _ in range(2)]
     with pytest.raises(RpcError, match="too many calls of yours"):
         await ada.run(one_question)

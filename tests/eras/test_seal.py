@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from meshproxy.eras import seal as sealing
 from meshproxy.eras.seal import Sealer, binding_of
 from meshproxy.errors import INVALID_PARAMS, RpcError
+from meshproxy.relay.principal import ANONYMOUS
 from meshproxy.wire.codec import Raw
-from tests.kit.clients import Context, Modern
+from tests.kit.clients import Context, Modern, visitor
 from tests.kit.handlers import Nobody
 
 
@@ -58,7 +59,7 @@ def test_a_seal_lives_as_long_as_it_was_made_for(monkeypatch: pytest.MonkeyPatch
 
 def bound(method: str, params: dict[str, Any], principal: str | None = None) -> bytes:
     client = Modern(Nobody())
-    client.principal = principal
+    client.visitor = ANONYMOUS if principal is None else visitor(principal)
     return binding_of(Context(client, client.caller(), None, {}), method, params)
 
 

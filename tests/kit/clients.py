@@ -10,6 +10,7 @@ from meshproxy.errors import METHOD_NOT_FOUND, RpcError, UpstreamError
 from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import Downstream, RequestContext, no_back_channel
 from meshproxy.relay.handler import Handler, finish
+from meshproxy.relay.principal import ANONYMOUS, Principal, Visitor
 from meshproxy.wire.codec import Raw, dumps, loads
 from meshproxy.wire.messages import READ
 from meshproxy.wire.protocol import LATEST_LEGACY, LATEST_MODERN, Era
@@ -25,6 +26,11 @@ ELICIT = ["elicitation/create", {"mode": "form", "message": "What is it?", "requ
 SAMPLE = ["sampling/createMessage", {"messages": [], "maxTokens": 1}]
 ROOTS = ["roots/list", {}]
 _numbers = itertools.count(1)
+
+
+def visitor(name: str, profile: str = "", **facts: Any) -> Visitor:
+    """Who shows the key of this name."""
+    return Visitor(Principal("key", name, **facts), profile)
 
 
 class Client:
@@ -49,7 +55,7 @@ class Client:
         self.asked = Heard()
         self.heard = Heard()
         self.log_level: str | None = None
-        self.principal: str | None = None
+        self.visitor = ANONYMOUS
 
     def caller(self) -> Downstream:
         """The downstream that the next request is of."""
@@ -154,6 +160,7 @@ class _Session(Downstream):
     def __init__(self, client: Client) -> None:
         super().__init__(f"session-{next(_numbers)}")
         self.client_ = client
+        self.visitor = client.visitor
         self.version = LATEST_LEGACY
         self.capabilities = client.capabilities
 
@@ -172,7 +179,7 @@ class _Caller(Downstream):
         self.version = LATEST_MODERN
         self.capabilities = client.capabilities
         self.log_level = client.log_level
-        self.principal = client.principal
+        self.visitor = client.visitor
 
     def notify(self, method: str, params: Mapping[str, Any] | None) -> None:
         raise AssertionError(f"{method} cannot be told outside of a request")
