@@ -1,12 +1,29 @@
 """`Endpoint`: one upstream's way in. Long-lived; it makes the links, and owns what they share."""
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
+from meshproxy.errors import UpstreamUnavailable
 from meshproxy.links.faults import Faults
 from meshproxy.links.link import Link, Listener
 from meshproxy.wire.protocol import Era
+
+
+class _Opening(Protocol):
+    """A link that is not negotiated yet."""
+
+    era: Era
+
+    async def open(self, remembered: Era | None, wanted: Era | None = None) -> None:
+        """See `meshproxy.links.negotiation.negotiate`."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+_L = TypeVar("_L", bound=_Opening)
 
 
 class Known:
@@ -73,6 +90,26 @@ class Endpoint(ABC):
             EraRefusedError: it does not speak `era`.
             UpstreamUnavailable: with a reason of one line that a user understands.
         """
+
+    async def _opened(self, link: _L, timeout: float | None, era: Era | None, *, is_a_clients: bool = False) -> _L:
+        """Negotiate over a link just made, and remember what that ended at; what cannot be opened is closed. Arguments and errors as `connect`."""
+        try:
+            async with asyncio.timeout(timeout):
+                await link.open(self.known.era, era)
+        except BaseException as error:
+            await link.aclose()
+            if era is None and not is_a_clients and isinstance(error, TimeoutError | UpstreamUnavailable):
+                self._doubt()
+            if isinstance(error, TimeoutError):
+                raise UpstreamUnavailable(self.name, f"it did not answer initialize within {timeout:g} s") from None
+            raise
+        if era is None:
+            self.known.era = link.era
+        return link
+
+    def _doubt(self) -> None:
+        """It could not be connected to: what was known of it may be true no more."""
+        self.known.doubt()
 
     async def connect_as(self, headers: Mapping[str, str], **how: Any) -> Link:
         """As `connect`, for a caller who shows himself by `headers` (lower-case names), where the way has such."""

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 import anyio
 import structlog
 
-from meshproxy.errors import UpstreamUnavailable
 from meshproxy.links.duplex import CLOSED, DuplexLink
 from meshproxy.links.endpoint import Endpoint
 from meshproxy.links.faults import Faults
@@ -53,19 +52,7 @@ class MemoryEndpoint(Endpoint):
     ) -> Link:
         link = MemoryLink(self.faults, self._server, listener, client, capabilities, self._links.discard)
         self._links.add(link)
-        try:
-            async with asyncio.timeout(timeout):
-                await link.open(self.known.era, era)
-        except BaseException as error:
-            if era is None:
-                self.known.doubt()
-            await link.aclose()
-            if isinstance(error, TimeoutError):
-                raise UpstreamUnavailable(self.name, f"it did not answer initialize within {timeout:g} s") from None
-            raise
-        if era is None:
-            self.known.era = link.era
-        return link
+        return await self._opened(link, timeout, era)
 
     async def aclose(self) -> None:
         await asyncio.gather(*(link.aclose() for link in list(self._links)))

@@ -13,11 +13,11 @@ from meshproxy.http.sse import SseEvent, SseParser
 from meshproxy.links.duplex import CLOSED, DuplexLink
 from meshproxy.links.exchange import is_stream
 from meshproxy.links.headers import carried
-from meshproxy.links.link import Link, Listener
+from meshproxy.links.link import Listener
 from meshproxy.links.negotiation import RefusedError
 from meshproxy.links.redirects import Trail, follow, origin_of, resolved, shown
 from meshproxy.links.refusals import answer_in, judge
-from meshproxy.links.web import WebEndpoint
+from meshproxy.links.web import WebEndpoint, WebLink
 from meshproxy.wire.protocol import Era
 
 __all__ = ["SseEndpoint", "SseLink"]
@@ -35,41 +35,17 @@ class SseEndpoint(WebEndpoint):
         # The transport is older than the modern era, which is tried only if the handshake is refused.
         self.known.era = Era.LEGACY
 
-    async def connect(
-        self,
-        *,
-        client: dict[str, Any],
-        capabilities: dict[str, Any],
-        listener: Listener,
-        timeout: float | None,
-        era: Era | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Link:
-        link = SseLink(self, self.http(), listener, client, capabilities, self.shown(headers))
-        link.is_a_clients = headers is not None
-        self.keep(link)
-        try:
-            async with asyncio.timeout(timeout):
-                await link.start()
-                await link.open(self.known.era, era)
-        except BaseException as error:
-            await link.aclose()
-            if isinstance(error, TimeoutError):
-                raise UpstreamUnavailable(self.name, f"it did not answer initialize within {timeout:g} s") from None
-            raise
-        if era is None:
-            self.known.era = link.era
-        return link
+    def _link(
+        self, listener: Listener, client: dict[str, Any], capabilities: dict[str, Any], shown: bytes
+    ) -> "SseLink":
+        return SseLink(self, self.http(), listener, client, capabilities, shown)
+
+    def _doubt(self) -> None:
+        """Doubt nothing: the transport says what it speaks."""
 
 
-class SseLink(DuplexLink):
-    """One event stream. Made by its endpoint.
-
-    Attributes:
-        is_a_clients: whether a client shows itself by it, and not the mesh.
-    """
-
-    is_a_clients = False
+class SseLink(DuplexLink, WebLink):
+    """One event stream. Made by its endpoint."""
 
     def __init__(
         self,
@@ -93,8 +69,12 @@ class SseLink(DuplexLink):
         self._get = self._lines({"accept": "text/event-stream"}) + shown
         self._post_head = self._lines({"accept": "*/*", "content-type": "application/json"})
 
-    async def start(self) -> None:
-        """Open the stream and learn where to send. Raises `UpstreamUnavailable`."""
+    async def open(self, remembered: Era | None, wanted: Era | None = None) -> None:
+        """Open the stream, learn where to send, and negotiate."""
+        await self._start()
+        await super().open(remembered, wanted)
+
+    async def _start(self) -> None:
         self._stream = asyncio.create_task(self._read())
         ends: list[asyncio.Future[Any]] = [self._target, self._stream]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import structlog
 
-from meshproxy.errors import UpstreamUnavailable
 from meshproxy.http.client import (
     HttpClient,
     Response,
@@ -25,7 +24,7 @@ from meshproxy.links.envelope import UNCANCELLABLE, RequestMeta, greeting, probe
 from meshproxy.links.exchange import Exchange
 from meshproxy.links.following import Following
 from meshproxy.links.headers import SESSION_HEADER
-from meshproxy.links.link import Link, Listener, settle
+from meshproxy.links.link import Listener, settle
 from meshproxy.links.negotiation import RefusedError, negotiate
 from meshproxy.links.post import Posts, routing
 from meshproxy.links.questions import Questions
@@ -33,7 +32,7 @@ from meshproxy.links.receiving import ReceivingLink
 from meshproxy.links.redirects import Trail, follow, shown
 from meshproxy.links.refusals import EXPIRED
 from meshproxy.links.session_stream import SessionStream
-from meshproxy.links.web import WebEndpoint
+from meshproxy.links.web import WebEndpoint, WebLink
 from meshproxy.wire.codec import Raw
 from meshproxy.wire.headers import VERSION_HEADER
 from meshproxy.wire.messages import Request, encode_notification
@@ -59,33 +58,14 @@ class HttpEndpoint(WebEndpoint):
     _is_roundabout = False
     """Whether it has been said that it redirects for the time being."""
 
-    async def connect(
-        self,
-        *,
-        client: dict[str, Any],
-        capabilities: dict[str, Any],
-        listener: Listener,
-        timeout: float | None,
-        era: Era | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Link:
-        link = StreamableLink(self, self.http(), listener, client, capabilities, self.shown(headers))
-        link.is_a_clients = headers is not None
-        self.keep(link)
-        try:
-            async with asyncio.timeout(timeout):
-                await link.open(self.known.era, era)
-        except BaseException as error:
-            await link.aclose()
-            if era is None and headers is None and isinstance(error, TimeoutError | UpstreamUnavailable):
-                self.known.doubt()
-                self.move_back()
-            if isinstance(error, TimeoutError):
-                raise UpstreamUnavailable(self.name, f"it did not answer initialize within {timeout:g} s") from None
-            raise
-        if era is None:
-            self.known.era = link.era
-        return link
+    def _link(
+        self, listener: Listener, client: dict[str, Any], capabilities: dict[str, Any], shown: bytes
+    ) -> "StreamableLink":
+        return StreamableLink(self, self.http(), listener, client, capabilities, shown)
+
+    def _doubt(self) -> None:
+        super()._doubt()
+        self.move_back()
 
     def arrived(self, trail: Trail, *, is_new: bool) -> None:
         """A request was answered where a redirect led: all go there at once if that is for good, or if the link is new and so knows no other."""
@@ -101,14 +81,8 @@ class HttpEndpoint(WebEndpoint):
             )
 
 
-class StreamableLink(ReceivingLink):
-    """A session, or a modern agreement. Made by its endpoint.
-
-    Attributes:
-        is_a_clients: whether a client shows itself by it, and not the mesh.
-    """
-
-    is_a_clients = False
+class StreamableLink(ReceivingLink, WebLink):
+    """A session, or a modern agreement. Made by its endpoint."""
 
     def __init__(
         self,

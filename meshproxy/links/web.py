@@ -1,7 +1,7 @@
-"""`WebEndpoint`: what the two ways over HTTP share: a URL, configured headers, and one pool of connections for all links."""
+"""`WebEndpoint` and `WebLink`: what the two ways over HTTP share: a URL, configured headers, and one pool of connections for all links."""
 
 import asyncio
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -10,7 +10,22 @@ from meshproxy.http.client import HttpClient, encode_headers
 from meshproxy.limits import MAX_MESSAGE
 from meshproxy.links.endpoint import Endpoint
 from meshproxy.links.headers import carried
-from meshproxy.links.link import Link
+from meshproxy.links.link import Link, Listener
+from meshproxy.wire.protocol import Era
+
+
+class WebLink(Link, ABC):
+    """A link over HTTP.
+
+    Attributes:
+        is_a_clients: whether a client shows itself by it, and not the mesh.
+    """
+
+    is_a_clients = False
+
+    @abstractmethod
+    async def open(self, remembered: Era | None, wanted: Era | None = None) -> None:
+        """Negotiate; see `meshproxy.links.negotiation.negotiate`. Raises `UpstreamUnavailable`."""
 
 
 class WebEndpoint(Endpoint, ABC):
@@ -62,8 +77,29 @@ class WebEndpoint(Endpoint, ABC):
                 raise UpstreamUnavailable(self.name, str(error)) from None
         return self._http
 
+    async def connect(
+        self,
+        *,
+        client: dict[str, Any],
+        capabilities: dict[str, Any],
+        listener: Listener,
+        timeout: float | None,
+        era: Era | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Link:
+        link = self._link(listener, client, capabilities, self.shown(headers))
+        link.is_a_clients = headers is not None
+        self.keep(link)
+        return await self._opened(link, timeout, era, is_a_clients=link.is_a_clients)
+
+    @abstractmethod
+    def _link(
+        self, listener: Listener, client: dict[str, Any], capabilities: dict[str, Any], shown: bytes
+    ) -> "WebLink":
+        """A link that is not open yet. Raises as `http`."""
+
     async def connect_as(self, headers: Mapping[str, str], **how: Any) -> Link:
-        return await self.connect(**how, headers=headers)  # type: ignore[call-arg]  # both ways over HTTP take them
+        return await self.connect(**how, headers=headers)
 
     def let_callers_bring(self, names: Collection[str]) -> None:
         self.brought = frozenset(name.lower() for name in names)

@@ -170,6 +170,11 @@ async def test_a_call_that_is_given_up_is_cancelled_by_a_notification(web, link)
         (refuse(404, b"Could not find session"), UpstreamUnavailable, "it answered HTTP 404"),
         (refuse(500), AnswerLost, "it answered HTTP 500"),
         (error(400, -32602, "bad"), RpcError, "bad"),
+        (
+            refuse(500, b'{"jsonrpc":"2.0","id":2,"result":{}}', b"application/json"),
+            AnswerLost,
+            "HTTP 500 with a result",
+        ),
     ],
 )
 async def test_a_message_that_is_not_accepted_fails_its_call_alone(web, link, behaviour, kind, reason):
