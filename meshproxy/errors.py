@@ -12,7 +12,7 @@ and `UpstreamError.rpc` says what each other one becomes there.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
@@ -76,15 +76,28 @@ class RpcError(MeshError):
 class UpstreamError(MeshError):
     """An upstream could not be used. `upstream` is its configured name, `reason` one line without secrets.
 
-    Every subclass is made from these two alone, so that whoever handles an error can say it in other words.
+    Every subclass is made from these two alone, so that whoever handles an error can say it in other words (`reworded`).
+
+    Attributes:
+        retryable: whether the request may be sent again without being carried out twice.
+        is_lasting: whether trying again does not cure it, but only the user.
+        retry_after: the seconds that the upstream wants nobody to try again for; None if it has not said so.
     """
 
     retryable = True
+    is_lasting: bool = False
+    retry_after: float | None = None
 
     def __init__(self, upstream: str, reason: str) -> None:
         super().__init__(f"{upstream}: {reason}")
         self.upstream = upstream
         self.reason = reason
+
+    def reworded(self, reason: str) -> Self:
+        """The same error in other words."""
+        error = type(self)(self.upstream, reason)
+        error.is_lasting, error.retry_after = self.is_lasting, self.retry_after
+        return error
 
     @property
     def rpc(self) -> RpcError:

@@ -37,7 +37,7 @@ class Display:
         waiting = [spec.name for spec in self._config.enabled]
         settled = asyncio.ensure_future(mesh.settled())
         try:
-            with logs.quiet("upstream.up", "upstream.down"), self._console.status("") as status:
+            with logs.quiet("upstream.up", "upstream.degraded", "upstream.down"), self._console.status("") as status:
                 while waiting:
                     known = mesh.status()
                     for name in waiting[:]:

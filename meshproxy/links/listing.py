@@ -34,14 +34,16 @@ class Listing(NamedTuple):
 _NOTHING: Final = Listing((), 0, private=True)
 
 
-async def list_catalog(link: Link, timeout: float | None, before: Catalog = EMPTY) -> Catalog:
+async def list_catalog(
+    link: Link, timeout: float | None, before: Catalog = EMPTY, *, needs_any: bool = False
+) -> Catalog:
     """Ask an upstream for everything that it says it has, all kinds at once, for `timeout` seconds each.
 
     One that says of none that it has any is asked for all: clients that do not look at capabilities would find what it has. A kind that cannot
     be listed costs the others nothing: it stays as it is in `before`, and `failed` says why.
 
     Raises:
-        UpstreamError, RpcError: the connection ended meanwhile.
+        UpstreamError, RpcError: the connection ended meanwhile; or, if it `needs_any`, nothing of what there should be can be listed.
     """
     is_promised = _promises_any(link)
     kinds = [spec.kind for spec in KINDS.values() if _may_have(link, spec)]
@@ -57,6 +59,8 @@ async def list_catalog(link: Link, timeout: float | None, before: Catalog = EMPT
         if kinds:
             reason = f"its capabilities do not say that it has {', '.join(KINDS[kind].plural for kind in kinds)}"
             link.faults.say("upstream.mended", ASKED, reason=reason)
+    if needs_any and errors and len(errors) == len(kinds):
+        raise next(iter(errors.values()))
     instructions = link.server.get("instructions")
     return Catalog(
         definitions={kind: found[kind].definitions if kind in found else before[kind] for kind in kinds},

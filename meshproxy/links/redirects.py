@@ -84,7 +84,7 @@ class Trail:
         """What went wrong where the request arrived, with how it came there."""
         if not self._hops or error is self._end:
             return error
-        return type(error)(error.upstream, f"{self._first}, and there: {error.reason}")
+        return error.reworded(f"{self._first}, and there: {error.reason}")
 
     def _refused(self, reason: str) -> RefusedError:
         self._end = RefusedError(self._upstream, reason)

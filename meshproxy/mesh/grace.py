@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from meshproxy.mesh.composite import CompositeProvider
-from meshproxy.supervision.supervisor import State
+from meshproxy.supervision.states import State
 from meshproxy.upstream.provider import ProxyProvider
 
 __all__ = ["Grace"]

@@ -26,7 +26,7 @@ from meshproxy.errors import ConfigError
 from meshproxy.mesh.composite import CompositeProvider, Mounted
 from meshproxy.mesh.plan import ReloadPlan, plan
 from meshproxy.mesh.upstreams import mount_of, provider_of
-from meshproxy.supervision.supervisor import State
+from meshproxy.supervision.starts import Starts, Urgency
 from meshproxy.upstream.provider import ProxyProvider
 
 log = structlog.get_logger(__name__)
@@ -70,6 +70,7 @@ class Mesh:
         self._stamp = stamp
         self._on_config = on_config
         self._scrubber = config.scrubber
+        self._starts = Starts()
         self._specs: dict[str, UpstreamSpec] = {}
         self._providers: dict[str, ProxyProvider] = {}
         self._retiring: dict[asyncio.Task[None], ProxyProvider] = {}
@@ -85,8 +86,8 @@ class Mesh:
         for spec in self.config.enabled:
             self._adopt(spec, self._make(spec, self.config))
         self._swap(self.config)
-        for provider in self._providers.values():
-            provider.start()
+        for name, provider in self._providers.items():
+            provider.start(Urgency.REQUIRED if self._specs[name].required else Urgency.USUAL)
 
     async def settled(self) -> None:
         """Wait until every upstream that starts has come up or failed once.
@@ -96,7 +97,7 @@ class Mesh:
         """
         required = [self._providers[spec.name] for spec in self.config.enabled if spec.required]
         await asyncio.gather(*(provider.settled() for provider in required))
-        down = {name: provider.reason for name, provider in self._providers.items() if provider.state is State.DOWN}
+        down = {name: provider.reason for name, provider in self._providers.items() if provider.is_down}
         self._check_required(self.config, down)
         await asyncio.gather(*(provider.settled() for provider in self._providers.values()))
 
@@ -113,6 +114,10 @@ class Mesh:
     def status(self) -> dict[str, dict[str, Any]]:
         """How each upstream is, by name, in the order of the config."""
         return {name: provider.status() for name, provider in self._providers.items()}
+
+    def draining(self) -> list[dict[str, Any]]:
+        """How each of those is that were taken out of the mesh, and are not gone yet."""
+        return [{"name": provider.name, **provider.status()} for provider in self._retiring.values()]
 
     @property
     def is_ready(self) -> bool:
@@ -242,7 +247,8 @@ class Mesh:
 
     async def _warm(self, fresh: Mapping[str, ProxyProvider]) -> None:
         for provider in fresh.values():
-            provider.start()
+            # Whoever made the edit waits for it, and those of an earlier start may still be waiting for their turn.
+            provider.start(Urgency.AWAITED)
         tasks = {asyncio.ensure_future(provider.settled()): name for name, provider in fresh.items()}
         try:
             waiting = (await asyncio.wait(tasks, timeout=SOON))[1] if tasks else ()
@@ -269,7 +275,7 @@ class Mesh:
 
     def _has_failed(self, fresh: ProxyProvider) -> bool:
         """Whether a new provider is down, or could not list what the one in whose place it would be offers."""
-        if fresh.state is State.DOWN:
+        if fresh.is_down:
             return True
         old = self._providers.get(fresh.name)
         if old is None or old.catalog is None or not old.is_up or fresh.catalog is None:
@@ -298,7 +304,7 @@ class Mesh:
             raise ConfigError(problems)
 
     def _make(self, spec: UpstreamSpec, config: MeshConfig) -> ProxyProvider:
-        provider = provider_of(spec, config.scrubber, self._stamp)
+        provider = provider_of(spec, config.scrubber, self._stamp, self._starts)
         provider.on_change(self._on_change)
         return provider
 

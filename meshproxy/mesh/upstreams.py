@@ -7,12 +7,15 @@ from meshproxy.config.upstream import RENAMED_KEYS, UpstreamSpec
 from meshproxy.eras.translate import ServerSignature
 from meshproxy.kinds import KINDS
 from meshproxy.links.target import endpoint_of_spec
+from meshproxy.supervision.starts import Starts
 from meshproxy.upstream.client import ProxyClient
 from meshproxy.upstream.provider import ProxyProvider
 
 
-def provider_of(spec: UpstreamSpec, scrubber: Scrubber, stamp: ServerSignature) -> ProxyProvider:
-    """The provider of a spec, not started."""
+def provider_of(
+    spec: UpstreamSpec, scrubber: Scrubber, stamp: ServerSignature, starts: Starts | None = None
+) -> ProxyProvider:
+    """The provider of a spec, not started; it waits for its turn among `starts`, if there are others."""
     timeouts = spec.timeouts
     return ProxyProvider(
         ProxyClient(endpoint_of_spec(spec, scrubber.scrub), name=spec.name),
@@ -26,6 +29,7 @@ def provider_of(spec: UpstreamSpec, scrubber: Scrubber, stamp: ServerSignature) 
         idle_timeout=timeouts.idle,
         stamp=stamp,
         scrub=scrubber.scrub,
+        starts=starts,
     )
 
 

@@ -1,8 +1,11 @@
 """`GET /healthz` and `GET /readyz`: whether the mesh lives, and whether it should get traffic. Place: serving.
 
 `/healthz` is 200 as long as the process answers at all. `/readyz` is 200 once every required upstream is up and 503 before and
-whenever one is not; its body has the state of each upstream, with the reason if it is down or something of it cannot be listed, and no secret.
+whenever one is not; its body has the state of each upstream (`meshproxy.supervision.states`), since when it is so, the reason if it is down or something of it
+cannot be listed, and when it is tried again; those that were taken out and still drain; and no secret.
 """
+
+from typing import Any
 
 from meshproxy.mesh.mesh import Mesh
 from meshproxy.serving.http import Health
@@ -21,6 +24,9 @@ def health_of(mesh: Mesh) -> dict[str, Health]:
         ready, upstreams = mesh.is_ready, mesh.status()
         starting = any(upstream["state"] == "starting" for upstream in upstreams.values())
         status = "ready" if ready else "starting" if starting else "unready"
-        return 200 if ready else 503, dumps({"status": status, "upstreams": upstreams})
+        body: dict[str, Any] = {"status": status, "upstreams": upstreams}
+        if draining := mesh.draining():
+            body["draining"] = draining
+        return 200 if ready else 503, dumps(body)
 
     return {"/healthz": healthz, "/readyz": readyz}

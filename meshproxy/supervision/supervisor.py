@@ -1,59 +1,43 @@
 """`Supervisor`: keeps the control link of one upstream, and its catalog.
 
 The control link lists, hears what changes, and carries the calls that need no session of their own. One task opens it, watches it, and opens
-it again with growing pauses when it is lost; while it is down, nobody waits for it.
+it again with growing pauses when it is lost; while it is down, nobody waits for it. `meshproxy.supervision.states` has the table of what it goes through.
 """
 
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from enum import StrEnum
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 import structlog
 
-from meshproxy.catalog.catalog import EMPTY, Catalog
+from meshproxy.catalog.catalog import Catalog
 from meshproxy.errors import RpcError, UpstreamError, UpstreamUnavailable
-from meshproxy.kinds import KINDS
 from meshproxy.links.link import Link
-from meshproxy.links.listing import list_catalog
-from meshproxy.supervision.pace import Pace
+from meshproxy.supervision.backoff import Backoff
+from meshproxy.supervision.condition import Condition, stamped
+from meshproxy.supervision.health import answers_pings
+from meshproxy.supervision.listings import Listings
+from meshproxy.supervision.starts import Place, Starts, Urgency
+from meshproxy.supervision.states import DOWN, Event, State
+
+__all__ = ["Supervisor"]
 
 log = structlog.get_logger(__name__)
 
-BACKOFF: Final = (0.5, 30.0)
-"""Seconds before the first attempt to connect again, and the most; each attempt doubles them, give or take a fifth."""
-IMPATIENCE: Final = 2.0
-"""Seconds after a failed attempt from which on somebody's need is reason enough for another."""
-STABLE: Final = 5.0
-"""Seconds after which a connection counts as one that held."""
 RENEWABLE: Final = 1.0
 """Seconds that a session must have lasted, so that those who need it wait for another when it has expired."""
-RELIST: Final = (5.0, 300.0)
-"""Seconds before what could not be listed is tried again, and the most; each attempt doubles them."""
-
-
-class State(StrEnum):
-    """How an upstream is."""
-
-    STARTING = "starting"
-    UP = "up"
-    DOWN = "down"
-    IDLE = "idle"
-    """Not connected because nobody uses it: a lazy one, or one that `timeouts.idle` closed."""
-    CLOSED = "closed"
 
 
 class Supervisor:
     """The control link of one upstream.
 
     `connect` opens a link; `opened` is called with it once it is listed, and `closing` before it is closed; `in_use` says whether calls run.
+    Each start waits for its turn at its `place` among those of other upstreams.
 
     Attributes:
-        state: how the upstream is.
-        reason: why it is down, or what could not be listed while it is up, in one line; "" otherwise.
-        catalog: what it offered when it was listed last; None before.
+        condition: how the upstream is, and why.
         link: the control link; None while there is none.
         last_use: when somebody used it last, by the monotonic clock.
         seconds: how long connecting and listing took the last time.
@@ -72,11 +56,10 @@ class Supervisor:
         idle_timeout: float | None,
         cache_ttl: float | None,
         scrub: Callable[[str], str],
+        place: Place | None = None,
     ) -> None:
         self.name = name
-        self.state = State.IDLE if lazy else State.STARTING
-        self.reason = ""
-        self.catalog: Catalog | None = None
+        self.condition = Condition(name, State.IDLE if lazy else State.STARTING, scrub)
         self.link: Link | None = None
         self.seconds = 0.0
         self._connect = connect
@@ -85,30 +68,45 @@ class Supervisor:
         self._in_use = in_use
         self._list_timeout = list_timeout
         self._idle_timeout = idle_timeout
-        self._cache_ttl = cache_ttl
         self._scrub = scrub
-        self._listeners: list[Callable[[], None]] = []
+        self._place = place or Starts().place(is_program=False)
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._wanted = asyncio.Event()
         self._settled = asyncio.Event()
-        self._pace = Pace()
-        self._announced_over: Link | None = None
+        self.last_use = time.monotonic()
+        self._listings = Listings(name, list_timeout, cache_ttl, scrub)
+        self._backoff = Backoff()
         self._lost = ""
         self._is_renewing = False
         self._opened_at = 0.0
-        self._failed_at = 0.0
         self._farewells: set[asyncio.Task[None]] = set()
-        self.last_use = self._listed = time.monotonic()
-        self._relist = 0.0
 
-    def on_change(self, callback: Callable[[], None]) -> None:
-        """Call `callback` whenever `state` or `catalog` changed. It must not block."""
-        self._listeners.append(callback)
+    @property
+    def catalog(self) -> Catalog | None:
+        """What it offered when it was listed last; None before."""
+        return self._listings.catalog
 
-    def start(self) -> None:
+    @property
+    def state(self) -> State:
+        """How the upstream is."""
+        return self.condition.state
+
+    def status(self) -> dict[str, Any]:
+        """How it is, for people: with how often it failed in a row, and when it is tried again, if that is not now; what it speaks and offers."""
+        status = self.condition.status()
+        if self._backoff.failures:
+            status["failures"] = self._backoff.failures
+        if self._backoff.due is not None:
+            status["next_attempt"] = stamped(time.time() + max(0.0, self._backoff.due - time.monotonic()))
+        if self.link is not None:
+            status |= {"era": str(self.link.era), "protocol": self.link.version}
+        return status | self._listings.status() | {"seconds": round(self.seconds, 3)}
+
+    def start(self, urgency: Urgency = Urgency.USUAL) -> None:
         """Begin to connect, in the background. Idempotent."""
-        if self._task is None and self.state is not State.CLOSED:
+        self._place.urgency = min(self._place.urgency, urgency)
+        if self._task is None and self.state is not State.STOPPED:
             self._task = asyncio.create_task(self._run(), name=f"upstream {self.name}")
 
     def want(self) -> None:
@@ -116,9 +114,10 @@ class Supervisor:
         self.last_use = time.monotonic()
         if self.state is State.IDLE:
             self._settled.clear()
-            self._set(State.STARTING)
-        elif self.state is State.DOWN and time.monotonic() - self._failed_at > IMPATIENCE:
+            self.condition.take(Event.WANTED)
+        elif self.state is State.BACKING_OFF and self._backoff.may_hurry(self.last_use):
             self._wake.set()
+        self._place.hurry()
         self._wanted.set()
 
     async def settled(self) -> None:
@@ -143,15 +142,20 @@ class Supervisor:
         link = self.open_link()
         if link is None:
             # While it is up, its reason is that of a listing.
-            reason = self.reason if self.state is State.DOWN else self._lost
+            reason = self.condition.reason if self.state in DOWN else self._lost
             raise UpstreamUnavailable(self.name, reason or "it is not connected")
         return link
 
     def list_soon(self, over: Link | None = None) -> None:
         """A listing changed, says the upstream, over the control link or `over` another that clients share: it is read there again, soon (`Pace`)."""
-        self._announced_over = over
-        if self._pace.due is None:
-            self._pace.announced(time.monotonic())
+        if self.link is not None:
+            self._listings.announced(over)
+            self._wake.set()
+
+    def doubt(self, link: Link) -> None:
+        """A request over a link has got no answer: see whether it still answers any, if it is the control link."""
+        if link is self.link:
+            self._listings.agenda.doubt(time.monotonic())
             self._wake.set()
 
     def lose(self, link: Link, reason: str) -> None:
@@ -159,10 +163,14 @@ class Supervisor:
         if link is self.link and not self._lost:
             self._lost = reason
             # An upstream that says that it has forgotten the session is there: it gets another one at once.
-            if link.has_expired and self.state is State.UP and time.monotonic() - self._opened_at > RENEWABLE:
+            if link.has_expired and self._is_connected and time.monotonic() - self._opened_at > RENEWABLE:
                 self._is_renewing = True
                 self._settled.clear()
             self._wake.set()
+
+    def retire(self) -> None:
+        """From now on what runs is let end, and nothing is opened any more."""
+        self.condition.take(Event.RETIRED)
 
     async def aclose(self) -> None:
         """Close the link, and stop. Idempotent."""
@@ -172,49 +180,40 @@ class Supervisor:
             await asyncio.wait({task})
         await self._close()
         await asyncio.gather(*self._farewells)
-        self._settle(State.CLOSED)
+        self._settle(Event.CLOSED)
+
+    @property
+    def _is_connected(self) -> bool:
+        return self.state in (State.UP, State.DEGRADED)
 
     async def _run(self) -> None:
-        pause = 0.0
-        while True:
+        while self.state is not State.DRAINING:
             if self.state is State.IDLE:
                 await self._wanted.wait()
-            begun = time.monotonic()
-            was_up = False
             try:
-                await self._open()
-                was_up = True
-                self.seconds = time.monotonic() - begun
-                self._settle(State.UP, self._missing())
-                self._announce_up()
+                async with self._place.turn():
+                    await self._open()
+                self._came_up()
                 await self._watch()
             except (UpstreamError, RpcError) as error:
                 await self._close()
-                self._down(error.reason if isinstance(error, UpstreamError) else error.message)
+                self._failed(error)
             except Exception as error:
                 # A factory's own, or a defect of ours: it costs this upstream, and is worth another attempt all the same.
                 log.exception("upstream.failed", upstream=self.name)
                 await self._close()
-                self._down(f"{type(error).__name__}: {error}")
-            # What held for a while is tried again at once: most losses are restarts.
-            if was_up and time.monotonic() - begun > STABLE:
-                pause = 0.0
-                continue
-            if self.state is State.DOWN:
-                pause = _longer(pause, BACKOFF)
+                self._failed(UpstreamUnavailable(self.name, f"{type(error).__name__}: {error}"))
+            if self._backoff.due is not None:
                 self._wake.clear()
-                await _wait(self._wake, pause * random.uniform(0.8, 1.2))  # noqa: S311  # spreads reconnections, guards nothing
+                await _wait(self._wake, self._backoff.due - time.monotonic())
+                self._backoff.tries()
 
     async def _open(self) -> None:
+        begun = time.monotonic()
         self.link = await self._connect()
         self._opened_at = time.monotonic()
         self._lost = ""
-        self._pace.begin()
-        catalog = await list_catalog(self.link, self._list_timeout, self.catalog or EMPTY)
-        if catalog.failed and catalog.failed.keys() == catalog.definitions.keys():
-            raise UpstreamUnavailable(self.name, next(iter(catalog.failed.values())))
-        self._take(catalog)
-        self._listed = time.monotonic()
+        await self._listings.read(self.link)
         try:
             async with asyncio.timeout(self._list_timeout):
                 await self.link.listen()
@@ -222,82 +221,87 @@ class Supervisor:
         except TimeoutError:
             reason = f"did not let itself be listened and subscribed to within {self._list_timeout:g} s"
             raise UpstreamUnavailable(self.name, reason) from None
+        self.seconds = time.monotonic() - begun
 
     async def _watch(self) -> None:
-        """Stay up until the link is lost or unused; list again when the upstream says so, or now and then if it never would."""
+        """Stay up until the link is unused or expired; list again when the upstream says so, or now and then if it never would.
+
+        Raises:
+            UpstreamUnavailable: the link is lost.
+        """
         while self.link is not None:
             await _wait(self._wake, self._patience())
             self._wake.clear()
             if self._lost or not self.link.is_open:
                 reason = self._lost or "the connection was closed"
-                if self._is_renewing:
-                    log.info("upstream.renewing", upstream=self.name, reason=self._scrub(reason))
-                    await self._close()
-                else:
-                    await self._close()
-                    self._down(reason)
+                if not self._is_renewing:
+                    raise UpstreamUnavailable(self.name, reason)
+                log.info("upstream.renewing", upstream=self.name, reason=self._scrub(reason))
+                await self._close()
             elif self._is_unused():
                 self._wanted.clear()
                 self._settled.clear()
-                self._set(State.IDLE)
+                self.condition.take(Event.UNUSED)
                 await self._close()
-            elif self._until_listing() == 0:
-                over, self._announced_over = self._announced_over, None
-                await self._list_again(over if over is not None and over.is_open else self.link)
+            elif self._listings.is_due(self.link) or not await self._listings.check(self.link):
+                await self._read_again(self.link)
 
-    async def _list_again(self, link: Link) -> None:
-        is_asked = self._pace.due is not None
-        self._pace.begin()
-        self._listed = time.monotonic()
-        before = self.catalog
-        try:
-            catalog = await list_catalog(link, self._list_timeout, before or EMPTY)
-        except (UpstreamError, RpcError) as error:
-            log.warning("upstream.listing_failed", upstream=self.name, reason=self._scrub(str(error)))
+    async def _read_again(self, link: Link) -> None:
+        if not link.is_open:
             return
-        is_news = catalog != before
-        if is_asked:
-            was_idle_talk = self._pace.is_idle_talk
-            self._pace.ended(time.monotonic(), is_news=is_news)
-            if self._pace.is_idle_talk and not was_idle_talk:
-                reason = "it says list_changed again and again, and nothing has"
-                log.warning("upstream.listed_seldom", upstream=self.name, reason=reason)
-        self._take(catalog)
+        is_news = await self._listings.read_again(link)
+        if self._listings.is_hopeless:
+            await self._look_closer(link, is_news=is_news)
         # That an upstream says that something changed is no news by itself: what clients are shown is.
-        if is_news:
-            self.reason = self._missing()
-            self._changed()
+        elif is_news:
+            self._listed()
 
-    def _take(self, catalog: Catalog) -> None:
-        """From now on this is what it offers. What is missing from it is said once, and tried again."""
-        known = self.catalog.failed if self.catalog is not None else {}
-        self.catalog = catalog
-        self._relist = _longer(self._relist, RELIST) if catalog.failed else 0.0
-        if catalog.failed.keys() - known.keys():
-            kinds = [KINDS[kind].plural for kind in catalog.failed]
-            log.warning("upstream.listing_failed", upstream=self.name, kinds=kinds, reason=self._missing())
+    async def _look_closer(self, link: Link, *, is_news: bool) -> None:
+        """Nothing of it can be listed any more: if it answers nothing else either, and owes nobody an answer, it is opened anew."""
+        if await answers_pings(link):
+            self._listed("it answers, and lists nothing: ", is_news=is_news)
+        elif self._in_use():
+            self._listed("it answers nothing, and calls are under way: ", is_news=is_news)
+        else:
+            raise UpstreamUnavailable(self.name, f"it answers neither lists nor pings: {self._listings.missing}")
 
-    def _missing(self) -> str:
-        failed = self.catalog.failed if self.catalog is not None else {}
-        return self._scrub("; ".join(f"{KINDS[kind].plural} could not be listed: {failed[kind]}" for kind in failed))
+    def _listed(self, preface: str = "", *, is_news: bool = True, **facts: Any) -> None:
+        """It is connected, and this is what is listed of it; whoever listens hears of it if that is news, or its state is."""
+        missing = self._listings.missing
+        event = Event.IMPAIRED if missing else Event.WELL
+        reason = preface + missing if missing else ""
+        if not self.condition.take(event, reason, **self._listings.counts(), **facts) and is_news:
+            self.condition.changed()
 
-    def _patience(self) -> float | None:
+    def _came_up(self) -> None:
+        self._backoff.came_up(self._opened_at)
+        self._listed(seconds=round(self.seconds, 3))
+        self._settle()
+
+    def _failed(self, error: UpstreamError | RpcError) -> None:
+        """An attempt failed, or the link was lost: it is tried again later."""
+        lasting, asked = (error.is_lasting, error.retry_after) if isinstance(error, UpstreamError) else (False, None)
+        chance = random.random()  # noqa: S311  # spreads attempts, guards nothing
+        pause = self._backoff.failed(time.monotonic(), chance, asked=asked, is_lasting=lasting)
+        reason = error.reason if isinstance(error, UpstreamError) else error.message
+        if self._backoff.is_loop:
+            reason = f"it ends again and again soon after it has come up: {reason}"
+        self._lost = ""
+        self._settle(Event.FAILED, reason, again_in=round(pause, 1))
+
+    def _settle(self, event: Event | None = None, reason: str = "", **facts: Any) -> None:
+        self._is_renewing = False
+        if event is not None:
+            self.condition.take(event, reason, **facts)
+        self._settled.set()
+
+    def _patience(self) -> float:
         """Seconds until something is due without being asked for."""
-        idle = self._idle_timeout
-        if idle is not None and not self._in_use():
-            idle = max(0.0, self.last_use + idle - time.monotonic())
-        return min((wait for wait in (idle, self._until_listing()) if wait is not None), default=None)
-
-    def _until_listing(self) -> float | None:
-        """Seconds until the catalog is too old, or what is missing from it is due, or what the upstream says has changed; None for never."""
         now = time.monotonic()
-        ages = [self._relist] if self._relist else []
-        if self._cache_ttl is not None and self.link is not None and not _announces(self.link):
-            ages.append(self._cache_ttl)
-        times = [self._listed + min(ages)] if ages else []
-        if self._pace.due is not None:
-            times.append(self._pace.due)
-        return max(0.0, min(times) - now) if times else None
+        times = [] if self.link is None else [self._listings.due(self.link)]
+        if self._idle_timeout is not None:
+            times.append(now + self._idle_timeout if self._in_use() else self.last_use + self._idle_timeout)
+        return max(0.0, min(times, default=now) - now)
 
     def _is_unused(self) -> bool:
         idle = self._idle_timeout
@@ -314,45 +318,6 @@ class Supervisor:
         # What still runs in a session that has expired is about to hear of it, and nobody need wait for that.
         if not link.has_expired:
             await asyncio.shield(farewell)
-
-    def _announce_up(self) -> None:
-        counts = self.catalog.counts() if self.catalog is not None else {}
-        offered = {KINDS[kind].plural: count for kind, count in counts.items() if count}
-        log.info("upstream.up", upstream=self.name, **offered, seconds=round(self.seconds, 3))
-
-    def _down(self, reason: str) -> None:
-        reason = self._scrub(reason)
-        if (self.state, self.reason) != (State.DOWN, reason):
-            log.warning("upstream.down", upstream=self.name, reason=reason)
-        self._lost = ""
-        self._failed_at = time.monotonic()
-        self._settle(State.DOWN, reason)
-
-    def _settle(self, state: State, reason: str = "") -> None:
-        self._is_renewing = False
-        self._set(state, reason)
-        self._settled.set()
-
-    def _set(self, state: State, reason: str = "") -> None:
-        if (state, reason) != (self.state, self.reason) or state is State.UP:
-            self.state, self.reason = state, reason
-            self._changed()
-
-    def _changed(self) -> None:
-        for listener in self._listeners:
-            listener()
-
-
-def _announces(link: Link) -> bool:
-    """Whether an upstream promises to say when any of its listings changes."""
-    families = [link.capabilities.get(spec.capability) for spec in KINDS.values()]
-    return all(family.get("listChanged") is True for family in families if isinstance(family, Mapping))
-
-
-def _longer(pause: float, bounds: tuple[float, float]) -> float:
-    """The pause after this one."""
-    first, most = bounds
-    return min(most, max(first, 2 * pause))
 
 
 async def _wait(event: asyncio.Event, timeout: float | None) -> None:

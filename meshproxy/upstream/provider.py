@@ -19,7 +19,9 @@ from meshproxy.links.link import Link
 from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import Downstream, RequestContext, Result
 from meshproxy.relay.handler import finish
-from meshproxy.supervision.supervisor import State, Supervisor
+from meshproxy.supervision.starts import Starts, Urgency
+from meshproxy.supervision.states import AVAILABLE, DOWN, State
+from meshproxy.supervision.supervisor import Supervisor
 from meshproxy.upstream.attribution import Attribution
 from meshproxy.upstream.audience import Audience
 from meshproxy.upstream.carrier import Carrier
@@ -66,6 +68,7 @@ class ProxyProvider:
         idle_timeout: float | None = None,
         stamp: ServerSignature | None = None,
         scrub: Callable[[str], str] = str,
+        starts: Starts | None = None,
     ) -> None:
         client = the_one_client(client, client_factory)
         self.name = name or (client.name if isinstance(client, ProxyClient) else "upstream")
@@ -96,6 +99,7 @@ class ProxyProvider:
             idle_timeout=idle_timeout,
             cache_ttl=cache_ttl,
             scrub=scrub,
+            place=(starts or Starts()).place(is_program=self._connections.is_dear),
         )
         self._choice = LinkChoice(
             self.name,
@@ -133,7 +137,7 @@ class ProxyProvider:
     @property
     def reason(self) -> str:
         """Why it is down, or what could not be listed while it is up, in one line; "" otherwise."""
-        return self._supervisor.reason
+        return self._supervisor.condition.reason
 
     @property
     def catalog(self) -> Catalog | None:
@@ -148,23 +152,19 @@ class ProxyProvider:
     @property
     def is_up(self) -> bool:
         """Whether it can be used: connected, or idle and ready to be."""
-        return self.state in (State.UP, State.IDLE)
+        return self.state in AVAILABLE
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it cannot be used, though that was tried."""
+        return self.state in DOWN
 
     def status(self) -> dict[str, Any]:
         """How it is, for people and for `/readyz`."""
-        status: dict[str, Any] = {"state": str(self.state)}
-        if self.reason:
-            status["reason"] = self.reason
-        control = self._supervisor.link
-        if control is not None:
-            status |= {"era": str(control.era), "protocol": control.version}
-        if self.catalog is not None:
-            status |= {KINDS[kind].plural: count for kind, count in self.catalog.counts().items()}
-        status |= {
+        status = self._supervisor.status() | {
             "calls": self._carrier.running,
             "sessions": len(self._choice.sessions),
             "mirrored": self._choice.mirrored(),
-            "seconds": round(self._supervisor.seconds, 3),
         }
         if self._connections.client is not None:
             status |= self._connections.client.endpoint.statistics()
@@ -178,11 +178,11 @@ class ProxyProvider:
 
     def on_change(self, callback: Callable[["ProxyProvider"], None]) -> None:
         """Call `callback` whenever `state` or `catalog` changed. It must not block."""
-        self._supervisor.on_change(partial(callback, self))
+        self._supervisor.condition.on_change(partial(callback, self))
 
-    def start(self) -> None:
-        """Begin to connect, in the background. Idempotent."""
-        self._supervisor.start()
+    def start(self, urgency: Urgency = Urgency.USUAL) -> None:
+        """Begin to connect, in the background, when it is its turn. Idempotent."""
+        self._supervisor.start(urgency)
 
     def want(self) -> None:
         """Somebody needs it: an idle one connects."""
@@ -195,6 +195,7 @@ class ProxyProvider:
     async def retire(self, timeout: float | None) -> None:
         """Take no new work, wait `timeout` seconds at most for what runs, then close."""
         self._carrier.is_shut = True
+        self._supervisor.retire()
         try:
             async with asyncio.timeout(timeout):
                 await self._carrier.free.wait()

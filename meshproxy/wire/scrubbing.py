@@ -12,7 +12,7 @@ __all__ = ["scrubbed", "without_secrets"]
 def without_secrets(error: RpcError | UpstreamError, scrub: Callable[[str], str]) -> RpcError | UpstreamError:
     """An upstream's error, scrubbed."""
     if isinstance(error, UpstreamError):
-        return type(error)(error.upstream, scrub(error.reason))
+        return error.reworded(scrub(error.reason))
     return RpcError(error.code, scrub(error.message), scrubbed(error.data, scrub))
 
 

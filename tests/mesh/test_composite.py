@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from meshproxy.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND, RpcError
 from meshproxy.mesh import watchers
-from meshproxy.supervision import supervisor
+from meshproxy.supervision import backoff
 from tests.kit.clients import Client, Legacy, Modern
 from tests.kit.light import document, light, received
 from tests.kit.waiting import eventually
@@ -197,7 +197,7 @@ async def test_a_subscription_waits_for_an_upstream_that_comes_back(
         for client in (legacy, modern):
             await client.heard.until(UPDATED)
         # And for one that died.
-        monkeypatch.setattr(supervisor, "BACKOFF", (0.01, 0.01))
+        monkeypatch.setattr(backoff, "BACKOFF", (0.01, 0.01))
         pid = mesh.pid("a")
         os.kill(pid, signal.SIGKILL)
         await eventually(lambda: mesh.mesh.status()["a"]["state"] == "up" and mesh.pids("a") not in ([], [pid]))

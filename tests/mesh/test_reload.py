@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from meshproxy.config.content import content_digest
 from meshproxy.errors import RpcError
-from meshproxy.supervision import supervisor
+from meshproxy.supervision import backoff
 from tests.kit.clients import Legacy, Modern
 from tests.kit.light import document, light, received, release
 from tests.kit.processes import descriptors, is_alive
@@ -289,7 +289,7 @@ async def test_step_4_a_required_upstream_that_fails_aborts_the_reload(run_mesh:
 async def test_step_4_an_optional_upstream_that_fails_enters_as_unavailable_and_keeps_trying(
     run_mesh: RunMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "BACKOFF", (0.01, 0.05))
+    monkeypatch.setattr(backoff, "BACKOFF", (0.01, 0.05))
     program = tmp_path / "later"
     async with run_mesh(document({"a": light()})) as mesh:
         client = Legacy(mesh.server)
@@ -362,7 +362,7 @@ async def test_step_4_a_new_spec_that_cannot_list_what_the_old_one_offers_has_fa
 async def test_step_4_a_new_spec_that_can_list_something_takes_the_place_of_one_that_is_down(
     run_mesh: RunMesh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "BACKOFF", (3600.0, 3600.0))
+    monkeypatch.setattr(backoff, "BACKOFF", (3600.0, 3600.0))
     async with run_mesh(document({"a": light("--prompts", "p")})) as mesh:
         client = Legacy(mesh.server)
         with pytest.raises(RpcError):
@@ -645,11 +645,11 @@ async def test_step_10_a_reload_is_reported_with_its_plan_its_failures_and_its_s
 async def test_many_reloads_leave_no_trace_on_what_is_kept(run_mesh: RunMesh) -> None:
     async with run_mesh(document({"a": light()})) as mesh:
         provider = mesh.mesh._providers["a"]
-        before = len(provider._supervisor._listeners)
+        before = len(provider._supervisor.condition._listeners)
         for number in range(5):
             await mesh.mesh.reload(mesh.mesh.config.model_copy(update={"instructions": str(number)}))
         assert mesh.mesh._providers["a"] is provider
-        assert len(provider._supervisor._listeners) == before
+        assert len(provider._supervisor.condition._listeners) == before
 
 
 def children_of(mesh: Running) -> set[int]:

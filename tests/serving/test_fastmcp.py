@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from meshproxy.errors import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError
 from meshproxy.serving.fastmcp import FastMCP, FastMCPProxy
-from meshproxy.supervision.supervisor import State
+from meshproxy.supervision.states import State
 from meshproxy.upstream.client import ProxyClient
 from meshproxy.upstream.provider import ProxyProvider
 from meshproxy.wire.protocol import (
@@ -408,7 +408,7 @@ async def test_one_upstream_is_served_without_a_prefix() -> None:
         assert await client.names() == ["t"]
         assert await client.names("resources") == ["r://x"]
         assert "front" in repr(server)
-    assert server.composite.mounted[0].provider.state is State.CLOSED
+    assert server.composite.mounted[0].provider.state is State.STOPPED
 
 
 async def test_a_factory_is_a_target_too() -> None:

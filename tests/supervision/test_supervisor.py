@@ -9,9 +9,11 @@ import pytest
 from meshproxy.errors import RpcError, UpstreamUnavailable
 from meshproxy.kinds import Kind
 from meshproxy.links.link import Link
+from meshproxy.supervision import agenda, backoff
 from meshproxy.supervision import pace as pacing
 from meshproxy.supervision import supervisor as supervising
-from meshproxy.supervision.supervisor import State, Supervisor
+from meshproxy.supervision.states import State
+from meshproxy.supervision.supervisor import Supervisor
 from tests.kit.journal import Journal
 from tests.kit.waiting import DEADLINE, Changes, eventually
 from tests.kit.wires import ALL, Gate, Wire
@@ -43,7 +45,7 @@ class Upstream:
         self.supervisor = Supervisor(
             "up", self._connect, self._opened, self._closing, self._in_use, **settings | options
         )
-        self.supervisor.on_change(self._on_change)
+        self.supervisor.condition.on_change(self._on_change)
 
     async def _connect(self) -> Wire:
         made = self.wires.pop(0) if self.wires else Wire(capabilities=QUIET, tools__list={"tools": []})
@@ -95,7 +97,7 @@ async def kept(*wires: Wire | Exception, start: bool = True, **options: Any) -> 
     finally:
         async with asyncio.timeout(DEADLINE):
             await upstream.supervisor.aclose()
-        assert upstream.supervisor.state is State.CLOSED
+        assert upstream.supervisor.state is State.STOPPED
         assert upstream.supervisor.link is None
 
 
@@ -107,13 +109,14 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     async def at_once(event: asyncio.Event, timeout: float | None) -> None:
         if timeout is not None and timeout < 40:
-            waited.append(timeout)
+            waited.append(round(timeout, 1))
             await asyncio.sleep(0)
         else:
             await wait(event, timeout)
 
     monkeypatch.setattr(supervising, "_wait", at_once)
-    monkeypatch.setattr(supervising.random, "uniform", lambda *_: 1.0)
+    monkeypatch.setattr(supervising.random, "random", lambda: 1.0)
+    monkeypatch.setattr(agenda, "CHECK", 3600.0)
     return waited
 
 
@@ -156,19 +159,19 @@ async def test_an_upstream_that_cannot_be_connected_to_is_down_with_its_reason(
     failure: Exception, reason: str, pauses: list[float]
 ) -> None:
     async with kept(failure, failure, listing("a")) as upstream:
-        await upstream.becomes(State.DOWN)
-        assert reason in upstream.supervisor.reason
+        await upstream.becomes(State.BACKING_OFF)
+        assert reason in upstream.supervisor.condition.reason
         with pytest.raises(UpstreamUnavailable, match=reason):
             await upstream.supervisor.obtain_link()
         await upstream.becomes(State.UP)
-        assert upstream.supervisor.reason == ""
+        assert upstream.supervisor.condition.reason == ""
 
 
 async def test_an_upstream_whose_listing_fails_is_down_and_its_link_closed(pauses: list[float]) -> None:
     broken = Wire(capabilities=QUIET, tools__list=RpcError(-1, "it broke"))
     async with kept(broken, listing("a")) as upstream:
-        await upstream.becomes(State.DOWN)
-        assert upstream.supervisor.reason == "it broke"
+        await upstream.becomes(State.BACKING_OFF)
+        assert upstream.supervisor.condition.reason == "it broke"
         await upstream.becomes(State.UP)
         assert not broken.is_open
 
@@ -179,7 +182,7 @@ async def test_attempts_to_connect_again_come_with_growing_pauses(pauses: list[f
         await upstream.becomes(State.UP)
         assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30]
         # One reason is one piece of news.
-        assert upstream.events == [State.DOWN, State.UP]
+        assert upstream.events == [State.BACKING_OFF, State.UP]
 
 
 async def test_an_upstream_that_is_down_for_days_is_tried_on(pauses: list[float]) -> None:
@@ -189,15 +192,14 @@ async def test_an_upstream_that_is_down_for_days_is_tried_on(pauses: list[float]
         assert pauses[-1] == 30
 
 
-async def test_pauses_differ_a_little_so_that_not_everybody_comes_at_once(
+async def test_pauses_are_drawn_so_that_not_everybody_comes_at_once(
     pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ranges: list[tuple[float, float]] = []
-    monkeypatch.setattr(supervising.random, "uniform", lambda *ends: ranges.append(ends) or 1.1)
-    async with kept(UpstreamUnavailable("up", "refused")) as upstream:
+    chances = iter([0.2, 0.7, 0.5])
+    monkeypatch.setattr(supervising.random, "random", lambda: next(chances))
+    async with kept(*[UpstreamUnavailable("up", "refused")] * 3) as upstream:
         await upstream.becomes(State.UP)
-    assert pauses == [0.55]
-    assert ranges == [(0.8, 1.2)]
+    assert pauses == [0.1, 0.7, 1.0]
 
 
 async def test_a_link_that_is_lost_is_opened_again(pauses: list[float]) -> None:
@@ -207,8 +209,8 @@ async def test_a_link_that_is_lost_is_opened_again(pauses: list[float]) -> None:
         first.close("it died")
         upstream.supervisor.lose(first, "it died")
         assert upstream.supervisor.open_link() is None
-        await upstream.becomes(State.DOWN)
-        assert upstream.supervisor.reason == "it died"
+        await upstream.becomes(State.BACKING_OFF)
+        assert upstream.supervisor.condition.reason == "it died"
         # What it offered stays known.
         assert tools(upstream) == ["a"]
         await upstream.until(lambda: tools(upstream) == ["b"])
@@ -219,14 +221,14 @@ async def test_a_link_that_is_lost_is_opened_again(pauses: list[float]) -> None:
 async def test_a_link_that_held_for_a_while_is_opened_again_at_once(
     pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervising, "STABLE", -1.0)
+    monkeypatch.setattr(backoff, "STABLE", -1.0)
     first, second = listing("a"), listing("b")
     async with kept(first, second) as upstream:
         await upstream.becomes(State.UP)
         first.close("it died")
         upstream.supervisor.lose(first, "it died")
         await upstream.until(lambda: tools(upstream) == ["b"])
-        assert pauses == []
+        assert pauses == [0.0]
 
 
 async def test_the_loss_of_another_link_is_not_its_own() -> None:
@@ -243,8 +245,8 @@ async def test_secrets_are_no_part_of_a_reason(pauses: list[float]) -> None:
         return text.replace("secret", "***")
 
     async with kept(UpstreamUnavailable("up", "the secret is out"), scrub=scrub) as upstream:
-        await upstream.becomes(State.DOWN)
-        assert upstream.supervisor.reason == "the *** is out"
+        await upstream.becomes(State.BACKING_OFF)
+        assert upstream.supervisor.condition.reason == "the *** is out"
 
 
 # Lazy and idle
@@ -368,13 +370,13 @@ async def test_an_upstream_that_says_so_at_each_listing_is_listed_ever_more_seld
 
         names, wire.answers["tools/list"] = ["a"], lists
         upstream.supervisor.list_soon()
-        await eventually(lambda: upstream.supervisor._pace.is_idle_talk)
+        await eventually(lambda: upstream.supervisor._listings.agenda.pace.is_idle_talk)
         assert len(wire.of("tools/list")) <= 9
         assert len(journal.of("upstream.listed_seldom")) == 1
         names.append("b")
         await upstream.until(lambda: tools(upstream) == ["a", "b"])
         upstream.supervisor.lose(wire, "it died")
-        await upstream.becomes(State.DOWN)
+        await upstream.becomes(State.BACKING_OFF)
 
 
 async def test_a_listing_that_fails_later_costs_nothing() -> None:
@@ -403,26 +405,27 @@ def half(**answers: Any) -> Wire:
 
 @pytest.fixture
 def relisted_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervising, "RELIST", (0.01, 0.01))
+    monkeypatch.setattr(agenda, "RELIST", (0.01, 0.01))
 
 
-async def test_one_whose_prompts_cannot_be_listed_is_up_with_its_tools_and_one_warning(
+async def test_one_whose_prompts_cannot_be_listed_is_degraded_with_its_tools_and_one_warning(
     journal: Journal, relisted_soon: None
 ) -> None:
     wire = half()
     async with kept(wire, scrub=lambda text: text.replace("secret", "***")) as upstream:
-        await upstream.becomes(State.UP)
+        await upstream.becomes(State.DEGRADED)
         assert tools(upstream) == ["a"]
-        assert upstream.supervisor.reason == "prompts could not be listed: the *** store is shut"
+        assert upstream.supervisor.condition.reason == "prompts could not be listed: the *** store is shut"
         await wire.until("prompts/list", 4)
         (warning,) = journal.of("upstream.listing_failed")
         assert (warning["level"], warning["upstream"], warning["kinds"]) == ("warning", "up", ["prompts"])
-        assert warning["reason"] == upstream.supervisor.reason
+        assert warning["reason"] == upstream.supervisor.condition.reason
         # The same again is no news.
-        assert upstream.events == [State.UP]
+        assert upstream.events == [State.DEGRADED]
 
         wire.answers["prompts/list"] = {"prompts": [{"name": "p"}]}
-        await upstream.until(lambda: not upstream.supervisor.reason)
+        await upstream.until(lambda: not upstream.supervisor.condition.reason)
+        assert upstream.events == [State.DEGRADED, State.UP]
         assert upstream.supervisor.catalog is not None
         assert upstream.supervisor.catalog[Kind.PROMPT] == ({"name": "p"},)
         count = len(wire.sent)
@@ -432,13 +435,13 @@ async def test_one_whose_prompts_cannot_be_listed_is_up_with_its_tools_and_one_w
 
 
 async def test_what_cannot_be_listed_is_tried_again_with_growing_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervising, "RELIST", (10.0, 30.0))
+    monkeypatch.setattr(agenda, "RELIST", (10.0, 30.0))
     wire = half()
     async with kept(wire) as upstream:
-        await upstream.becomes(State.UP)
+        await upstream.becomes(State.DEGRADED)
         for count, pause in enumerate((10, 20, 30, 30), 1):
             await wire.until("prompts/list", count)
-            await eventually(lambda expected=pause: upstream.supervisor._relist == expected)  # type: ignore[misc]
+            await eventually(lambda expected=pause: upstream.supervisor._listings.agenda.relist == expected)  # type: ignore[misc]
             upstream.supervisor.list_soon()
 
 
@@ -449,10 +452,10 @@ async def test_what_cannot_be_listed_over_the_next_link_stays_as_it_was(pauses: 
         first.close("it died")
         upstream.supervisor.lose(first, "it died")
         await upstream.until(lambda: upstream.supervisor.open_link() is second)
-        await upstream.becomes(State.UP)
+        await upstream.becomes(State.DEGRADED)
         assert upstream.supervisor.catalog is not None
         assert upstream.supervisor.catalog[Kind.PROMPT] == ({"name": "p"},)
-        assert "prompts could not be listed" in upstream.supervisor.reason
+        assert "prompts could not be listed" in upstream.supervisor.condition.reason
         second.close("it died too")
         with pytest.raises(UpstreamUnavailable, match="it is not connected"):
             await upstream.supervisor.obtain_link()
@@ -467,8 +470,9 @@ async def test_one_of_which_nothing_can_be_listed_any_more_is_listed_again_too(
         wire.answers["tools/list"] = BROKEN
         upstream.supervisor.list_soon()
         await wire.until("tools/list", 4)
-        assert upstream.supervisor.state is State.UP
-        assert "tools could not be listed" in upstream.supervisor.reason
+        assert upstream.supervisor.state is State.DEGRADED
+        assert "it answers, and lists nothing" in upstream.supervisor.condition.reason
+        assert "tools could not be listed" in upstream.supervisor.condition.reason
         assert tools(upstream) == ["a"]
         assert len(journal.of("upstream.listing_failed")) == 1
         wire.answers["tools/list"] = {"tools": [{"name": "b"}]}
@@ -555,7 +559,7 @@ async def test_one_that_is_closed_stays_closed() -> None:
         await upstream.supervisor.aclose()
         with pytest.raises(UpstreamUnavailable):
             await upstream.supervisor.obtain_link()
-        assert upstream.supervisor.state is State.CLOSED
+        assert upstream.supervisor.state is State.STOPPED
 
 
 async def test_an_upstream_that_never_takes_what_it_is_told_again_is_given_up(pauses: list[float]) -> None:
@@ -563,8 +567,8 @@ async def test_an_upstream_that_never_takes_what_it_is_told_again_is_given_up(pa
     async with kept(listing("a"), listing("b"), start=False, list_timeout=0.05) as upstream:
         upstream.on_opened = asyncio.Event().wait
         upstream.supervisor.start()
-        await upstream.becomes(State.DOWN)
-        assert "did not" in upstream.supervisor.reason
+        await upstream.becomes(State.BACKING_OFF)
+        assert "did not" in upstream.supervisor.condition.reason
         upstream.on_opened = None
         await upstream.becomes(State.UP)
 
@@ -586,7 +590,7 @@ async def test_a_session_that_has_expired_is_replaced_at_once_and_who_needs_it_w
         gate.open.set()
         async with asyncio.timeout(DEADLINE):
             assert await waiting is second
-        assert State.DOWN not in upstream.events
+        assert State.BACKING_OFF not in upstream.events
 
 
 async def test_a_session_that_expires_as_soon_as_it_is_opened_is_an_upstream_that_is_down(pauses: list[float]) -> None:
@@ -598,17 +602,17 @@ async def test_a_session_that_expires_as_soon_as_it_is_opened_is_an_upstream_tha
         first.close("the session has expired")
         with pytest.raises(UpstreamUnavailable, match="the session has expired"):
             await upstream.supervisor.obtain_link()
-        await upstream.becomes(State.DOWN)
+        await upstream.becomes(State.BACKING_OFF)
         await upstream.becomes(State.UP)
 
 
 async def test_who_needs_an_upstream_that_is_down_lets_it_try_again_before_its_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(supervising, "BACKOFF", (3600.0, 3600.0))
-    monkeypatch.setattr(supervising, "IMPATIENCE", -1.0)
+    monkeypatch.setattr(backoff, "BACKOFF", (3600.0, 3600.0))
+    monkeypatch.setattr(backoff, "IMPATIENCE", -1.0)
     async with kept(UpstreamUnavailable("up", "it refuses"), listing("a")) as upstream:
-        await upstream.becomes(State.DOWN)
+        await upstream.becomes(State.BACKING_OFF)
         # So that it has begun to wait.
         await asyncio.sleep(0)
         with pytest.raises(UpstreamUnavailable, match="it refuses"):
@@ -622,6 +626,6 @@ async def test_a_defect_while_it_is_watched_costs_an_upstream_its_link_and_no_mo
         await upstream.becomes(State.UP)
         first.answers["tools/list"] = ZeroDivisionError
         upstream.supervisor.list_soon()
-        await upstream.becomes(State.DOWN)
+        await upstream.becomes(State.BACKING_OFF)
         await upstream.becomes(State.UP)
         assert tools(upstream) == ["b"]

@@ -10,7 +10,7 @@ from meshproxy.errors import RpcError
 from meshproxy.links.sse import SseEndpoint
 from meshproxy.links.streamable import HttpEndpoint
 from meshproxy.serving.fastmcp import FastMCP
-from meshproxy.supervision.supervisor import State
+from meshproxy.supervision.states import State
 from meshproxy.upstream.client import ProxyClient
 from meshproxy.upstream.provider import ProxyProvider
 from tests.http.conftest import server
@@ -174,7 +174,7 @@ async def test_an_upstream_that_lists_for_nobody_unknown_says_that_the_mesh_need
     server: RawServer,
 ) -> None:
     async with guarded(server, modern=False) as (web, front, provider):
-        assert provider.state is State.DOWN
+        assert provider.state is State.BACKING_OFF
         assert "set `headers` of this upstream too" in provider.reason
         # What a caller may see is nobody else's to see: no listing is made by his credentials.
         with pytest.raises(RpcError, match="Unknown tool"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from meshproxy.errors import RpcError
-from meshproxy.supervision.supervisor import State
+from meshproxy.supervision.states import State
 from meshproxy.upstream import mirror
 from meshproxy.upstream.client import ProxyClient
 from tests.kit.clients import ELICIT, Client, Legacy, Modern
@@ -147,7 +147,7 @@ async def test_sessions_keep_their_process_when_the_control_process_dies() -> No
         legacy = Legacy(server)
         await does(legacy, "x")
         os.kill(control, signal.SIGKILL)
-        await becomes(provider, State.DOWN)
+        await becomes(provider, State.BACKING_OFF)
         assert (await does(legacy, "y"))["done"] == ["x", "y"]
         await becomes(provider, State.UP)
         assert (await does(legacy, "z"))["done"] == ["x", "y", "z"]

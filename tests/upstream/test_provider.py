@@ -17,8 +17,8 @@ from meshproxy.links.target import Command
 from meshproxy.relay.downstream import Downstream
 from meshproxy.relay.handlers import Handlers
 from meshproxy.serving.fastmcp import FastMCP
-from meshproxy.supervision import supervisor
-from meshproxy.supervision.supervisor import State
+from meshproxy.supervision import backoff
+from meshproxy.supervision.states import State
 from meshproxy.upstream.client import ProxyClient, StatefulProxyClient
 from meshproxy.upstream.provider import ProxyProvider
 from tests.kit.clients import ELICIT, Client, Legacy, Modern
@@ -52,7 +52,7 @@ async def providing(client: Any, *, wait: bool = True, **options: Any) -> AsyncI
     finally:
         async with asyncio.timeout(DEADLINE):
             await server.aclose()
-    assert provider.state is State.CLOSED
+    assert provider.state is State.STOPPED
 
 
 def pids(provider: ProxyProvider) -> list[int]:
@@ -71,7 +71,7 @@ async def becomes(provider: ProxyProvider, state: State) -> None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pause before connecting again."""
-    monkeypatch.setattr(supervisor, "BACKOFF", (0.01, 0.05))
+    monkeypatch.setattr(backoff, "BACKOFF", (0.01, 0.05))
 
 
 # Losing it and finding it again
@@ -81,7 +81,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_process_that_is_killed_loses_its_calls_fails_new_ones_at_once_and_comes_back(
     era: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "BACKOFF", (1000.0, 1000.0))
+    monkeypatch.setattr(backoff, "BACKOFF", (1000.0, 1000.0))
     async with providing(light("--era", era)) as (server, provider):
         for client in (Legacy(server), Modern(server)):
             (pid,) = pids(provider)
@@ -94,7 +94,7 @@ async def test_a_process_that_is_killed_loses_its_calls_fails_new_ones_at_once_a
             assert lost.value.data["upstream"] == "up"
             assert lost.value.data["retryable"] is False
             assert "SIGKILL" in lost.value.message
-            await becomes(provider, State.DOWN)
+            await becomes(provider, State.BACKING_OFF)
             with pytest.raises(RpcError) as refused:
                 await client.call("echo")
             assert refused.value.data == {"upstream": "up", "reason": provider.reason, "retryable": True}
@@ -157,7 +157,7 @@ async def test_a_client_that_gives_up_its_call_cancels_it_at_the_upstream(tmp_pa
 
 async def test_an_upstream_that_dies_again_and_again_says_why_each_time(quick: None) -> None:
     async with providing(light("--dies", "no key")) as (server, provider):
-        assert provider.state is State.DOWN
+        assert provider.state is State.BACKING_OFF
         assert "no key" in provider.reason
         assert not provider.is_up
         with pytest.raises(RpcError, match="no key"):
@@ -348,7 +348,7 @@ async def test_what_a_factory_made_before_is_closed_when_it_makes_another(quick:
         assert isinstance(link, Wire)
         link.close("it died")
         made[0].listeners[0].on_closed(link, "it died")
-        await becomes(provider, State.DOWN)
+        await becomes(provider, State.BACKING_OFF)
         await becomes(provider, State.UP)
         assert [endpoint.closed for endpoint in made] == [1, 0]
 
@@ -425,7 +425,7 @@ async def test_subscriptions_survive_the_death_of_the_process(era: str, session:
             await touch(1)
         for pid in pids(provider):
             os.kill(pid, signal.SIGKILL)
-        await becomes(provider, State.DOWN)
+        await becomes(provider, State.BACKING_OFF)
         await becomes(provider, State.UP)
         if era == "legacy":
             await touch(2)
@@ -518,11 +518,11 @@ async def test_an_answer_that_was_lost_is_not_asked_for_again(tmp_path: Path, qu
         with pytest.raises(AnswerLost):
             await provider.request("tools/call", {"name": "echo", "arguments": {"exit": 1}})
         client = Legacy(server)
-        await becomes(provider, State.DOWN)
+        await becomes(provider, State.BACKING_OFF)
         await becomes(provider, State.UP)
         with pytest.raises(RpcError):
             await client.call("echo", exit=1)
-        await becomes(provider, State.DOWN)
+        await becomes(provider, State.BACKING_OFF)
         await becomes(provider, State.UP)
         calls = [one for one in received(seen) if one.get("method") == "tools/call"]
         assert len(calls) == 2
