@@ -1,8 +1,9 @@
 """`Process`: a program in a process group of its own, its output cut into lines, and its certain end.
 
-What it starts itself (npx starts node) is in the group too, so a signal to the group reaches all of it. One task owns the process
-from its start to its end; cancelling whoever waits for that changes nothing, and cancelling the task itself, as the end of the event
-loop does, kills the group at once.
+What it starts itself (npx starts node) is in the group too, so a signal to the group reaches all of it, and what leaves the group is
+found in the end by other ways (`meshproxy.links.kin`). One task owns the process from its start to its end; cancelling whoever waits for
+that changes nothing, and cancelling the task itself, as the end of the event loop does, kills the group at once. A watcher does when this
+process is killed (`meshproxy.links.warden`).
 """
 
 import asyncio
@@ -13,10 +14,12 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
-__all__ = ["LineTooLong", "Lines", "Process", "kill_all"]
+from meshproxy.links import kin
+from meshproxy.links.warden import warden
+
+__all__ = ["LineTooLong", "Lines", "Process"]
 
 LAST_WORDS: Final = 3
 """Lines of stderr that are kept for the reason of an end."""
@@ -26,15 +29,6 @@ GRACE: Final = 0.5
 REAP: Final = 2.0
 """Seconds for the system to report the end of a program that was killed."""
 POLL: Final = 0.02
-
-_groups: set[int] = set()
-
-
-def kill_all() -> None:
-    """Kill every process group that is alive, at once and without waiting. For a second signal, and nothing else."""
-    for group in _groups:
-        with contextlib.suppress(OSError):
-            os.killpg(group, signal.SIGKILL)
 
 
 class LineTooLong(ValueError):
@@ -127,13 +121,25 @@ class Process:
             OSError, ValueError: the system refuses.
         """
         pipe = subprocess.PIPE
-        popen = subprocess.Popen(  # noqa: ASYNC220, S603 - a millisecond, as in the loops; commands come from the configuration alone
-            [program, *args], stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0, start_new_session=True, env=env, cwd=cwd
-        )
+        mark = warden.admit()
+        try:
+            popen = subprocess.Popen(  # noqa: ASYNC220, S603 - a millisecond, as in the loops; commands come from the configuration alone
+                [program, *args],
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
+                bufsize=0,
+                start_new_session=True,
+                env={**env, kin.MARK: mark},
+                cwd=cwd,
+            )
+        except BaseException:
+            await warden.dismiss(mark, 0)
+            raise
         self.pid = popen.pid
-        _groups.add(self.pid)
+        warden.enlist(self.pid)
         started: asyncio.Future[None] = self._loop.create_future()
-        self._owner = asyncio.create_task(self._own(popen, started))
+        self._owner = asyncio.create_task(self._own(popen, mark, started))
         await started
 
     def write(self, data: bytes) -> None:
@@ -166,11 +172,17 @@ class Process:
 
     # The task that owns it, and so is the last to let go of it.
 
-    async def _own(self, popen: "subprocess.Popen[bytes]", started: asyncio.Future[None]) -> None:
+    async def _own(self, popen: "subprocess.Popen[bytes]", mark: str, started: asyncio.Future[None]) -> None:
         transports: list[asyncio.BaseTransport] = []
+        kindred: frozenset[kin.Member] = frozenset()
         try:
             self._watch(popen)
-            await self._connect(popen, transports)
+            try:
+                await self._connect(popen, transports)
+            except OSError as error:
+                if not started.done():
+                    started.set_exception(error)
+                return
             if not started.done():
                 started.set_result(None)
             hasty = await self._asked
@@ -178,13 +190,16 @@ class Process:
                 self._stdin.close()
             share = 0.4 * self._shutdown
             await asyncio.wait([self._exited], timeout=0 if hasty else share)
+            if not self._exited.done():
+                # Whoever descends from it and has left its group is found by it, as long as it is there.
+                kindred = await asyncio.to_thread(kin.find, mark, (self.pid,))
             if self._signal(signal.SIGTERM):
                 await self._emptied(share)
         finally:
             started.cancel()
             self._signal(signal.SIGKILL)
             await asyncio.wait([self._exited], timeout=REAP)
-            _groups.discard(self.pid)
+            await warden.dismiss(mark, self.pid, kindred)
             for transport in transports:
                 if not isinstance(transport, asyncio.WriteTransport):
                     transport.close()
@@ -240,12 +255,12 @@ class Process:
         """Wait until the group has no members any more, at most so long."""
         deadline = self._loop.time() + seconds
         await asyncio.wait([self._exited], timeout=seconds)
-        while self._signal(0) and _is_alive(self.pid) and self._loop.time() < deadline:  # noqa: ASYNC110 - the system tells nobody when a group is empty
+        while self._signal(0) and kin.is_alive(self.pid) and self._loop.time() < deadline:  # noqa: ASYNC110 - the system tells nobody when a group is empty
             await asyncio.sleep(POLL)
 
     def _signal(self, number: int) -> bool:
         """Send a signal to the group; false if nobody is in it any more."""
-        if self.pid not in _groups:
+        if self.pid not in warden.groups:
             return False
         if self._exited.done():
             # Where we are the first process of a container, what it left behind is ours to bury.
@@ -257,7 +272,7 @@ class Process:
         except ProcessLookupError:
             # Never again: the number may become another group's.
             if self._exited.done():
-                _groups.discard(self.pid)
+                warden.forget(self.pid)
             return False
         except PermissionError:
             return False
@@ -329,19 +344,6 @@ class _Pipe(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._lost.done():
             self._lost.set_result(None)
-
-
-def _is_alive(group: int) -> bool:
-    """Whether a member of a group runs: those that init has not buried yet do not count, where the system shows them."""
-    if not Path("/proc/self/stat").exists():
-        return True
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            # The program's name is in parentheses and may hold anything; then come the state, the parent and the group.
-            state, _, member_of = stat.read_bytes().rpartition(b")")[2].split()[:3]
-            if int(member_of) == group and state not in (b"Z", b"X"):
-                return True
-    return False
 
 
 def _plain(text: str) -> str:

@@ -20,10 +20,10 @@ from meshproxy.links.duplex import CLOSED, DuplexLink, excerpt
 from meshproxy.links.endpoint import Endpoint
 from meshproxy.links.faults import Faults
 from meshproxy.links.link import Link, Listener
-from meshproxy.links.process import Process, kill_all
+from meshproxy.links.process import Process
 from meshproxy.wire.protocol import Era
 
-__all__ = ["StdioEndpoint", "StdioLink", "kill_all"]
+__all__ = ["StdioEndpoint", "StdioLink"]
 
 log = structlog.get_logger(__name__)
 
@@ -168,9 +168,11 @@ class StdioLink(DuplexLink):
         """Run the program. Raises `UpstreamUnavailable`."""
         surroundings = environment(env)
         try:
-            await self.process.start(find_program(command, surroundings["PATH"], cwd), args, surroundings, cwd)
+            program = find_program(command, surroundings["PATH"], cwd)
         except FileNotFoundError as error:
             raise UpstreamUnavailable(self.upstream, str(error)) from None
+        try:
+            await self.process.start(program, args, surroundings, cwd)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise UpstreamUnavailable(self.upstream, f"the command {command!r} cannot be run: {reason}") from None

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 from meshproxy.errors import MeshError
 from meshproxy.http.loopback import resolvable
 from meshproxy.http.server import Http1Server
-from meshproxy.links.process import kill_all
+from meshproxy.links.warden import kill_all
 from meshproxy.relay.handler import Handler
 from meshproxy.serving.http import HttpApp
 

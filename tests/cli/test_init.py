@@ -18,8 +18,8 @@ from tests.kit.waiting import DEADLINE, wait_for
 
 UNSHARE = ["unshare", *(["--map-root-user"] if os.name == "posix" and os.geteuid() else [])]
 FIRST = [*UNSHARE, "--pid", "--fork", "--kill-child", "--mount-proc"]
-ORPHANS = 'for each in $(seq 100); do (sleep 0.1 &); (setsid true &); done; exec "$0" -m tests.servers.light'
-"""A program that leaves its children to whoever takes them, before it is a server."""
+ORPHANS = 'for each in $(seq 500); do (sleep 0.1 &); (setsid true &); done; exec "$0" -m tests.servers.light'
+"""A program that leaves a thousand children to whoever takes them, before it is a server."""
 
 
 def _can_be_first() -> bool:
@@ -45,7 +45,8 @@ def test_no_orphan_stays_and_the_end_is_as_good_as_elsewhere(first: tuple[Servin
     (program,) = [
         pid for pid, line in wait_for(lambda: _alone(init), mesh.process, mesh.log).items() if "meshproxy" in line
     ]
-    assert len(children(program)) == 2
+    # The upstreams, and the watcher.
+    assert len(children(program)) == 3
     os.kill(init, signal.SIGTERM)
     assert mesh.process.wait(DEADLINE) == 0
     assert mesh.events()[-1]["event"] == "mesh.ended"

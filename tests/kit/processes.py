@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import gc
 import os
+import re
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from tests.kit.waiting import eventually
 
 SHARED: set[int] = set()
 """The ids of the servers that a session's tests share: no test's own, and so nobody's children."""
+
+WATCHER = re.compile(r"/links/kin\.py ")
 
 
 def _status(pid: object) -> list[str]:
@@ -42,6 +46,21 @@ def children(parent: int | None = None) -> dict[int, str]:
     return {pid: line for pid, line in sorted(found.items()) if pid not in SHARED}
 
 
+def commands(parent: int | None = None) -> dict[int, str]:
+    """The same without the watcher that every process has which runs commands."""
+    return {pid: line for pid, line in children(parent).items() if not WATCHER.search(line)}
+
+
+def descendants(parent: int) -> dict[int, str]:
+    """The children of a process, and theirs, and so on."""
+    found: dict[int, str] = {}
+    fresh = children(parent)
+    while fresh:
+        found |= fresh
+        fresh = {pid: line for each in fresh for pid, line in children(each).items() if pid not in found}
+    return found
+
+
 def descriptors() -> dict[int, str]:
     """The open file descriptors of this process and what they are; nothing where the system does not tell."""
     found = {}
@@ -51,10 +70,15 @@ def descriptors() -> dict[int, str]:
     return found
 
 
+def _kinds(found: dict[int, str]) -> Counter[str]:
+    """How many there are of each kind. A loop closes and opens its own between two runs, under whichever numbers are free."""
+    return Counter(what.partition(":[")[0] for what in found.values())
+
+
 @contextlib.asynccontextmanager
 async def nothing_left() -> AsyncIterator[None]:
     """At the end there are no more tasks but the test runner's, processes and file descriptors than before."""
-    tasks, before = asyncio.all_tasks(), descriptors()
+    tasks, before = asyncio.all_tasks(), _kinds(descriptors())
     processes = children().keys()
     yield
 
@@ -63,7 +87,7 @@ async def nothing_left() -> AsyncIterator[None]:
             [repr(task) for task in asyncio.all_tasks() - tasks if "TestRunner" not in repr(task)],
             [line for pid, line in children().items() if pid not in processes],
             # uvloop opens the null device with its first process, and keeps it.
-            [what for number, what in descriptors().items() if number not in before and what != "/dev/null"],
+            [what for what in (_kinds(descriptors()) - before).elements() if what != "/dev/null"],
         )
 
     def is_clean() -> bool:

@@ -133,6 +133,11 @@ def call(request: dict) -> None:
     elif name == "child":
         child = subprocess.Popen(["sleep", "1000"], start_new_session=arguments.get("daemon", False))
         text(request, str(child.pid))
+    elif name == "shell":
+        subprocess.run(
+            ["sh", "-c", arguments["script"]], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+        text(request, "done")
     elif name == "environment":
         text(request, json.dumps({"env": dict(os.environ), "cwd": str(Path.cwd()), "argv": sys.argv[1:]}))
     elif name == "endless":

@@ -19,7 +19,7 @@ from tests.kit.clients import ELICIT, SAMPLE, Client, Context, Legacy, Modern, d
 from tests.kit.journal import Journal
 from tests.kit.light import document, light, received, release
 from tests.kit.places import ROOT
-from tests.kit.processes import children
+from tests.kit.processes import children, commands
 from tests.kit.running import command
 from tests.kit.waiting import eventually, within
 from tests.mesh.conftest import RunMesh
@@ -392,13 +392,13 @@ async def test_invariant_7_after_the_drain_timeout_nothing_of_the_old_generation
         calls += [asyncio.create_task(client.call("b_echo", 2, hold=True)) for client in clients]
         for client in clients:
             await client.heard.until(PROGRESS, 2)
-        old = {*children()}
+        old = {*commands()}
         assert len(old) == 4
         await mesh.edit(document({"a": light("--label", "new")}, reload=soon_over))
         for call in calls:
             with pytest.raises(RpcError):
                 await call
-        await eventually(lambda: not old & children().keys())
+        await eventually(lambda: not old & commands().keys())
         assert (await clients[0].says("a_echo"))["label"] == "new"
         await eventually(lambda: not any(task.get_name().startswith("retire") for task in asyncio.all_tasks()))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from tests.kit.processes import children, is_alive
+from tests.kit.processes import commands, is_alive
 from tests.soak.clients import CHANGED, Client, Refused, SdkClient
 from tests.soak.documents import KINDS, Document, InForce
 from tests.soak.edits import NAMES, Broken, Editor
@@ -308,10 +308,10 @@ class Soak:
         name = one.shown("tools", self.in_force.document.separator)[0][0]
         era = self.rng.choice(("legacy", "modern"))
         params = {"name": name, "arguments": {"hold": True, "tag": "held"}}
-        before = set(children(self.program.pid))
+        before = set(commands(self.program.pid))
         call = asyncio.create_task(self.load.clients[era].request("tools/call", params))
         await asyncio.sleep(0.05)
-        pids = {*self.pids.get(one.name, []), *(set(children(self.program.pid)) - before)}
+        pids = {*self.pids.get(one.name, []), *(set(commands(self.program.pid)) - before)}
         try:
             yield
         finally:

@@ -15,7 +15,7 @@ from meshproxy.upstream.client import CLIENT, ProxyClient, StatefulProxyClient
 from tests.kit.clients import Legacy
 from tests.kit.handlers import Quiet
 from tests.kit.light import LIGHT, received
-from tests.kit.processes import children
+from tests.kit.processes import children, commands
 from tests.kit.waiting import eventually
 from tests.kit.wires import Wire, WireEndpoint
 
@@ -38,7 +38,7 @@ async def test_an_entered_client_lists_calls_reads_and_renders(era: str) -> None
         assert client.link.era == era
         with pytest.raises(RpcError, match="Method not found"):
             await client.request("initialize" if era == "modern" else "server/discover")
-        assert len(children()) == 1
+        assert len(commands()) == 1
     await eventually(lambda: children() == {})
 
 

@@ -14,7 +14,7 @@ from meshproxy.upstream import mirror
 from meshproxy.upstream.client import ProxyClient
 from tests.kit.clients import ELICIT, Client, Legacy, Modern
 from tests.kit.light import received
-from tests.kit.processes import children, is_alive
+from tests.kit.processes import children, commands, is_alive
 from tests.kit.running import Running
 from tests.kit.waiting import eventually
 from tests.upstream.test_provider import becomes, light, pids, providing
@@ -157,7 +157,7 @@ async def test_an_idle_upstream_closes_what_its_clients_shared_too() -> None:
     async with providing(both(), idle_timeout=0.05) as (server, provider):
         legacy = Legacy(server)
         await does(legacy, "x")
-        assert len(children()) == 2
+        assert len(commands()) == 2
         await becomes(provider, State.IDLE)
         await eventually(lambda: not children())
         assert (await does(legacy, "y"))["done"] == ["y"]

@@ -23,7 +23,7 @@ from meshproxy.upstream.client import ProxyClient, StatefulProxyClient
 from meshproxy.upstream.provider import ProxyProvider
 from tests.kit.clients import ELICIT, Client, Legacy, Modern
 from tests.kit.light import LIGHT, received, release
-from tests.kit.processes import children, is_alive
+from tests.kit.processes import children, commands, is_alive
 from tests.kit.waiting import DEADLINE, eventually
 from tests.kit.wires import Wire, WireEndpoint
 
@@ -376,7 +376,7 @@ async def test_an_upstream_that_refuses_a_level_is_used_all_the_same(tmp_path: P
         client = Legacy(server)
         await client.request("logging/setLevel", {"level": "error"})
         assert "pid" in await client.says("echo")
-        assert len(children()) == 2
+        assert len(commands()) == 2
 
 
 async def test_an_upstream_that_never_takes_a_level_keeps_nobody_waiting() -> None:
@@ -394,7 +394,7 @@ async def test_a_session_whose_upstream_never_takes_its_level_is_told_so_in_time
         await client.request("logging/setLevel", {"level": "error"})
         with pytest.raises(RpcError, match="in time"):
             await client.call("echo")
-        await eventually(lambda: children().keys() == {*pids(provider)})
+        await eventually(lambda: commands().keys() == {*pids(provider)})
 
 
 # What a client wants to hear of
