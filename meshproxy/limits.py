@@ -12,6 +12,7 @@ __all__ = [
     "MAX_DEFINITION_DEPTH",
     "MAX_DEPTH",
     "MAX_IDENTIFIER",
+    "MAX_IN_FLIGHT",
     "MAX_KEPT",
     "MAX_LABEL",
     "MAX_LINE",
@@ -52,6 +53,8 @@ MAX_SUBSCRIBED: Final = 4096
 """Resources whose updates one client may wait for."""
 MAX_REMEMBERED: Final = 4096
 """Names that one upstream is remembered to have been asked for."""
+MAX_IN_FLIGHT: Final = 1024
+"""Requests of one session that are not answered yet. A client may leave without an answer, and its request goes on: so nothing else bounds them."""
 MAX_CUT: Final = 4 << 20
 """Bytes of a message that is taken apart by its brackets, because it is nested deeper than a decoder goes: that takes long."""
 

@@ -64,7 +64,11 @@ class ServerConfig(Section):
         "one is named. Those of this machine may when it listens on loopback.",
     )
     max_body: Size = Field(default=4 * 1024**2, description="Largest request body: a size such as 4MiB.")
-    max_sessions: Count = Field(default=10_000, description="Most client sessions open at once.")
+    max_sessions: Count = Field(
+        default=10_000,
+        description="Most client sessions open at once. If there are more, those that were left behind are closed first, then those of the "
+        "address that has the most.",
+    )
     session_idle_timeout: Deadline = Field(
         default=1800.0, description="Close a client session that has been silent for this long."
     )

@@ -23,6 +23,8 @@ MAX_HEAD: Final = 64 * 1024
 """Bytes of a request's target and headers."""
 MAX_FIELDS: Final = 256
 """Lines of a request's headers."""
+SLICE: Final = 16 * 1024
+"""Bytes that are parsed before it is looked whether more may wait: the smallest requests are eighteen bytes, and each takes a kilobyte and more."""
 HALF_CLOSED: Final = 1.0
 """Seconds that an answer has once its client has closed its side: simple clients do that and wait, but those who left look the same."""
 
@@ -87,6 +89,7 @@ class Connection(Turns):
         self._parser = DEAF
         self._reading = self._familiar = None
         self._ahead.clear()
+        self._rest = b""
         self.server.forget(self)
         self.resume_writing()
         if self._timer is not None:
@@ -107,28 +110,52 @@ class Connection(Turns):
             if self._familiar is not None and self._is_begun(self._familiar, data):
                 return
             self._first = data
-        self._seen += len(data)
-        while data:
+        if self._rest:
+            self._rest += data
+        else:
+            self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        """Read as much as may wait to be answered; the rest is kept."""
+        place = 0
+        while place < len(data):
+            piece = data if len(data) <= SLICE else data[place : place + SLICE]
+            place += len(piece)
+            self._seen += len(piece)
             try:
-                self._parser.feed_data(data)
-                break
+                self._parser.feed_data(piece)
             except httptools.HttpParserUpgrade as upgrade:
-                data = self._without_upgrade(data[upgrade.args[0] :])
+                data = self._without_upgrade(piece[upgrade.args[0] :] + data[place:])
+                place = 0
             except httptools.HttpParserCallbackError as error:
                 refused = error.__context__
                 if not isinstance(refused, _Refused):
                     raise
                 self._refuse(refused.status, refused.reason)
-                break
+                return
             except httptools.HttpParserError:
                 # After "Connection: close" whatever comes is an error for the parser, and nothing for us (RFC 9112, 9.6).
                 if self._parser is not DEAF:
                     self._refuse(400, b"This is no HTTP/1.1 request")
+                return
+            if self._is_held and place < len(data):
+                self._rest = data[place:]
                 break
         if self._deadline is None and self._reading is None:
             self._seen = 0
         else:
             self._look_at_rest()
+
+    def read_rest(self) -> None:
+        """There is room for what was kept: as much of it as may wait, and then for what comes."""
+        rest, self._rest = self._rest, b""
+        self._is_resuming = False
+        if self.is_gone:
+            return
+        self._is_held = False
+        self._read(rest)
+        if not self._is_held and not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def pause_writing(self) -> None:
         self.room = asyncio.Event()
@@ -161,11 +188,16 @@ class Connection(Turns):
         # What the parser calls headers after these are trailers, and must not pass for headers (RFC 9110, 6.5.1).
         fields, self._fields = self._fields, []
         self._deadline = None
+        self._due = self.server.head_deadline
+        self._brought = 0
         if self._seen > MAX_HEAD or len(fields) > MAX_FIELDS or not self._is_moving:
             self._check_size(fields)
         version = parser.get_http_version()
         if version != "1.1":
             _check_version(version, fields)
+        for name, value in fields:
+            if name == b"transfer-encoding" and value.lower() != b"chunked":
+                raise _Refused(400, b"This server knows no transfer coding but chunked")  # RFC 9112, 6.1
         path, _, query = self._target.partition(b"?")
         if not path.startswith(b"/"):
             path = _path_of(path, fields)
@@ -193,6 +225,7 @@ class Connection(Turns):
             return
         self._is_moving = True
         self._waiting += len(body)
+        self._brought += len(body)
         request.body.append(body)
         if request.is_admitted:
             request.stir()
@@ -303,19 +336,6 @@ class Connection(Turns):
         if request.may_stay and first.endswith(body):
             self._familiar = familiar(first, head)
         return True
-
-    def _refuse(self, status: int, reason: bytes) -> None:
-        """What was sent cannot be read, so nothing after it can: say so when it is its turn, and close."""
-        self._parser = DEAF
-        self._deadline = None
-        self._refusal = self.server.refusal(status, reason)
-        request, self._reading = self._reading, None
-        if request is not None and request.body and not request.is_admitted:
-            self._admit(request)  # the read that began its body also broke it
-        if request is not None and request.is_admitted:
-            request.cut()
-        elif self._current is None and not self._ahead:
-            self._leave(self._refusal)
 
 
 def _address(value: Any) -> tuple[str, int] | None:

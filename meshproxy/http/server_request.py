@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from meshproxy.http.stream import Application, Receive, Send
 
-__all__ = ["LARGE", "STATUS", "Head", "Line", "Request", "Server", "Take"]
+__all__ = ["LARGE", "STATUS", "Head", "Line", "Request", "Server", "Take", "address_in"]
 
 STATUS: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 """The first line of a response."""
@@ -148,6 +148,11 @@ class Request:
         self.news: asyncio.Event | None = None
 
     @property
+    def address(self) -> str:
+        """Of the client; "" if it has none."""
+        return address_in(self.scope)
+
+    @property
     def receive(self) -> Receive:
         """See `meshproxy.serving.reply.Reply`. It begins a conversation, so ask for it once, and for this or `send`."""
         return self.connection.server.converse(self).receive
@@ -200,3 +205,9 @@ class Request:
         else:
             connection.transport.writelines((head, body))
         connection.ended(self)
+
+
+def address_in(scope: dict[str, Any]) -> str:
+    """The address of the client in an ASGI scope; "" if it has none."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""

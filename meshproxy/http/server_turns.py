@@ -16,7 +16,9 @@ __all__ = ["DEAF", "Turns"]
 HIGH_WATER: Final = 256 * 1024
 """Bytes of bodies that wait for the application before the client is made to wait."""
 MAX_AHEAD: Final = 16
-"""Requests that a client may send ahead before it is made to wait; what one read brings is taken whole."""
+"""Requests that a client may send ahead before it is made to wait; what one slice of a read brings is taken whole."""
+SLOWEST: Final = 500
+"""Bytes of a body a second that a client has to bring, once it has had the time that a head may take."""
 LINGER: Final = 2.0
 """Seconds that a client which may still be sending has to take its last answer and go, before it is left."""
 
@@ -36,14 +38,18 @@ class Turns(Line):
 
     __slots__ = (
         "_ahead",
+        "_brought",
         "_current",
         "_deadline",
+        "_due",
         "_is_held",
+        "_is_resuming",
         "_loop",
         "_parser",
         "_quiet_since",
         "_reading",
         "_refusal",
+        "_rest",
         "_timer",
         "_unsent",
         "_waiting",
@@ -59,6 +65,10 @@ class Turns(Line):
         self._refusal = b""  # what is to be said, in its turn, of bytes that were no request
         self._waiting = 0  # bytes of bodies
         self._is_held = False
+        self._is_resuming = False  # the rest is about to be read
+        self._rest = b""  # of a read, which has not been looked at since too much waits
+        self._due = 0.0  # when the body that is being read must have come, if none of it has
+        self._brought = 0  # bytes of it
         self._quiet_since = server.now
         self._unsent = 0  # bytes, when this was last looked at
         self._deadline: float | None = None  # for the rest of a head, or for the client's end
@@ -93,9 +103,21 @@ class Turns(Line):
             self.transport.pause_reading()
 
     def _go_on(self) -> None:
-        if self._is_held and self._waiting <= HIGH_WATER and len(self._ahead) < MAX_AHEAD and not self.is_gone:
+        if not self._is_held or self._waiting > HIGH_WATER or len(self._ahead) >= MAX_AHEAD or self.is_gone:
+            return
+        # The time in which it was made to wait is not the client's.
+        self._due = self.server.head_deadline
+        self._brought = 0
+        if not self._rest:
             self._is_held = False
             self.transport.resume_reading()
+        elif not self._is_resuming:
+            self._is_resuming = True
+            self._loop.call_soon(self.read_rest)
+
+    def read_rest(self) -> None:
+        """There is room for what was kept."""
+        raise NotImplementedError
 
     def _leave(self, last: bytes = b"") -> None:
         """Close after `last`. While a client still sends, closing would reset what it has not read yet (RFC 9112, 9.6)."""
@@ -103,6 +125,7 @@ class Turns(Line):
         self._parser = DEAF
         self._reading = None
         self._ahead.clear()
+        self._rest = b""
         if self.transport.is_closing():
             return
         if last:
@@ -115,6 +138,20 @@ class Turns(Line):
         self._go_on()
         self.transport.write_eof()
 
+    def _refuse(self, status: int, reason: bytes) -> None:
+        """What was sent cannot be read, so nothing after it can: say so when it is its turn, and close."""
+        self._parser = DEAF
+        self._rest = b""
+        self._deadline = None
+        self._refusal = self.server.refusal(status, reason)
+        request, self._reading = self._reading, None
+        if request is not None and request.body and not request.is_admitted:
+            self._admit(request)  # the read that began its body also broke it
+        if request is not None and request.is_admitted:
+            request.cut()
+        elif self._current is None and not self._ahead:
+            self._leave(self._refusal)
+
     # For the server.
 
     def close_if_idle(self) -> None:
@@ -125,6 +162,9 @@ class Turns(Line):
     def abort_if_stale(self, now: float, quiet_before: float) -> None:
         """Close if it is the client's turn to do something, and has been for too long."""
         if self._current is not None and (self._current is not self._reading or self._is_held):
+            return
+        if self._reading is not None and self._due + self._brought / SLOWEST < now:
+            self.transport.abort()  # it drips
             return
         unsent = self.transport.get_write_buffer_size()
         if unsent and unsent != self._unsent:

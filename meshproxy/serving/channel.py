@@ -12,6 +12,7 @@ from typing import Any, Final
 import structlog
 
 from meshproxy.errors import INVALID_REQUEST, UNSUPPORTED_VERSION, RpcError
+from meshproxy.limits import MAX_IN_FLIGHT
 from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import Downstream, Outcome, RequestContext, no_back_channel
 from meshproxy.relay.handler import Handler
@@ -21,7 +22,7 @@ from meshproxy.serving.legacy_exchange import record_client, record_version
 from meshproxy.serving.modern import ModernDownstream
 from meshproxy.serving.notifications import take
 from meshproxy.serving.questions import Questions
-from meshproxy.serving.response import encode_malformed
+from meshproxy.serving.response import encode_malformed, too_many_in_flight
 from meshproxy.wire.headers import check_envelope
 from meshproxy.wire.mending import answer_meant
 from meshproxy.wire.messages import (
@@ -169,6 +170,8 @@ class Channel:
         """
         if request_id in self._running:
             raise RpcError(INVALID_REQUEST, "Invalid request: this id is in use")
+        if len(self._running) >= MAX_IN_FLIGHT:
+            raise too_many_in_flight()
         meta = params.get("_meta")
         enveloped = method != "initialize" and bool(meta) and META_VERSION in meta  # type: ignore[operator]  # params_of sees to it
         if self._era is None:

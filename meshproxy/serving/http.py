@@ -207,7 +207,7 @@ class HttpApp:
                 and (visitor := await self._doors.enter(scope, profile, send)) is None
             ):
                 return
-            reply = AsgiReply(receive, send)
+            reply = AsgiReply(scope, receive, send)
             seen = _Seen(visitor, access, 0.0, headers, raw, legacy)
             await reply.served(self._post(seen, duplicated, body, reply))
         elif legacy and method == "GET":

@@ -7,17 +7,24 @@ from typing import Any, Final
 
 import structlog
 
-from meshproxy.errors import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, RpcError
+from meshproxy.errors import INVALID_PARAMS, INVALID_REQUEST, RpcError
 from meshproxy.http.deadlines import Deadlines
 from meshproxy.http.stream import EventStream
-from meshproxy.limits import MAX_KEPT, MAX_LABEL
+from meshproxy.limits import MAX_IN_FLIGHT, MAX_KEPT, MAX_LABEL
 from meshproxy.relay.downstream import kept_of
 from meshproxy.relay.handler import Handler
 from meshproxy.relay.principal import Visitor
 from meshproxy.serving.exchange import HttpExchange, speak
 from meshproxy.serving.notifications import take
+from meshproxy.serving.places import holder_of
 from meshproxy.serving.reply import Reply
-from meshproxy.serving.response import SHUTDOWN, UNKNOWN_SESSION, encode_malformed
+from meshproxy.serving.response import (
+    SHUTDOWN,
+    TOO_MANY_SESSIONS,
+    UNKNOWN_SESSION,
+    encode_malformed,
+    too_many_in_flight,
+)
 from meshproxy.serving.session import Session, Sessions
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.wire.codec import dumps, mapping, opened
@@ -280,6 +287,9 @@ class LegacyPosts:
             reply.answer(400, encode_error(request_id, RpcError(INVALID_REQUEST, f"Invalid request: {reason}")))
             return None
         session.is_new = False
+        if len(session.running) >= MAX_IN_FLIGHT:
+            reply.answer(200, encode_error(request_id, too_many_in_flight()))
+            return None
         exchange = LegacyExchange(session, request_id, params, raw_headers, reply, self._settings)
         if session.resumable and prefers_stream(headers):
             exchange.open_stream()
@@ -289,12 +299,11 @@ class LegacyPosts:
     def _initialize(
         self, visitor: Visitor, message: Request, raw_headers: list[tuple[bytes, bytes]], reply: Reply
     ) -> HttpExchange | None:
-        if not self._sessions.have_room():
-            log.warning("session.refused", open=len(self._sessions))
-            reason = "Too many open sessions: try again later"
-            reply.answer(503, encode_error(None, RpcError(INTERNAL_ERROR, reason)))
+        holder = holder_of(visitor.principal, reply.address)
+        if not self._sessions.have_room(holder):
+            reply.answer(503, *TOO_MANY_SESSIONS)
             return None
-        session = Session(self._settings)
+        session = Session(self._settings, holder)
         session.visitor = visitor
         try:
             params = params_of(message)

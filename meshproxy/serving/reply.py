@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from meshproxy.errors import REQUEST_CANCELLED, RpcError
-from meshproxy.http.stream import EventStream, Receive, Send
+from meshproxy.http.server_request import address_in
+from meshproxy.http.stream import EventStream, Receive, Scope, Send
 from meshproxy.serving.response import respond
 
 __all__ = ["AsgiReply", "Reply"]
@@ -16,9 +17,13 @@ class Reply(Protocol):
 
     Attributes:
         on_gone: told if the client is gone before it was answered.
+        address: of the client; "" if it has none.
     """
 
     on_gone: Callable[[], None] | None
+
+    @property
+    def address(self) -> str: ...
 
     @property
     def send(self) -> Send:
@@ -44,9 +49,10 @@ class Exchange(Protocol):
 class AsgiReply:
     """A request of an ASGI server, whose coroutine waits in `served` until it is answered."""
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.on_gone: Callable[[], None] | None = None
         self.send = send
+        self.address = address_in(scope)
         self._receive = receive
         self._answer: asyncio.Future[tuple[int, bytes, bytes]] = asyncio.get_running_loop().create_future()
 

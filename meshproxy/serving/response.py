@@ -4,9 +4,21 @@ from typing import Final
 
 from meshproxy.errors import INTERNAL_ERROR, INVALID_REQUEST, RpcError
 from meshproxy.http.stream import Send
+from meshproxy.limits import MAX_IN_FLIGHT
 from meshproxy.wire.messages import encode_error
 
-__all__ = ["JSON", "SHUTDOWN", "TEXT", "UNKNOWN_SESSION", "encode_malformed", "refuse", "refuse_shutdown", "respond"]
+__all__ = [
+    "JSON",
+    "SHUTDOWN",
+    "TEXT",
+    "TOO_MANY_SESSIONS",
+    "UNKNOWN_SESSION",
+    "encode_malformed",
+    "refuse",
+    "refuse_shutdown",
+    "respond",
+    "too_many_in_flight",
+]
 
 JSON: Final = (b"content-type", b"application/json")
 TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
@@ -42,7 +54,19 @@ async def refuse_shutdown(send: Send) -> None:
 _SHUTTING_DOWN: Final = "The server is shutting down"
 SHUTDOWN: Final = (encode_error(None, RpcError(INTERNAL_ERROR, _SHUTTING_DOWN)), b"retry-after: 5\r\n")
 """The same for a message that was posted: body, and header lines."""
+TOO_MANY_SESSIONS: Final = (
+    encode_error(
+        None, RpcError(INTERNAL_ERROR, "Too many open sessions: try again later, and end those that you do not need")
+    ),
+    b"retry-after: 10\r\n",
+)
+"""The answer to an `initialize` for which there is no place, as `SHUTDOWN` is."""
 UNKNOWN_SESSION: Final = "Session not found: it has ended or never was; initialize a new one"
+
+
+def too_many_in_flight() -> RpcError:
+    """The answer to a request beyond what one session may have under way."""
+    return RpcError(INTERNAL_ERROR, f"Too many requests at once: {MAX_IN_FLIGHT} of this session are not answered yet")
 
 
 def encode_malformed(error: RpcError) -> bytes:

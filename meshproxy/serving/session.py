@@ -1,9 +1,10 @@
 """A client of the legacy era over HTTP, from `initialize` to the end of its session, and the table of all of them. Place: serving."""
 
 import asyncio
+import math
 import secrets
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Protocol
 
@@ -15,6 +16,7 @@ from meshproxy.relay.downstream import Downstream, no_back_channel
 from meshproxy.relay.principal import Visitor
 from meshproxy.serving.doors import Strangers
 from meshproxy.serving.events import STANDALONE, EventLog
+from meshproxy.serving.places import gives_way
 from meshproxy.serving.questions import Questions
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.wire.messages import Id, encode_notification
@@ -28,9 +30,10 @@ _UNSAID: Final = 100
 """How many messages wait for a client that has no standalone stream open; of more, the oldest are dropped."""
 _GRACE: Final = 5.0
 """Seconds that a question which belongs to no request waits for a standalone stream: many clients open it right after `initialize`."""
-ABANDONED: Final = 10.0
-"""Seconds after which a session that was opened and never used may give way to another, if there are too many."""
 _SWEEP: Final = 60.0
+_AGAIN: Final = 1.0
+"""Seconds for which a client that was refused a session is refused another one without looking for a place, which takes long where there are many."""
+_REMEMBERED: Final = 1024
 _MEMORY: Final = 300.0
 """Seconds after which events of the past begin to be forgotten."""
 
@@ -54,6 +57,7 @@ class Session(Downstream):
         streams: those of them that have an event stream, by its number.
         standalone: the stream of its GET, while one is open.
         active: how many HTTP requests hold it open.
+        holder: whose place it has; see `meshproxy.serving.places`.
         touched: when the last one ended, by the monotonic clock.
         resumable: whether the client knows events without data, which tell it where to resume (2025-11-25, SEP-1699).
         is_new: whether its client has not come back since it was opened.
@@ -66,6 +70,7 @@ class Session(Downstream):
         "_settings",
         "_unsaid",
         "active",
+        "holder",
         "is_new",
         "questions",
         "resumable",
@@ -76,8 +81,9 @@ class Session(Downstream):
     )
     era = Era.LEGACY
 
-    def __init__(self, settings: HttpSettings) -> None:
+    def __init__(self, settings: HttpSettings, holder: str = "") -> None:
         super().__init__(secrets.token_urlsafe(24))
+        self.holder = holder
         self._settings = settings
         self._events: EventLog | None = None
         self._numbers = STANDALONE
@@ -88,7 +94,7 @@ class Session(Downstream):
         self.streams: dict[int, Running] = {}
         self.standalone: EventStream | None = None
         self.active = 0
-        self.touched = 0.0
+        self.touched = time.monotonic()
         self.resumable = False
         self.is_new = True
 
@@ -209,6 +215,9 @@ class Sessions:
         self._settings = settings
         self.open: dict[bytes, Session] = {}
         self._strangers = Strangers()
+        self._held: Counter[str] = Counter()
+        self._refused: dict[str, float] = {}
+        self._told = -math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._aged = 0.0
 
@@ -227,22 +236,31 @@ class Sessions:
         session.visitor = visitor
         return session
 
-    def have_room(self) -> bool:
-        """Whether one more may be opened. Where all places are taken, one whose client never came back to it gives way, the oldest first."""
+    def have_room(self, holder: str) -> bool:
+        """Whether `holder` may open one more. Where all places are taken, another one may give way: see `places.gives_way`."""
         if len(self.open) < self._settings.max_sessions:
             return True
         now = time.monotonic()
-        for session in self.open.values():
-            if session.is_new and session.idle and now - session.touched >= ABANDONED:
-                log.info("session.abandoned", client=session.client.get("name"), idle_s=round(now - session.touched, 1))
-                session.close()
-                return True
+        if now < self._refused.get(holder, 0.0):
+            return False
+        session = gives_way(self.open.values(), self._held, holder, now)
+        if session is not None:
+            log.info("session.abandoned", client=session.client.get("name"), idle_s=round(now - session.touched, 1))
+            session.close()
+            return True
+        if len(self._refused) >= _REMEMBERED:
+            self._refused.clear()
+        self._refused[holder] = now + _AGAIN
+        if now - self._told >= _SWEEP:
+            self._told = now
+            log.warning("session.refused", open=len(self.open), hint="server.max_sessions are open, and all are in use")
         return False
 
     def add(self, session: Session) -> None:
         """Open a session. However it is closed, it leaves the table."""
         key = session.key.encode()
         self.open[key] = session
+        self._held[session.holder] += 1
         session.on_close(lambda: self._forget(key))
         if self._timer is None:
             self._aged = time.monotonic()
@@ -259,7 +277,12 @@ class Sessions:
         return _SWEEP if timeout is None else min(_SWEEP, timeout / 4)
 
     def _forget(self, key: bytes) -> None:
-        self.open.pop(key, None)
+        session = self.open.pop(key, None)
+        if session is not None:
+            self._held[session.holder] -= 1
+            if not self._held[session.holder]:
+                del self._held[session.holder]
+            self._refused.clear()
         if not self.open and self._timer is not None:
             self._timer.cancel()
             self._timer = None

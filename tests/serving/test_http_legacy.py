@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 from meshproxy.limits import MAX_KEPT, MAX_LABEL
-from meshproxy.serving import session as sessions
+from meshproxy.serving import legacy_exchange, places
 from meshproxy.serving.session import Session
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.wire.protocol import LEGACY_VERSIONS
@@ -155,6 +155,7 @@ async def test_more_sessions_than_allowed_are_refused_until_one_ends() -> None:
         response = await server.post(request("initialize", INITIALIZE))
         assert response.status_code == 503
         assert "Too many" in response.json()["error"]["message"]
+        assert int(response.headers["retry-after"]) > 0
         assert (await server.post(call("echo", text="x"), **headers)).status_code == 200
         await server.http.delete(server.url, headers=heads(**headers))
         assert (await server.post(request("initialize", INITIALIZE))).status_code == 200
@@ -163,7 +164,7 @@ async def test_more_sessions_than_allowed_are_refused_until_one_ends() -> None:
 async def test_where_all_places_are_taken_a_session_that_was_never_used_gives_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sessions, "ABANDONED", 0.0)
+    monkeypatch.setattr(places, "ABANDONED", 0.0)
     async with served(max_sessions=2) as server:
         used = await server.open()
         assert (await server.post(call("echo", text="x"), **used)).status_code == 200
@@ -173,6 +174,22 @@ async def test_where_all_places_are_taken_a_session_that_was_never_used_gives_wa
         assert (await server.post(call("echo"), mcp_session_id=first)).status_code == 404
         assert (await server.post(call("echo", text="x"), **used)).status_code == 200
         assert server.app.statistics()["sessions"] == 2
+
+
+async def test_a_session_has_so_many_requests_under_way_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(legacy_exchange, "MAX_IN_FLIGHT", 2)
+    async with served() as server:
+        headers = await server.open()
+        slow = [asyncio.ensure_future(server.post(call("slow", id=number), **headers)) for number in range(2)]
+        await eventually(lambda: server.app.statistics()["legacy_requests"] == 2)
+        refused = (await server.post(call("echo", id=3, text="x"), **headers)).json()
+        assert refused["id"] == 3
+        assert "Too many requests at once" in refused["error"]["message"]
+        other = await server.open()
+        assert text_of((await server.post(call("echo", text="x"), **other)).json()) == "x"
+        server.handler.gate.set()
+        assert [text_of(response.json()) for response in await asyncio.gather(*slow)] == ["slow", "slow"]
+        assert text_of((await server.post(call("echo", text="x"), **headers)).json()) == "x"
 
 
 async def test_an_idle_session_expires_and_one_with_a_stream_or_a_request_does_not() -> None:

@@ -58,6 +58,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_traceback")]
                 b"\x0bchunked",
                 b"",
                 b"chunked, gzip",
+                b"gzip, chunked",
+                b", chunked",
             )
         ),
         *(
@@ -252,6 +254,28 @@ async def test_a_head_that_drips_is_closed_at_its_deadline_and_an_idle_connectio
         with contextlib.suppress(ConnectionResetError):  # it sent what nobody read
             assert await closed == b""
         assert (await idle.ask(get())).status == 200
+
+
+async def test_a_client_whose_body_drips_is_left_and_one_whose_body_is_slow_is_not() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (message := await receive())["type"] != "http.disconnect":
+            if not message["more_body"]:
+                await respond(send)
+                return
+
+    async with served(app, keep_alive=DEADLINE, head_timeout=0.05) as service:
+        slow = await service.dial()
+        await slow.send(post(b"x" * 100_000)[:-1])
+        dripping = await service.dial()
+        await dripping.send(post(b"x" * 100_000)[:-99_999])
+        closed = asyncio.ensure_future(dripping.rest())
+        while not closed.done():
+            with contextlib.suppress(ConnectionError):
+                await dripping.send(b"x")
+            await turns(service, 1)
+        with contextlib.suppress(ConnectionResetError):
+            assert await closed == b""
+        assert (await slow.ask(b"x")).status == 200
 
 
 async def test_a_client_that_stops_within_a_body_is_left() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from meshproxy.http.server_connection import Connection
+from meshproxy.http.server_connection import SLICE, Connection
 from meshproxy.http.server_turns import MAX_AHEAD
 from tests.kit.raw_client import Receive, Scope, Send, chunked, echo, get, post, respond, served
 from tests.kit.waiting import eventually, within
@@ -105,6 +105,48 @@ async def test_a_client_that_sends_too_many_requests_ahead_is_made_to_wait() -> 
             assert (await client.response()).body == b"/%d" % number
         await sending
         assert began == [f"/{number}" for number in range(count)]
+
+
+async def test_of_thousands_of_tiny_requests_in_one_read_few_wait_at_a_time_and_all_are_answered() -> None:
+    gate = asyncio.Event()
+    most = 0
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal most
+        await gate.wait()
+        most = max(most, len(service.connection._ahead))
+        await respond(send, scope["path"].encode())
+
+    async with served(app) as service:
+        client = await service.dial()
+        count = 14_000
+        tiny = b"".join(b"GET /%d HTTP/1.1\r\n\r\n" % number for number in range(count))
+        ends = b"POST /last HTTP/1.1\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000
+        sending = asyncio.ensure_future(client.send(tiny + ends))
+        await eventually(lambda: bool(service.server.connections) and bool(service.connection._rest))
+        gate.set()
+        for number in range(count):
+            assert (await client.response()).body == b"/%d" % number
+        assert (await client.response()).body == b"/last"
+        await sending
+        assert most <= SLICE / 18 + MAX_AHEAD
+
+
+async def test_a_client_that_leaves_while_its_requests_wait_takes_them_along() -> None:
+    gate = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await gate.wait()
+        await respond(send)
+
+    async with served(app) as service:
+        client = await service.dial()
+        sending = asyncio.ensure_future(client.send(b"GET / HTTP/1.1\r\n\r\n" * 12_000))
+        await eventually(lambda: bool(service.server.connections) and bool(service.connection._rest))
+        await sending
+        service.connection.abort()
+        gate.set()
+        await service.idle()
 
 
 @pytest.mark.parametrize(
