@@ -1,12 +1,12 @@
 """JSON-RPC 2.0 messages as bytes: read the envelope once, write it around payloads that stay closed."""
 
-import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import msgspec
 
 from meshproxy.errors import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, RpcError
+from meshproxy.http.numbered import Numbered
 from meshproxy.limits import MAX_IDENTIFIER, MAX_MEMBER, LimitError, check_size
 from meshproxy.wire.codec import JsonError, Raw, dumps, loads, mapping, members, opened, outline, shallow, whole
 from meshproxy.wire.message import Answer, Envelope, Id, Message, Notification, Request
@@ -35,8 +35,11 @@ _UNSET: Final = msgspec.UNSET
 _envelope = msgspec.json.Decoder(Envelope)
 _RESULT_HEAD: Final = b'{"jsonrpc":"2.0","id":'
 _VERSION: Final = "2.0"
+_SMALL: Final = 4096
 _BOM: Final = b"\xef\xbb\xbf"
-_ANSWER_HEAD: Final = re.compile(rb'\{"jsonrpc": ?"2\.0", ?"id": ?(\d{1,15}), ?"result": ?(?=\{)')
+_ANSWER: Final = Numbered(b'{"jsonrpc":"2.0","id":', b',"result":{', 15)
+_ANSWER_SPACED: Final = Numbered(b'{"jsonrpc": "2.0", "id": ', b', "result": {', 15)
+"""How nearly all answers begin, with the id for the number."""
 READ: Final = frozenset(
     {
         "_meta",
@@ -107,12 +110,14 @@ def parse_answer(data: bytes, is_relayed: Callable[[int], bool]) -> Message:
     Raises:
         RpcError: see `parse`.
     """
-    head = _ANSWER_HEAD.match(data)
-    if head is None or data[-1:] != b"}" or not is_relayed(request_id := int(head[1])):
+    found = _ANSWER.measure(data) or _ANSWER_SPACED.measure(data)
+    if found is None or not data.endswith(b"}") or not is_relayed(found[1]):
         return parse(data)
     if not data.isascii():
         _checked(data)
-    return Answer(request_id, Raw(memoryview(data)[head.end() : -1]))
+    begin = found[0] - 1
+    # A copy of something small is cheaper than a view.
+    return Answer(found[1], Raw(data[begin:-1]) if len(data) <= _SMALL else Raw(memoryview(data)[begin:-1]))
 
 
 def _checked(data: bytes) -> bytes:
