@@ -33,6 +33,11 @@ class Owner(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def shares_one_link(self) -> bool:
+        """Whether the calls of all clients go over one link, whatever they want to hear."""
+        ...
+
     def on_talk(self) -> None:
         """The upstream talks to its callers."""
 
@@ -75,14 +80,17 @@ class Attribution:
             self._elsewhere(method, params)
 
     def _on_message(self, link: Link, params: dict[str, Any]) -> None:
-        calls = [*heard(link, _possible(link))]
-        call = sole(calls)
+        possible = [*_possible(link)]
+        calls = [*heard(link, possible)]
+        # A call that wants log lines is kept apart from others that do, and has those that come. Where all share one link, nothing is kept
+        # apart, and a line may as well be of a call that wants none, if the upstream does not ask what is wanted.
+        call = sole(possible if calls and self._owner.shares_one_link else calls)
         if call is not None:
             self._owner.on_talk()
             call.on_notification("notifications/message", params)
             return
         downstream = self._downstream
-        if downstream is None and not calls:
+        if downstream is None and not possible:
             downstream = self._owner.sole_resident(link)
         if calls or (downstream is not None and self._downstream is None):
             self._owner.on_talk()

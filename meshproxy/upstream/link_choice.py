@@ -62,6 +62,7 @@ class LinkChoice:
     Attributes:
         sessions: the links of downstream sessions.
         shared: the links that clients share.
+        mode: which links clients share, as configured.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class LinkChoice:
         self._owned = self.sessions.leases
         self.shared = Shared(name, mode, opener)
         self._name = name
-        self._mode = mode
+        self.mode = mode
         self._supervisor = supervisor
         self._known = opener.known
         self._mirror = opener.mirror
@@ -96,7 +97,7 @@ class LinkChoice:
             # What a session did on its own link is there, whatever became of the control link.
             return self._own(downstream)
         is_modern = control.era is Era.MODERN
-        if downstream.era is Era.LEGACY and self._mode != "shared":
+        if downstream.era is Era.LEGACY and self.mode != "shared":
             own = self._owned.get(downstream.key)
             if own is not None and own.link.is_open:
                 return own
@@ -105,9 +106,9 @@ class LinkChoice:
                 return self._anybodys(control)
             common = self.shared.by(downstream, control)
             return None if common is None else common.join(downstream, use)
-        if self._mode != "shared" and not is_modern:
+        if self.mode != "shared" and not is_modern:
             return self.shared.at(control).join(downstream, use) if self.shared.is_tried(downstream) else None
-        if self._mode != "shared" and downstream.log_level is not None and not control.tells_calls_apart:
+        if self.mode != "shared" and downstream.log_level is not None and not control.tells_calls_apart:
             return self.shared.at(control).alone(downstream)
         lease = self._open
         return lease if lease is not None and lease.link is control else self._anybodys(control)
@@ -146,7 +147,7 @@ class LinkChoice:
             UpstreamUnavailable: there is no link and none can be had.
         """
         control = await self.control()
-        if downstream.era is Era.MODERN or self._mode == "shared":
+        if downstream.era is Era.MODERN or self.mode == "shared":
             if control.era is Era.LEGACY:
                 # What its calls do is to be heard of there.
                 self.shared.at(control).admit(downstream)
@@ -174,7 +175,7 @@ class LinkChoice:
         """The open link that a session's calls go over, or would; None if there is none yet."""
         own = self.sessions.get(downstream.key)
         control = self._supervisor.open_link()
-        if own is not None or control is None or self._mode == "shared":
+        if own is not None or control is None or self.mode == "shared":
             return own or control
         common = self.shared.by(downstream, control)
         return common.link if common is not None else None
@@ -183,7 +184,7 @@ class LinkChoice:
 
     def isolate(self) -> None:
         """From now on each downstream session has a link of its own, whatever the mode was."""
-        self._mode = self.shared.mode = "isolated"
+        self.mode = self.shared.mode = "isolated"
 
     def mirrored(self) -> int:
         """How many links are open in the era that the control link does not speak."""

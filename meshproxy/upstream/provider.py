@@ -321,6 +321,10 @@ class ProxyProvider:
         else:
             self.on_elsewhere(None, method, params)
 
+    @property
+    def shares_one_link(self) -> bool:
+        return self._choice.mode == "shared"
+
     def sole_resident(self, link: Link) -> Downstream | None:
         return self._choice.shared.sole_resident(link)
 

@@ -37,6 +37,7 @@ class Owner:
     def __init__(self) -> None:
         self.talked = 0
         self.resident: Downstream | None = None
+        self.shares_one_link = False
         self.elsewhere: list[tuple[str | None, str]] = []
         self.closed: list[str] = []
 
@@ -250,6 +251,32 @@ async def test_a_modern_upstreams_log_line_is_of_a_call_that_wants_to_hear_any()
     calling.begin(1)
     calling.attribution.on_notification(calling.wire, MESSAGE, LINE)
     assert calling.heard() == [0, 1]
+
+
+async def test_where_all_share_one_link_a_log_line_beside_a_call_that_wants_none_is_nobodys(journal: Journal) -> None:
+    # An upstream may say it although that call did not want it.
+    calling = Calling(0)
+    calling.wire = Wire(Era.MODERN)
+    calling.owner.shares_one_link = True
+    calling.clients = [Modern(Quiet()), Legacy(Quiet())]
+    silent = calling.begin(0)
+    calling.begin(1)
+    calling.attribution.on_notification(calling.wire, MESSAGE, LINE)
+    assert calling.heard() == [0, 0]
+    assert len(journal.of("upstream.message")) == 1
+    calling.end(silent)
+    calling.attribution.on_notification(calling.wire, MESSAGE, LINE)
+    assert calling.heard() == [0, 1]
+
+
+async def test_what_a_modern_upstream_logs_for_a_call_that_wants_nothing_is_not_for_who_used_the_link_before() -> None:
+    calling = Calling(0)
+    calling.wire = Wire(Era.MODERN)
+    calling.clients = [Modern(Quiet()), Legacy(Quiet())]
+    calling.owner.resident = calling.clients[1].caller()
+    calling.begin(0)
+    calling.attribution.on_notification(calling.wire, MESSAGE, LINE)
+    assert calling.heard() == [0, 0]
 
 
 @pytest.mark.parametrize("method", ["tools/list", "sampling/other", ""])
