@@ -98,8 +98,18 @@ class Conversation:
             # What the application still does is not the connection's business: a call may go on after its stream.
             connection.ended(self._request)
         else:
+            await self._room()
+
+    async def _room(self) -> None:
+        """Wait until the client takes what it was sent. Whoever gives that up gives the client up, whose answer has a beginning and will have no end."""
+        connection = self._request.connection
+        try:
             while connection.room is not None:
                 await connection.room.wait()
+        except asyncio.CancelledError:
+            connection.transport.abort()
+            self._request.cut()
+            raise
 
     def _head_of(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
         scope, server = self._request.scope, self._request.connection.server

@@ -8,10 +8,13 @@ from collections import deque
 from typing import Any, Final
 
 import httptools
+import structlog
 
 from meshproxy.http.server_request import Line, Request, Server
 
 __all__ = ["DEAF", "Turns"]
+
+log = structlog.get_logger(__name__)
 
 HIGH_WATER: Final = 256 * 1024
 """Bytes of bodies that wait for the application before the client is made to wait."""
@@ -73,6 +76,11 @@ class Turns(Line):
         self._unsent = 0  # bytes, when this was last looked at
         self._deadline: float | None = None  # for the rest of a head, or for the client's end
         self._timer: asyncio.TimerHandle | None = None  # runs once the client has closed its side
+
+    def address(self) -> str:
+        """Of the client, as the log has it."""
+        peer = self.transport.get_extra_info("peername")
+        return str(peer[0]) if isinstance(peer, tuple) else ""
 
     def taken(self, size: int) -> None:
         """So many bytes of a body wait no more."""
@@ -161,16 +169,19 @@ class Turns(Line):
 
     def abort_if_stale(self, now: float, quiet_before: float) -> None:
         """Close if it is the client's turn to do something, and has been for too long."""
-        if self._current is not None and (self._current is not self._reading or self._is_held):
-            return
-        if self._reading is not None and self._due + self._brought / SLOWEST < now:
-            self.transport.abort()  # it drips
-            return
         unsent = self.transport.get_write_buffer_size()
-        if unsent and unsent != self._unsent:
-            self._unsent = unsent  # it takes what it was sent
+        if unsent != self._unsent:
+            self._unsent = unsent  # it takes what it was sent, or there is something new for it
             self._quiet_since = now
-        elif self._quiet_since < quiet_before if self._deadline is None else self._deadline < now:
+            return
+        is_waiting = self._current is not None and (self._current is not self._reading or self._is_held)
+        if is_waiting and not unsent:
+            return
+        if not is_waiting and self._reading is not None and self._due + self._brought / SLOWEST < now:
+            self.transport.abort()  # it drips
+        elif self._quiet_since < quiet_before if is_waiting or self._deadline is None else self._deadline < now:
+            if is_waiting:
+                log.warning("client.too_slow", address=self.address(), waiting_bytes=unsent)
             self.transport.abort()
 
     def abort(self) -> None:

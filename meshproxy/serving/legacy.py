@@ -38,7 +38,7 @@ class LegacyHttp:
             if place is None or not session.events.issued(place[1]):
                 await refuse(send, 400, "Unknown Last-Event-ID: this session has said no such event")
                 return
-        stream = EventStream(send, self._settings.max_buffer, self._settings.keepalive, lambda: None)
+        stream = EventStream(send, self._settings.max_buffer, self._settings.keepalive, session.too_slow)
         if place is None or place[0] == STANDALONE:
             if session.standalone is not None and not session.standalone.ended:
                 if place is None:

@@ -98,7 +98,7 @@ class LegacyExchange(HttpExchange):
         self.number = self._session.number()
         self._session.streams[self.number] = self
         self.stream = self._own = EventStream(
-            self.reply.send, self.settings.max_buffer, self.settings.keepalive, self._too_slow
+            self.reply.send, self.settings.max_buffer, self.settings.keepalive, self._session.too_slow
         )
         self.stream.start()
         if first := self._session.prime(self.number):
@@ -156,9 +156,6 @@ class LegacyExchange(HttpExchange):
         event = self._session.events.append(self.number, data)
         if self.stream is not None:
             self.stream.write(event)
-
-    def _too_slow(self) -> None:
-        log.warning("client.too_slow", client=self._session.client.get("name"), waiting_bytes=self.settings.max_buffer)
 
 
 class InitializeExchange(LegacyExchange):

@@ -66,6 +66,7 @@ class Session(Downstream):
     __slots__ = (
         "_awaited",
         "_events",
+        "_is_told",
         "_numbers",
         "_settings",
         "_unsaid",
@@ -89,6 +90,7 @@ class Session(Downstream):
         self._numbers = STANDALONE
         self._unsaid: deque[bytes] | None = None
         self._awaited: asyncio.Event | None = None
+        self._is_told = False
         self.questions: Questions | None = None
         self.running: dict[Id, Running] = {}
         self.streams: dict[int, Running] = {}
@@ -169,6 +171,12 @@ class Session(Downstream):
         if self._awaited is not None:
             self._awaited.set()
             self._awaited = None
+
+    def too_slow(self) -> None:
+        """The client does not take what it is sent, and a stream of its was cut off. The log says so once, however often it comes back."""
+        if not self._is_told:
+            self._is_told = True
+            log.warning("client.too_slow", client=self.client.get("name"), waiting_bytes=self._settings.max_buffer)
 
     def detach(self, stream: EventStream) -> None:
         """The connection of this standalone stream is gone; it may have been replaced already."""

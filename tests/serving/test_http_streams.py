@@ -11,6 +11,7 @@ import pytest
 from meshproxy.errors import RpcError
 from meshproxy.http.sse import SseParser
 from tests.kit.echo import TLS, EchoHandler, Served, served
+from tests.kit.journal import Journal
 from tests.kit.messages import call, frames, heads, messages_in, request, text_of
 from tests.kit.waiting import eventually, within
 
@@ -292,7 +293,7 @@ async def test_a_client_that_does_not_read_is_cut_off_and_can_come_back_for_what
         del reader
 
 
-async def test_a_standalone_stream_that_is_not_read_is_cut_off() -> None:
+async def test_a_standalone_stream_that_is_not_read_is_cut_off(journal: Journal) -> None:
     async with served(max_buffer=1_000_000) as server:
         headers = await server.open()
         downstream = server.handler.downstreams[0]
@@ -308,6 +309,7 @@ async def test_a_standalone_stream_that_is_not_read_is_cut_off() -> None:
             if stream.ended:
                 break
         assert stream.ended
+        assert len(journal.of("client.too_slow")) == 1
         writer.close()
         async with got(server, headers) as again:
             assert again.status_code == 200
