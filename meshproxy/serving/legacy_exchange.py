@@ -159,22 +159,15 @@ class LegacyExchange(HttpExchange):
 
 
 class InitializeExchange(LegacyExchange):
-    """The request that opens a session: it says nothing before its answer, because the answer's head names the session."""
+    """The request that opens a session: it says nothing before its answer, because the answer's head names the session.
 
-    __slots__ = ("_sessions",)
+    Attributes:
+        sessions: where the session is kept once it is open; set by whoever makes this.
+    """
 
-    def __init__(
-        self,
-        sessions: Sessions,
-        session: Session,
-        request_id: Id,
-        params: dict[str, Any],
-        raw_headers: list[tuple[bytes, bytes]],
-        reply: Reply,
-        settings: HttpSettings,
-    ) -> None:
-        super().__init__(session, request_id, params, raw_headers, reply, settings)
-        self._sessions = sessions
+    __slots__ = ("sessions",)
+
+    sessions: Sessions
 
     @property
     def can_send_request(self) -> bool:
@@ -188,7 +181,7 @@ class InitializeExchange(LegacyExchange):
         del session.running[self.request_id]
         if record_version(session, answer):
             session.resumable = session.version >= "2025-11-25"
-            self._sessions.add(session)
+            self.sessions.add(session)
             self.reply.answer(200, answer, b"mcp-session-id: %b\r\n" % session.key.encode())
         else:
             session.close()
@@ -308,7 +301,8 @@ class LegacyPosts:
         except RpcError as error:
             reply.answer(200, encode_error(message.id, error))
             return None
-        exchange = InitializeExchange(self._sessions, session, message.id, params, raw_headers, reply, self._settings)
+        exchange = InitializeExchange(session, message.id, params, raw_headers, reply, self._settings)
+        exchange.sessions = self._sessions
         exchange.start(self._handler, "initialize", params, self._silence)
         return exchange
 
