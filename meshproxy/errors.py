@@ -5,12 +5,16 @@
     ├── RpcError             the peer's answer: a JSON-RPC error, handed on as it came
     └── UpstreamError        an upstream's, or of the way to it
         ├── UpstreamUnavailable   not sent: trying again is safe
+        │   └── UpstreamBusy          because of a limit, which says when
         └── AnswerLost            sent, and no answer came: trying again may do it twice
+            ├── AnswerTooLate         in time
+            └── AnswerTooLarge        that was within the limit
 
 Nothing below the serving room turns an error into words for a client; `RpcError` is the only one that goes to the wire,
 and `UpstreamError.rpc` says what each other one becomes there.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -76,16 +80,16 @@ class RpcError(MeshError):
 class UpstreamError(MeshError):
     """An upstream could not be used. `upstream` is its configured name, `reason` one line without secrets.
 
-    Every subclass is made from these two alone, so that whoever handles an error can say it in other words (`reworded`).
-
     Attributes:
         retryable: whether the request may be sent again without being carried out twice.
         is_lasting: whether trying again does not cure it, but only the user.
+        is_fault: whether it speaks against the upstream, as a connection that breaks, silence and 5xx do, and not of who asks, of what, or of a limit.
         retry_after: the seconds that the upstream wants nobody to try again for; None if it has not said so.
     """
 
     retryable = True
     is_lasting: bool = False
+    is_fault = True
     retry_after: float | None = None
 
     def __init__(self, upstream: str, reason: str) -> None:
@@ -114,6 +118,43 @@ class UpstreamUnavailable(UpstreamError):
     """The request did not reach the upstream."""
 
 
+class UpstreamBusy(UpstreamUnavailable):
+    """A limit of the upstream's in the config holds the request back.
+
+    Attributes:
+        limit: the key of that limit, below the upstream.
+        retry_after: seconds after which it is worth trying again.
+    """
+
+    is_fault = False
+
+    def __init__(self, upstream: str, reason: str, limit: str = "limits", retry_after: float = 1.0) -> None:
+        super().__init__(upstream, reason)
+        self.limit = limit
+        self.retry_after = retry_after
+
+    def reworded(self, reason: str) -> Self:
+        error = super().reworded(reason)
+        error.limit = self.limit
+        return error
+
+    @property
+    def rpc(self) -> RpcError:
+        """What a client is told; `retryAfter` in its data is whole seconds, as in the header of that name (RFC 9110, 10.2.3)."""
+        seconds = max(1, math.ceil(self.retry_after or 0.0))
+        return RpcError(
+            INTERNAL_ERROR,
+            f"upstream {self.upstream!r} is busy: {self.reason} ({self.limit}); nothing was sent, so try again in {seconds} s",
+            {
+                "upstream": self.upstream,
+                "reason": self.reason,
+                "retryable": True,
+                "limit": self.limit,
+                "retryAfter": seconds,
+            },
+        )
+
+
 class AnswerLost(UpstreamError):
     """The request was sent and its answer will not come."""
 
@@ -127,3 +168,13 @@ class AnswerLost(UpstreamError):
             "the call may have been carried out, so it was not repeated",
             {"upstream": self.upstream, "reason": self.reason, "retryable": False},
         )
+
+
+class AnswerTooLate(AnswerLost):
+    """It did not come in time."""
+
+
+class AnswerTooLarge(AnswerLost):
+    """It is larger than the config allows."""
+
+    is_fault = False

@@ -90,7 +90,8 @@ def keys(properties: dict[str, Any], prefix: str = "", definitions: Any = None) 
     """A row for each key, those of nested sections behind their section's."""
     for key, schema in properties.items():
         yield row(f"`{prefix}{key}`", spelled(schema.get("default")), schema["description"])
-        nested = (definitions or {}).get(schema.get("$ref", "").rpartition("/")[2])
+        references = [choice.get("$ref", "") for choice in (schema, *schema.get("anyOf", ()))]
+        nested = next(filter(None, ((definitions or {}).get(ref.rpartition("/")[2]) for ref in references)), None)
         if nested:
             yield from keys(nested["properties"], f"{prefix}{key}.")
 
@@ -113,7 +114,7 @@ def upstream_rows() -> list[str]:
     schema = json_schema()["$defs"]
     found = {**schema["Upstream"]["properties"]}
     # The filters have the same keys, but that a template cannot be renamed: once is enough.
-    nested = {"Timeouts": schema["Timeouts"]}
+    nested = {name: schema[name] for name in ("Timeouts", "Limits", "Breaker", "Retry")}
     first = [line for key, value in found.items() for line in keys({key: value}, definitions=nested)]
     return first + list(keys(schema["Renaming"]["properties"], "tools."))
 

@@ -12,7 +12,17 @@ from pydantic_core import ErrorDetails
 from meshproxy.config.access import AuthConfig, KeyConfig
 from meshproxy.config.document import Item, Path
 from meshproxy.config.models import MeshConfig, ReloadConfig, ServerConfig
-from meshproxy.config.upstream import RENAMED_KEYS, Renaming, Selection, Timeouts, UpstreamDefaults, UpstreamSpec
+from meshproxy.config.upstream import (
+    RENAMED_KEYS,
+    Breaker,
+    Limits,
+    Renaming,
+    Retry,
+    Selection,
+    Timeouts,
+    UpstreamDefaults,
+    UpstreamSpec,
+)
 
 TOP_KEYS: Final = (*MeshConfig.model_fields, "mcpServers", "defaults")
 UPSTREAM_KEYS: Final = (*(key for key in UpstreamSpec.model_fields if key != "name"), "type", "disabled")
@@ -31,6 +41,8 @@ _SYNONYMS: Final = {
     "working_directory": "cwd",
     "prefix": "namespace",
     "timeout": "timeouts",
+    "retries": "retry",
+    "circuit_breaker": "breaker",
     "resource_templates": "templates",
 }
 _KINDS: Final = {dict: "a mapping", list: "a list", bool: "a boolean", int: "a number", float: "a number", str: "text"}
@@ -55,6 +67,12 @@ def known_keys(path: Path) -> tuple[str, ...]:
             return UPSTREAM_KEYS
         case (*_, "timeouts"):
             return tuple(Timeouts.model_fields)
+        case (*_, "limits"):
+            return tuple(Limits.model_fields)
+        case (*_, "breaker"):
+            return tuple(Breaker.model_fields)
+        case (*_, "retry"):
+            return tuple(Retry.model_fields)
         case (*_, "templates"):
             return tuple(Selection.model_fields)
         case (*_, last) if last in RENAMED_KEYS:

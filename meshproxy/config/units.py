@@ -1,19 +1,24 @@
-"""Durations and sizes as people write them. Pure: text to number and back.
+"""Durations, sizes and rates as people write them. Pure: text to number and back.
 
 A duration is a number of seconds, or numbers with units from the largest to the smallest: `250ms`, `30s`, `1h30m`. `never`
-is no limit at all, and is `None` in Python. A size is a number of bytes, or a number with a unit: `64kB`, `4MiB`.
-Both raise `ValueError` with a sentence that tells what to write instead.
+is no limit at all, and is `None` in Python. A size is a number of bytes, or a number with a unit: `64kB`, `4MiB`. A rate is a whole
+number in a unit of time: `100/s`, `30/m`, `1000/h`.
+All raise `ValueError` with a sentence that tells what to write instead.
 """
 
 import math
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 NEVER: Final = "never"
 LONGEST: Final = 10 * 365 * 86400.0
 """Seconds. Anything longer is a slip of the keyboard; who wants no limit writes `never`."""
 LARGEST: Final = 2**50
 """Bytes."""
+
+NONE: Final = "none"
+MOST_OFTEN: Final = 1_000_000
+"""The most of a rate; who wants no limit writes `none`."""
 
 _MILLISECONDS: Final = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 _DURATION: Final = re.compile(
@@ -31,6 +36,16 @@ _BYTES: Final = {
     "GiB": 1024**3,
 }
 _SIZE: Final = re.compile(r"([0-9]{1,16}(?:\.[0-9]{1,9})?) ?([A-Za-z]*)", re.ASCII)
+
+_RATE: Final = re.compile(r"([0-9]{1,9}) ?/ ?([smh])", re.ASCII)
+_PERIODS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class Rate(NamedTuple):
+    """So many in so many seconds."""
+
+    times: int
+    seconds: float
 
 
 def parse_duration(value: object) -> float | None:
@@ -98,6 +113,29 @@ def format_size(size: int) -> str:
         if size % _BYTES[unit] == 0:
             return f"{size // _BYTES[unit]}{unit}"
     return f"{size}B"
+
+
+def parse_rate(value: object) -> Rate | None:
+    """A rate, or None for `none`."""
+    if value == NONE:
+        return None
+    match = _RATE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        said = f"{_quoted(value)} is not a rate" if isinstance(value, str) else "must be a rate"
+        raise ValueError(
+            f"{said}: write a whole number in a second, minute or hour, as in 100/s, 30/m or 1000/h, or none"
+        )
+    times = int(match[1])
+    if not 1 <= times <= MOST_OFTEN:
+        raise ValueError(f"a rate is from 1 to {MOST_OFTEN}; write none for no limit")
+    return Rate(times, _PERIODS[match[2]])
+
+
+def format_rate(rate: Rate | None) -> str:
+    """The spelling that `parse_rate` reads back."""
+    if rate is None:
+        return NONE
+    return f"{rate.times}/{next(unit for unit, seconds in _PERIODS.items() if seconds == rate.seconds)}"
 
 
 def _quoted(text: str) -> str:

@@ -18,25 +18,35 @@ from meshproxy.config.secrecy import secrets_of_arguments, secrets_of_header, se
 from meshproxy.config.secrets import HIDDEN, shown_arguments, without_secrets
 from meshproxy.config.values import (
     Argument,
+    Bound,
+    Count,
     Deadline,
     Duration,
     Flag,
+    Grace,
     HeaderName,
     HeaderValue,
+    MaybeRate,
     Name,
     Namespace,
     OneHeaderEach,
+    Places,
     Program,
+    Repeats,
+    ResultSize,
     Transport,
+    UnlessOff,
     Url,
     Variable,
 )
 from meshproxy.errors import Problem
+from meshproxy.limits import MAX_MESSAGE
 from meshproxy.naming import default_namespace
 
 COMMAND_KEYS: Final = ("command", "args", "env", "cwd")
 URL_KEYS: Final = ("url", "transport", "headers", "forward_headers")
 VIEW_KEYS: Final = ("namespace", "required", "when_down", "tools", "resources", "templates", "prompts")
+GUARD_KEYS: Final = ("limits", "breaker", "retry")
 CONNECTION_KEYS: Final = (*COMMAND_KEYS, *URL_KEYS, "start", "session", "timeouts")
 RENAMED_KEYS: Final = ("tools", "resources", "prompts")
 
@@ -112,6 +122,57 @@ class Timeouts(Section):
     )
 
 
+class Limits(Section):
+    """How much may be asked of one upstream. A call that is beyond fails at once, with an error that says when to come again."""
+
+    concurrency: Bound = Field(
+        default=None,
+        description="Calls in flight at one time, those included that wait for their client's answer; none: any number. Further ones wait in the queue.",
+        json_schema_extra={"default": "none"},
+    )
+    queue: Places = Field(
+        default=256,
+        description="Calls that may wait for others to end. A place that becomes free goes to the client that has the fewest calls in flight.",
+    )
+    queue_wait: Grace = Field(default=30.0, description="How long a call waits in the queue before it fails.")
+    rate: MaybeRate = Field(
+        default=None,
+        description="How many calls may begin in a second, minute or hour, such as 100/s, 30/m, 1000/h, and as many at once; or none.",
+        json_schema_extra={"default": "none"},
+    )
+    result: ResultSize = Field(
+        default=MAX_MESSAGE,
+        description="Largest answer to a call: a larger one is not read to its end, and its call fails.",
+    )
+
+
+class Breaker(Section):
+    """When an upstream whose calls fail is left in peace: calls fail at once until the pause is over, and then one of them tries."""
+
+    failures: Count = Field(
+        default=5, description="Calls in a row without an answer: a broken connection, a timeout, HTTP 5xx."
+    )
+    pause: Deadline = Field(default=30.0, description="How long it is left in peace before one call tries it again.")
+
+    @field_validator("pause")
+    @classmethod
+    def _ends(cls, pause: float | None) -> float:
+        if pause is None:
+            raise ValueError("never is not possible here; write a duration such as 30s")
+        return pause
+
+
+class Retry(Section):
+    """How often calls are repeated whose answer was lost. Nothing else is ever repeated."""
+
+    reads: Repeats = Field(
+        default=1, description="Repeats of resources/read, prompts/get and completion/complete, which change nothing."
+    )
+    idempotent_tools: Repeats = Field(
+        default=0, description="Repeats of tools that are annotated with readOnlyHint or idempotentHint."
+    )
+
+
 class Selection(Section):
     """Which components of one kind are served. Patterns match origins: names or URIs at the upstream."""
 
@@ -142,6 +203,12 @@ class Renaming(Selection):
             if (other := origins.setdefault(name, origin)) != origin:
                 raise refusal(f"{other!r} is renamed to {name!r} already", origin)
         return rename
+
+
+def _or_off(schema: dict[str, Any]) -> None:
+    """A section that may be `off` instead."""
+    schema["anyOf"] = [{"enum": ["off", False]}, *(choice for choice in schema["anyOf"] if "$ref" in choice)]
+    schema["default"] = "off"
 
 
 class UpstreamDefaults(Section):
@@ -191,6 +258,16 @@ class UpstreamDefaults(Section):
     )
     timeouts: Timeouts = Field(
         default=Timeouts(), description="Deadlines: durations such as 30s, 5m, 250ms, 1h30m, or never."
+    )
+    limits: Limits = Field(default=Limits(), description="How much may be asked of it. A change takes effect at once.")
+    breaker: Annotated[Breaker | None, UnlessOff] = Field(
+        default=None,
+        description="off, or when it is left in peace because its calls fail: {failures: 5, pause: 30s}. A change takes effect at once.",
+        json_schema_extra=_or_off,
+    )
+    retry: Retry = Field(
+        default=Retry(),
+        description="How often what is safe to repeat is repeated if its answer is lost. A change takes effect at once.",
     )
     tools: Renaming = Field(default=Renaming(), description="Which tools are served, and under which names.")
     resources: Renaming = Field(default=Renaming(), description="Which resources are served, by URI.")
@@ -252,6 +329,11 @@ class UpstreamSpec(UpstreamDefaults):
         return tuple(getattr(self, key) for key in VIEW_KEYS)
 
     @property
+    def guard(self) -> tuple[Any, ...]:
+        """What only limits and repeats calls: it is in force at once, and costs no connection either. Hashable."""
+        return tuple(getattr(self, key) for key in GUARD_KEYS)
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """The texts that must not appear anywhere, for a `Scrubber`."""
         return (
@@ -282,7 +364,7 @@ class UpstreamSpec(UpstreamDefaults):
 
     @property
     def _compared(self) -> tuple[Any, ...]:
-        return (self.name, self.enabled, self.connection, self.view)
+        return (self.name, self.enabled, self.connection, self.view, self.guard)
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         yield "name", self.name

@@ -11,7 +11,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from meshproxy.config.document import resolve
 from meshproxy.config.env import Interpolated
-from meshproxy.config.units import parse_duration, parse_size
+from meshproxy.config.units import NONE, Rate, format_size, parse_duration, parse_rate, parse_size
+from meshproxy.limits import MAX_MESSAGE
 from meshproxy.naming import NAMESPACE_PATTERN, default_namespace
 
 REFERENCE_SCHEMA: Final = {"type": "string", "pattern": r"\$\{.+\}"}
@@ -38,6 +39,26 @@ def _limited(value: Any) -> float:
     if seconds is None:
         raise ValueError("never is not possible here; write a duration such as 3s")
     return seconds
+
+
+def _readable(size: int) -> int:
+    if size > MAX_MESSAGE:
+        raise ValueError(f"a message of an upstream is read up to {format_size(MAX_MESSAGE)}; write that or less")
+    return size
+
+
+def _bound(value: Any) -> Any:
+    """A number, or None for `none`."""
+    return None if value == NONE else _late(value)
+
+
+def _unless_off(value: Any) -> Any:
+    """A section, or None for `off`, which is false to YAML's older readers."""
+    if value == "off" or value is False:
+        return None
+    if value is None or isinstance(value, (str, bool, int, float, list)):
+        raise ValueError("must be a mapping of keys to values, or off")
+    return value
 
 
 def _namespace(value: str) -> str:
@@ -113,6 +134,30 @@ Count = Annotated[
     int, BeforeValidator(_late), Field(ge=1, le=2**31), WithJsonSchema({"anyOf": [_COUNT_SCHEMA, REFERENCE_SCHEMA]})
 ]
 
+_NONE_SCHEMA: Final = {"enum": [NONE]}
+Bound = Annotated[
+    Annotated[int, Field(ge=1, le=2**31)] | None,
+    BeforeValidator(_bound),
+    WithJsonSchema({"anyOf": [_COUNT_SCHEMA, _NONE_SCHEMA, REFERENCE_SCHEMA]}),
+]
+"""How many at most, or None for any number."""
+Places = Annotated[
+    int,
+    BeforeValidator(_late),
+    Field(ge=0, le=2**31),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, REFERENCE_SCHEMA]}),
+]
+Repeats = Annotated[
+    int,
+    BeforeValidator(_late),
+    Field(ge=0, le=10),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0, "maximum": 10}, REFERENCE_SCHEMA]}),
+]
+MaybeRate = Annotated[
+    Rate | None, BeforeValidator(parse_rate), WithJsonSchema({"type": "string", "examples": ["100/s", "30/m", NONE]})
+]
+UnlessOff = BeforeValidator(_unless_off)
+
 _DURATION_SCHEMA: Final = {
     "type": ["string", "number"],
     "minimum": 0,
@@ -124,12 +169,10 @@ Deadline = Annotated[Duration, AfterValidator(_positive)]
 Grace = Annotated[
     float, BeforeValidator(_limited), WithJsonSchema({"type": ["string", "number"], "minimum": 0, "examples": ["3s"]})
 ]
-Size = Annotated[
-    int,
-    BeforeValidator(parse_size),
-    WithJsonSchema({"type": ["string", "integer"], "minimum": 1, "examples": ["4MiB", "64kB"]}),
-]
+_SIZE_SCHEMA: Final = {"type": ["string", "integer"], "minimum": 1, "examples": ["4MiB", "64kB"]}
+Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
 """Bytes."""
+ResultSize = Annotated[Size, AfterValidator(_readable), WithJsonSchema(_SIZE_SCHEMA)]
 
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 Namespace = Annotated[str, Field(max_length=64), AfterValidator(_namespace)]

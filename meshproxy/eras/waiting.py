@@ -60,4 +60,6 @@ async def _carry(publish: Publish, call: Call, link: Link, attended: RequestCont
     finally:
         if inner.lease is not None:
             inner.lease.give()
+        if inner.ticket is not None:
+            inner.ticket.free()
     return publish(inner, answer)

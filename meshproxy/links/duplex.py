@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import structlog
 
-from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
+from meshproxy.errors import AnswerLost, AnswerTooLate, RpcError, UpstreamUnavailable
 from meshproxy.http.deadlines import Deadlines
 from meshproxy.links.envelope import UNCANCELLABLE, RequestMeta, greeting, probe
 from meshproxy.links.faults import Faults
@@ -230,7 +230,7 @@ class DuplexLink(ReceivingLink):
             return
         seconds = _seconds(self.calls.get(request_id))
         self._send_cancelled(request_id, "it took too long")
-        self._ended_with(request_id, AnswerLost(self.upstream, f"no answer within {seconds:g} s"))
+        self._ended_with(request_id, AnswerTooLate(self.upstream, f"no answer within {seconds:g} s"))
 
     # What arrives.
 

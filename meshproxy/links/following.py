@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Coroutine
 from typing import Any, Final, Protocol
 
-from meshproxy.errors import AnswerLost, RpcError, UpstreamError, UpstreamUnavailable
+from meshproxy.errors import AnswerLost, AnswerTooLate, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.http.client import BadResponse, BodyTooLarge, HttpClient, Response, TransportError, encode_headers
 from meshproxy.http.response import OnHead
 from meshproxy.links.envelope import RequestMeta
@@ -201,4 +201,4 @@ class Following:
         deadline = exchange.deadline
         if exchange.call is not None and deadline is not None and self._loop.time() >= deadline - RUNG:
             link.give_up(exchange, "it took too long")
-            raise AnswerLost(link.upstream, f"no answer within {exchange.call.timeout:g} s")
+            raise AnswerTooLate(link.upstream, f"no answer within {exchange.call.timeout:g} s")

@@ -40,9 +40,17 @@ class Opening(NamedTuple):
 class RefusedError(UpstreamUnavailable):
     """There was an answer, and not one of MCP: what it refused may be asked in another way."""
 
+    is_fault = False
+
 
 class RequestRefusedError(RefusedError):
     """This one request was refused, for what is in it, who sends it, or the time being: that says nothing of the link, which others use."""
+
+
+class NotNowError(RequestRefusedError):
+    """Because the upstream is not able to (HTTP 501, 503)."""
+
+    is_fault = True
 
 
 class CallerRefusedError(RequestRefusedError):

@@ -20,6 +20,7 @@ from meshproxy.links.envelope import RequestMeta
 from meshproxy.links.exchange import Exchange, Inbox
 from meshproxy.links.headers import SESSION_HEADER, carried
 from meshproxy.links.link import Call, Done, GiveUp
+from meshproxy.links.negotiation import RequestRefusedError
 from meshproxy.links.refusals import not_mcp
 from meshproxy.wire.codec import Raw, opened
 from meshproxy.wire.headers import METHOD_HEADER, NAME_HEADER, encode_header_value
@@ -138,7 +139,7 @@ class Posts:
         return self._last_id
 
     def head_of(self, method: str, params: dict[str, Any], call: Call | None) -> bytes:
-        """The header lines of a request. Raises `UpstreamUnavailable` if a header of its caller's cannot be sent."""
+        """The header lines of a request. Raises `RequestRefusedError` if a header of its caller's cannot be sent."""
         head = self.head if call is not None and call.owner is not None else self.head + self.shown
         if self.is_modern:
             head += routing(method, _named(method, params))
@@ -146,7 +147,7 @@ class Posts:
             try:
                 head += encode_headers(carried(call.headers, self._configured))
             except ValueError as error:
-                raise UpstreamUnavailable(self.link.upstream, str(error)) from None
+                raise RequestRefusedError(self.link.upstream, str(error)) from None
         return head
 
     def has_ended(self, post: "Post") -> None:

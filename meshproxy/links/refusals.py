@@ -10,7 +10,7 @@ from typing import Final
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.http.response import Response
 from meshproxy.links.duplex import excerpt
-from meshproxy.links.negotiation import CallerRefusedError, RefusedError, RequestRefusedError
+from meshproxy.links.negotiation import CallerRefusedError, NotNowError, RefusedError, RequestRefusedError
 from meshproxy.links.redirects import is_redirect, shown
 from meshproxy.wire.messages import Answer, parse
 
@@ -36,6 +36,8 @@ _OF_THE_WAY: Final = frozenset({401, 403, 404, 405, 407, 410})
 
 class SessionExpiredError(UpstreamUnavailable):
     """The upstream did not know the session, so it did not carry the request out."""
+
+    is_fault = False
 
 
 def judge(
@@ -92,8 +94,10 @@ def judge(
     reason = f"it answered HTTP {status}: {said}" if said else f"it answered HTTP {status}"
     if status in _OF_THE_WAY:
         raise RefusedError(upstream, reason)
-    if status < 500 or status in _NOT_CARRIED_OUT:
+    if status < 500:
         raise RequestRefusedError(upstream, reason)
+    if status in _NOT_CARRIED_OUT:
+        raise NotNowError(upstream, reason)
     raise AnswerLost(upstream, reason)
 
 

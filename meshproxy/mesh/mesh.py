@@ -25,7 +25,7 @@ from meshproxy.eras.translate import ServerSignature
 from meshproxy.errors import ConfigError
 from meshproxy.mesh.composite import CompositeProvider, Mounted
 from meshproxy.mesh.plan import ReloadPlan, plan
-from meshproxy.mesh.upstreams import mount_of, provider_of
+from meshproxy.mesh.upstreams import mount_of, provider_of, rules_of
 from meshproxy.supervision.starts import Starts, Urgency
 from meshproxy.upstream.provider import ProxyProvider
 
@@ -309,6 +309,7 @@ class Mesh:
         return provider
 
     def _adopt(self, spec: UpstreamSpec, provider: ProxyProvider) -> None:
+        provider.limit(rules_of(spec))
         self._specs[spec.name] = spec
         self._providers[spec.name] = provider
 

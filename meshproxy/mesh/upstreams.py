@@ -5,6 +5,7 @@ from meshproxy.config.models import MeshConfig
 from meshproxy.config.secrets import Scrubber
 from meshproxy.config.upstream import RENAMED_KEYS, UpstreamSpec
 from meshproxy.eras.translate import ServerSignature
+from meshproxy.guard.rules import Rules
 from meshproxy.kinds import KINDS
 from meshproxy.links.target import endpoint_of_spec
 from meshproxy.supervision.starts import Starts
@@ -27,9 +28,26 @@ def provider_of(
         list_timeout=timeouts.list,
         call_timeout=timeouts.call,
         idle_timeout=timeouts.idle,
+        rules=rules_of(spec),
         stamp=stamp,
         scrub=scrubber.scrub,
         starts=starts,
+    )
+
+
+def rules_of(spec: UpstreamSpec) -> Rules:
+    """What a spec allows its calls."""
+    limits, breaker, retry = spec.limits, spec.breaker, spec.retry
+    return Rules(
+        concurrency=limits.concurrency,
+        queue=limits.queue,
+        queue_wait=limits.queue_wait,
+        rate=limits.rate,
+        result=limits.result,
+        failures=None if breaker is None else breaker.failures,
+        pause=30.0 if breaker is None or breaker.pause is None else breaker.pause,
+        reads=retry.reads,
+        idempotent_tools=retry.idempotent_tools,
     )
 
 

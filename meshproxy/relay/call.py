@@ -9,9 +9,10 @@ Messages that an upstream sends meanwhile come here too. The call was made for o
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from meshproxy.catalog.catalog import Mount
+from meshproxy.limits import MAX_MESSAGE
 from meshproxy.links.link import GiveUp, Link
 from meshproxy.relay.asking import ask
 from meshproxy.relay.downstream import Downstream, Outcome, RequestContext, Result, bridged
@@ -19,7 +20,7 @@ from meshproxy.relay.elicitations import Elicitations
 from meshproxy.relay.handlers import Handlers
 from meshproxy.wire.protocol import Era
 
-__all__ = ["DEFAULT_LEVEL", "PENDING", "Call", "Lease", "Step", "ended"]
+__all__ = ["DEFAULT_LEVEL", "PENDING", "Call", "Lease", "Step", "Ticket", "ended"]
 
 DEFAULT_LEVEL: Final = "info"
 PENDING: Final = object()
@@ -60,6 +61,14 @@ class Lease:
             given()
 
 
+class Ticket(Protocol):
+    """A place among the calls that an upstream may have in flight."""
+
+    def free(self) -> None:
+        """The upstream is done with the call. Idempotent."""
+        ...
+
+
 class Call:
     """See the module.
 
@@ -79,6 +88,11 @@ class Call:
         wants_progress: whether to ask the upstream for progress.
         use: what of the upstream it uses, as the choice of a link goes by it.
         is_repeated: it was sent again because it never left.
+        is_heard: its client was asked or told something by the upstream, so that doing it again would show.
+        repeats: how often it was sent again because its answer was lost.
+        since: when it was sent first, by the monotonic clock; 0 where nobody needs to know.
+        max_result: bytes that its answer may have.
+        ticket: its place among the calls in flight, where these are counted.
         is_parked: the upstream's answer will come after this request's own, and what is under way keeps the lease.
     """
 
@@ -92,13 +106,18 @@ class Call:
         "era",
         "handlers",
         "headers",
+        "is_heard",
         "is_parked",
         "is_repeated",
         "lease",
+        "max_result",
         "method",
         "mount",
         "owner",
         "params",
+        "repeats",
+        "since",
+        "ticket",
         "timeout",
         "use",
         "wants_progress",
@@ -119,6 +138,11 @@ class Call:
         self.owner: object = context.downstream.key
         self.wants_progress = context.progress_token is not None
         self.is_repeated = False
+        self.is_heard = False
+        self.repeats = 0
+        self.since = 0.0
+        self.max_result = MAX_MESSAGE
+        self.ticket: Ticket | None = None
         self.is_parked = False
         self.use: object = None
         self._back: list[Step] = []
@@ -131,6 +155,7 @@ class Call:
         other.mount, other.lease, other.era, other.handlers = self.mount, self.lease, self.era, self.handlers
         other.elsewhere, other.elicitations = self.elsewhere, self.elicitations
         other.timeout, other.headers, other.owner = self.timeout, self.headers, self.owner
+        other.max_result, other.ticket = self.max_result, self.ticket
         other.wants_progress = True
         return other
 
@@ -206,6 +231,7 @@ class Call:
     def on_notification(self, method: str, params: dict[str, Any]) -> None:
         """A notification that belongs to this call, in order and before its answer."""
         if method == "notifications/progress":
+            self.is_heard = True
             self.handlers.progress(self.context, params)
         elif method == "notifications/message":
             self.handlers.log(self.context, params)
@@ -216,6 +242,7 @@ class Call:
 
     def on_request(self, method: str, params: dict[str, Any]) -> Coroutine[Any, Any, dict[str, Any]]:
         """A question that belongs to this call."""
+        self.is_heard = True
         return ask(self, method, params)
 
     def on_stream_ended(self) -> None:

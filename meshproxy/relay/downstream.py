@@ -82,6 +82,18 @@ class Downstream(ABC):
         self._on_close: list[Callable[[], None]] | None = None
 
     @property
+    def party(self) -> object:
+        """Whose share its calls take of what is shared out among clients, and the one place that says so.
+
+        Its principal's, if it is known. A session's own otherwise, and of callers without a session, whom nothing tells apart for certain, all who call
+        themselves by one name share.
+        """
+        principal = self.visitor.principal
+        if principal.is_known:
+            return ("principal", principal.identity)
+        return ("session", self.key) if self.era is Era.LEGACY else ("client", str(self.client.get("name", "")))
+
+    @property
     def closed(self) -> asyncio.Event:
         if self._closed is None:
             self._closed = asyncio.Event()

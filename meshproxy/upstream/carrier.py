@@ -1,15 +1,20 @@
 """`Carrier`: the way of a call through one upstream. Place: upstream, under `provider`.
 
-A call takes its lease, goes over a link (`LinkChoice` chooses it, `Bridge` crosses the eras), and is counted until it has ended. One that never left is
-sent once more, over another link.
+A call is admitted by the upstream's `Guard`, takes its lease, goes over a link (`LinkChoice` chooses it, `Bridge` crosses the eras), and is counted until it has ended. One that never left is
+sent once more, over another link, and one whose answer was lost may be repeated, if the guard says so.
 """
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from meshproxy.eras.bridge import Bridge
 from meshproxy.errors import RpcError, UpstreamError, UpstreamUnavailable
+from meshproxy.guard.guard import Guard
+from meshproxy.guard.rest import rest
+from meshproxy.guard.rules import Rules
+from meshproxy.kinds import Kind
 from meshproxy.links.negotiation import RequestRefusedError
 from meshproxy.relay.call import PENDING, Call, Lease
 from meshproxy.relay.downstream import Downstream, Outcome
@@ -53,6 +58,7 @@ class Carrier:
     def __init__(
         self,
         owner: Owner,
+        rules: Rules,
         choice: LinkChoice,
         bridge: Bridge,
         connections: Connections,
@@ -67,12 +73,15 @@ class Carrier:
         self.free = asyncio.Event()
         self.free.set()
         self._owner = owner
+        self._guard = Guard(owner.name, rules, supervisor.open_link)
         self._choice = choice
         self._bridge = bridge
         self.elicitations = Elicitations()
         self._connections = connections
         self._audience = audience
         self._supervisor = supervisor
+        self._connected = asyncio.Event()
+        supervisor.condition.on_change(self._on_change)
         self._held = attribution.held
         self._elsewhere = owner.on_elsewhere
         self._forward = forward
@@ -87,7 +96,18 @@ class Carrier:
         is_modern = call.context.downstream.era is Era.MODERN
         if is_modern and "requestState" in call.params and self._bridge.resumes(call):
             return
-        self._choose(call)
+        if self._guard.is_needed:
+            self._guard.admit(call, self._choose)
+        else:
+            self._choose(call)
+
+    def limit(self, rules: Rules) -> None:
+        """See `ProxyProvider.limit`."""
+        self._guard.obey(rules, self.running)
+
+    def status(self) -> dict[str, Any]:
+        """What there is to say of its calls, for people."""
+        return {"calls": self.running, **self._guard.status()}
 
     def enter(self) -> None:
         """Something is under way that the upstream is not to be closed under."""
@@ -105,7 +125,15 @@ class Carrier:
         if not self.running:
             self.free.set()
 
+    def _on_change(self) -> None:
+        if self._supervisor.open_link() is None:
+            self._connected.clear()
+        else:
+            self._connected.set()
+
     def _choose(self, call: Call) -> None:
+        if not call.since and (self._guard.tools if call.method == "tools/call" else self._guard.reads):
+            call.since = time.monotonic()
         if self._forward:
             call.context.downstream.headers = call.context.headers
         use = use_of(call.method, call.params)
@@ -121,6 +149,7 @@ class Carrier:
         # Only a place that is shared is chosen by what was used there before.
         call.use = None if lease.given is None else use_of(call.method, call.params)
         call.timeout = self._timeout
+        call.max_result = self._guard.max_result
         call.handlers = self._connections.handlers_of.get(lease.link, self._connections.handlers)
         call.elsewhere = self._elsewhere
         call.elicitations = self.elicitations
@@ -158,9 +187,33 @@ class Carrier:
         elif isinstance(outcome, RpcError):
             self.elicitations.note_error(call.context.downstream, outcome)
         # An answer that was lost says nothing of the link, which others use: it may be late, and a link that ends says so itself.
+        if isinstance(outcome, UpstreamError) and call.since:
+            seconds = self._guard.again_after(call, outcome, self._definition_of(call))
+            if seconds is not None:
+                is_lost = isinstance(outcome, UpstreamUnavailable) or not lease.link.is_open
+                if is_lost and lease.link is self._supervisor.link:
+                    # The supervisor has heard of it, and will act on it in a later step.
+                    self._connected.clear()
+                call.wait(rest(seconds, self._connected), self._again)
+                return PENDING
         return outcome
+
+    def _again(self, call: Call, _: None) -> None:
+        self._choose(call)
+
+    def _definition_of(self, call: Call) -> Mapping[str, Any] | None:
+        """What the upstream says of the tool that is called; None for what is no tool."""
+        catalog, name = self._supervisor.catalog, call.params.get("name")
+        if catalog is None or call.method != "tools/call":
+            return None
+        for definition in catalog[Kind.TOOL]:
+            if definition.get("name") == name:
+                return definition
+        return None
 
     def _left(self, call: Call, outcome: Outcome) -> Any:
         """On the way back: the call is over."""
         self.leave()
+        if self._guard.has_uncounted:
+            self._guard.uncounted_left(call)
         return self._owner.scrubbed(outcome) if isinstance(outcome, (RpcError, UpstreamError)) else outcome

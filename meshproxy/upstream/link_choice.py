@@ -30,7 +30,7 @@ call it is about, as streamable HTTP can if the server uses it so. Many servers 
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from meshproxy.errors import UpstreamUnavailable
 from meshproxy.links.link import Link
@@ -44,6 +44,12 @@ from meshproxy.upstream.shared import Opener, SessionMode, Shared
 from meshproxy.wire.protocol import Era
 
 __all__ = ["LinkChoice", "Place", "SessionMode"]
+
+
+class _TurnError(UpstreamUnavailable):
+    """Another client has the process that is to be shared with it."""
+
+    is_fault = False
 
 
 class Place(NamedTuple):
@@ -193,6 +199,10 @@ class LinkChoice:
             return 0
         return sum(link.era is Era.LEGACY for _, link in self.sessions) + (self.shared.counterpart.get() is not None)
 
+    def status(self) -> dict[str, Any]:
+        """What there is to say of them, for people."""
+        return {"sessions": len(self.sessions), "mirrored": self.mirrored()}
+
     async def rest(self, *, is_idle: bool) -> None:
         """The control link closes: close what nobody uses, and, if that is so because nobody used it, what sessions share.
 
@@ -279,7 +289,7 @@ class LinkChoice:
             async with asyncio.timeout(self._turn):
                 return await common.turn(downstream, use)
         except TimeoutError:
-            raise UpstreamUnavailable(
+            raise _TurnError(
                 self._name,
                 f"another client's call has taken longer than {self._turn:g} s in the process that this client shares with it; "
                 "set 'session: isolated' to keep them apart from the start",

@@ -14,6 +14,7 @@ from meshproxy.eras.bridge import Bridge
 from meshproxy.eras.required_task import request as request_task
 from meshproxy.eras.translate import ServerSignature
 from meshproxy.errors import RpcError, UpstreamError, UpstreamUnavailable
+from meshproxy.guard.rules import Rules
 from meshproxy.kinds import BY_CHANGED, KINDS, Kind
 from meshproxy.links.link import Link
 from meshproxy.relay.call import Call
@@ -49,6 +50,7 @@ class ProxyProvider:
         carry: carries a `Call` in the upstream's own names; its outcome is in those of its mount, and of the era of its client. It ends with the
             upstream's error, an `RpcError`; with `UpstreamUnavailable`, nothing was sent; or with `AnswerLost`, it was sent, and no answer will
             come. What cannot even be tried is raised.
+        limit: takes the `Rules` that its calls go by from now on; those in flight and those that wait for their turn keep what they have.
         audience: who wants to hear what of it.
     """
 
@@ -66,6 +68,7 @@ class ProxyProvider:
         list_timeout: float | None = 15.0,
         call_timeout: float | None = 300.0,
         idle_timeout: float | None = None,
+        rules: Rules | None = None,
         stamp: ServerSignature | None = None,
         scrub: Callable[[str], str] = str,
         starts: Starts | None = None,
@@ -112,6 +115,7 @@ class ProxyProvider:
         self.audience.join(self._connections, self._choice, self._in_use)
         self._carrier = Carrier(
             self,
+            rules or Rules(),
             self._choice,
             self._bridge,
             self._connections,
@@ -121,7 +125,7 @@ class ProxyProvider:
             forward,
             call_timeout,
         )
-        self.carry = self._carrier.carry
+        self.carry, self.limit = self._carrier.carry, self._carrier.limit
 
     def __repr__(self) -> str:
         tools = len(self.catalog[Kind.TOOL]) if self.catalog else 0
@@ -161,11 +165,7 @@ class ProxyProvider:
 
     def status(self) -> dict[str, Any]:
         """How it is, for people and for `/readyz`."""
-        status = self._supervisor.status() | {
-            "calls": self._carrier.running,
-            "sessions": len(self._choice.sessions),
-            "mirrored": self._choice.mirrored(),
-        }
+        status = self._supervisor.status() | self._carrier.status() | self._choice.status()
         if self._connections.client is not None:
             status |= self._connections.client.endpoint.statistics()
         return status

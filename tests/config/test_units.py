@@ -1,7 +1,18 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from meshproxy.config.units import LARGEST, LONGEST, format_duration, format_size, parse_duration, parse_size
+from meshproxy.config.units import (
+    LARGEST,
+    LONGEST,
+    MOST_OFTEN,
+    Rate,
+    format_duration,
+    format_rate,
+    format_size,
+    parse_duration,
+    parse_rate,
+    parse_size,
+)
 
 
 @given(st.integers(0, int(LONGEST) * 1000))
@@ -92,3 +103,29 @@ def test_sizes_are_read_as_people_write_them(written, size):
 def test_what_is_no_size_is_refused_with_a_sentence(written):
     with pytest.raises(ValueError, match="size"):
         parse_size(written)
+
+
+@given(st.builds(Rate, st.integers(1, MOST_OFTEN), st.sampled_from([1.0, 60.0, 3600.0])) | st.none())
+def test_a_rate_reads_back_the_same(rate):
+    assert parse_rate(format_rate(rate)) == rate
+
+
+@given(st.text() | st.integers() | st.floats() | st.none() | st.booleans() | st.lists(st.text(), max_size=2))
+def test_anything_is_a_rate_or_a_value_error(value):
+    try:
+        rate = parse_rate(value)
+    except ValueError:
+        return
+    assert rate is None or 1 <= rate.times <= MOST_OFTEN
+
+
+def test_rates_are_in_a_second_a_minute_or_an_hour():
+    assert [parse_rate(text) for text in ("100/s", "30 / m", "1000/h", "none")] == [
+        Rate(100, 1.0),
+        Rate(30, 60.0),
+        Rate(1000, 3600.0),
+        None,
+    ]
+    for wrong in ("1.5/s", "/s", "5", "5/ms", "0/s", "1000001/s", "-1/s", "٣/s"):
+        with pytest.raises(ValueError, match="rate"):
+            parse_rate(wrong)

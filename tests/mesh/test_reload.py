@@ -655,3 +655,26 @@ async def test_many_reloads_leave_no_trace_on_what_is_kept(run_mesh: RunMesh) ->
 def children_of(mesh: Running) -> set[int]:
     """The processes of all upstreams."""
     return {pid for status in mesh.mesh.status().values() for pid in status.get("pids", ())}
+
+
+# What limits calls
+
+
+async def test_an_edit_of_limits_holds_at_once_and_neither_the_process_nor_a_running_call_notices(
+    run_mesh: RunMesh,
+) -> None:
+    async with run_mesh(document({"a": light()})) as mesh:
+        client, pid = mesh.legacy(), mesh.pid("a")
+        running = asyncio.create_task(client.says("a_echo", 1, hold=True))
+        await client.heard.until("notifications/progress")
+        limits = {"limits": {"concurrency": 1, "queue": 0}}
+        report = await mesh.edit(document({"a": light(), "b": light()}, defaults=limits))
+        assert (report["kept"], report["started"]) == (["a"], ["b"])
+        with pytest.raises(RpcError, match="'a' is busy: 1 calls are in flight, and 0 wait") as busy:
+            await client.call("a_echo")
+        assert busy.value.data["retryAfter"] == 1
+        assert (await client.says("b_echo"))["pid"] == mesh.pid("b")
+        await mesh.edit(document({"a": light(limits={"concurrency": 2}), "b": light()}, defaults=limits))
+        assert (await client.says("a_echo"))["pid"] == pid
+        release(pid)
+        assert (await running)["pid"] == pid == mesh.pid("a")
