@@ -53,6 +53,36 @@ class Route:
     needs_task: bool = False
 
 
+@dataclass(frozen=True)
+class Part:
+    """What one upstream brings into a snapshot. It is made once, and is in each snapshot until the upstream or its place in the mesh changes.
+
+    Attributes:
+        member: the upstream that it was made of.
+        routes: per kind, the public names or URIs and where they lead, in the upstream's order. A name may come twice.
+    """
+
+    member: Member
+    routes: Mapping[Kind, tuple[tuple[str, Route], ...]]
+
+    def is_of(self, member: Member) -> bool:
+        """Whether `member` would bring the same."""
+        mine = self.member
+        return mine.catalog is member.catalog and mine.source is member.source and mine.mount == member.mount
+
+    def shown(self, kind: Kind, era: Era) -> tuple[bytes, ...]:
+        """The definition of each of a kind's routes, as clients of an era are shown it. Encoded once."""
+        known = self._shown.get((kind, era))
+        if known is None:
+            known = tuple(dumps(_shown(route, era)) for _, route in self.routes[kind])
+            self._shown[kind, era] = known
+        return known
+
+    @cached_property
+    def _shown(self) -> dict[tuple[Kind, Era], tuple[bytes, ...]]:
+        return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Collision:
     """Two components that end at one public name: `loser` is not served."""
@@ -77,11 +107,13 @@ class Snapshot:
         members: the upstreams, in the order of the config.
         routes: per kind, public name or URI -> route, in the order of the listing.
         collisions: what lost its name to an earlier upstream.
+        parts: what the upstreams bring that are shown, in the order of the config.
     """
 
     members: tuple[Member, ...] = ()
     routes: Mapping[Kind, Mapping[str, Route]] = field(default_factory=lambda: {kind: {} for kind in Kind})
     collisions: tuple[Collision, ...] = ()
+    parts: tuple[Part, ...] = field(default=(), compare=False, repr=False)
 
     def find(self, kind: Kind, public: str) -> Route | None:
         """The route of a listed name or URI."""
@@ -118,8 +150,14 @@ class Snapshot:
         """The JSON array of a kind's definitions, as clients of an era are shown them. Encoded once."""
         known = self._listings.get((kind, era))
         if known is None:
-            known = dumps([_shown(route, era) for route in self.routes[kind].values()])
-            self._listings[kind, era] = known
+            table = self.routes[kind]
+            pieces = [
+                piece
+                for part in self.parts
+                for (public, route), piece in zip(part.routes[kind], part.shown(kind, era), strict=True)
+                if table[public] is route
+            ]
+            known = self._listings[kind, era] = b"[%b]" % b",".join(pieces)
         return known
 
     def changed_kinds(self, other: "Snapshot") -> tuple[Kind, ...]:
@@ -172,19 +210,31 @@ class Snapshot:
         return found
 
 
-def build_snapshot(members: Sequence[Member]) -> Snapshot:
-    """Put the catalogs of all upstreams together. Pure: the same members make an equal snapshot."""
+def build_snapshot(members: Sequence[Member], before: Snapshot | None = None) -> Snapshot:
+    """Put the catalogs of all upstreams together. Pure: the same members make an equal snapshot.
+
+    What is the same as in `before` is taken from there, so that a mesh of hundreds does not do all of its work for each of them that changes.
+    """
+    known = {id(part.member.source): part for part in before.parts} if before is not None else {}
+    parts = []
+    for member in members:
+        if member.catalog is None or (member.mount.hide_when_down and not member.is_up):
+            continue
+        part = known.get(id(member.source))
+        parts.append(part if part is not None and part.is_of(member) else _part(member, member.catalog))
     collisions: list[Collision] = []
     routes: dict[Kind, dict[str, Route]] = {kind: {} for kind in Kind}
     for kind, table in routes.items():
-        for member in members:
-            if member.catalog is None or (member.mount.hide_when_down and not member.is_up):
-                continue
-            for public, route in _routes(member, member.catalog[kind], kind):
+        for part in parts:
+            for public, route in part.routes[kind]:
                 winner = table.setdefault(public, route)
                 if winner is not route and not _are_the_same(winner, route, kind):
-                    collisions.append(Collision(kind, public, winner.mount.name, member.mount.name))
-    return Snapshot(tuple(members), routes, tuple(collisions))
+                    collisions.append(Collision(kind, public, winner.mount.name, route.mount.name))
+    return Snapshot(tuple(members), routes, tuple(collisions), tuple(parts))
+
+
+def _part(member: Member, catalog: Catalog) -> Part:
+    return Part(member, {kind: tuple(_routes(member, catalog[kind], kind)) for kind in Kind})
 
 
 def _are_the_same(winner: Route, loser: Route, kind: Kind) -> bool:

@@ -65,6 +65,7 @@ class CompositeProvider:
         self._announce: list[Announce] = []
         self._warned: set[Collision] = set()
         self._watchers = Watchers()
+        self._is_closed = False
 
     def __repr__(self) -> str:
         return f"<CompositeProvider {[mounted.provider for mounted in self.mounted]}>"
@@ -85,11 +86,16 @@ class CompositeProvider:
 
     def refresh(self) -> None:
         """Build the snapshot anew, since what a provider offers has changed."""
-        self.swap(self.mounted)
+        if not self._is_closed:
+            self.swap(self.mounted)
+
+    def close(self) -> None:
+        """From now on providers come to their end one after the other, and nobody is there who would want to see what is left."""
+        self._is_closed = True
 
     def preview(self, mounted: Sequence[Mounted]) -> Snapshot:
         """The snapshot that a swap to `mounted` would make. Changes nothing."""
-        return build_snapshot([item.member for item in mounted])
+        return build_snapshot([item.member for item in mounted], self.snapshot)
 
     def swap(self, mounted: Sequence[Mounted]) -> None:
         """Make `mounted` what is served, in one step, and announce the listings that differ, and no others."""

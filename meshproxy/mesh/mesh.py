@@ -103,6 +103,7 @@ class Mesh:
 
     async def aclose(self) -> None:
         """Close every upstream, retiring ones too, now."""
+        self.composite.close()
         retiring = dict(self._retiring)
         for task in retiring:
             task.cancel()

@@ -125,6 +125,7 @@ class FastMCP:
     async def aclose(self) -> None:
         """End listen streams and close every provider. Idempotent."""
         self.end_streams()
+        self.composite.close()
         await asyncio.gather(*(mounted.provider.aclose() for mounted in self.composite.mounted))
         for task in self._background:
             task.cancel()

@@ -168,6 +168,19 @@ def test_the_kinds_that_changed_are_those_whose_listing_differs(
     assert set(new.changed_kinds(old)) == set(old.changed_kinds(new))
 
 
+@given(members(), st.data())
+def test_a_snapshot_that_follows_another_is_the_same_as_one_made_from_nothing(
+    upstreams: tuple[Member, ...], data: st.DataObject
+) -> None:
+    now = build_snapshot(upstreams)
+    for _ in range(2):
+        upstreams = tuple(data.draw(st.permutations(upstreams))[: data.draw(st.integers(0, len(upstreams)))])
+        upstreams += data.draw(members())
+        fresh, now = build_snapshot(upstreams), build_snapshot(upstreams, now)
+        assert now == fresh
+        assert all(now.listing(kind, era) == fresh.listing(kind, era) for kind in Kind for era in Era)
+
+
 @given(members(), URIS | TEMPLATES)
 def test_a_uri_that_an_upstream_with_a_namespace_of_its_own_mentions_leads_back_to_it(
     upstreams: tuple[Member, ...], uri: str
@@ -179,6 +192,20 @@ def test_a_uri_that_an_upstream_with_a_namespace_of_its_own_mentions_leads_back_
 
 
 # In particular
+
+
+def test_an_upstream_that_changes_makes_no_work_for_the_others() -> None:
+    first, second = member("a", catalog(tools=["t"])), member("b", catalog(tools=["t"]))
+    before = build_snapshot([first, second])
+    after = build_snapshot([replace(first, is_up=False), replace(second, catalog=catalog(tools=["u"]))], before)
+    assert listed(after, Kind.TOOL) == ["a_t", "b_u"]
+    # Each caller looks a tool up in the same route as before, and its definition is encoded no more.
+    assert after.find(Kind.TOOL, "a_t") is before.find(Kind.TOOL, "a_t")
+    assert after.parts[0] is before.parts[0]
+    assert after.parts[1] is not before.parts[1]
+    # Another place in the mesh is another name.
+    moved = build_snapshot([replace(first, mount=Mount("a", "c")), second], before)
+    assert listed(moved, Kind.TOOL) == ["c_t", "b_t"]
 
 
 def test_an_empty_mesh_lists_nothing_and_knows_nothing() -> None:

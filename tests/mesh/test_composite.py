@@ -250,3 +250,10 @@ async def test_a_client_waits_for_updates_of_so_many_resources_and_no_more(
         await other.request("resources/subscribe", {"uri": "t://a/1"})
         await client.request("resources/unsubscribe", {"uri": "r://a/x"})
         await client.request("resources/subscribe", {"uri": "t://a/1"})
+
+
+async def test_what_is_listed_stays_as_it_is_while_one_upstream_after_the_other_is_closed(run_mesh: RunMesh) -> None:
+    async with run_mesh(document({name: light(when_down="hide") for name in "abc"})) as mesh:
+        listed, composite = mesh.server.composite.snapshot, mesh.server.composite
+        assert len(listed.parts) == 3
+    assert composite.snapshot is listed
