@@ -65,7 +65,13 @@ class ConfigError(MeshError):
 
 
 class RpcError(MeshError):
-    """A JSON-RPC error: `code`, `message`, and `data`, which may hold undecoded JSON (`msgspec.Raw`)."""
+    """A JSON-RPC error: `code`, `message`, and `data`, which may hold undecoded JSON (`msgspec.Raw`).
+
+    Attributes:
+        retry_after: as for `UpstreamError`.
+    """
+
+    retry_after: float | None = None
 
     def __init__(self, code: int, message: str, data: Any = None) -> None:
         super().__init__(message)
@@ -88,20 +94,20 @@ class UpstreamError(MeshError):
     """
 
     retryable = True
-    is_lasting: bool = False
     is_fault = True
-    retry_after: float | None = None
 
-    def __init__(self, upstream: str, reason: str) -> None:
+    def __init__(
+        self, upstream: str, reason: str, *, is_lasting: bool = False, retry_after: float | None = None
+    ) -> None:
         super().__init__(f"{upstream}: {reason}")
         self.upstream = upstream
         self.reason = reason
+        self.is_lasting = is_lasting
+        self.retry_after = retry_after
 
     def reworded(self, reason: str) -> Self:
         """The same error in other words."""
-        error = type(self)(self.upstream, reason)
-        error.is_lasting, error.retry_after = self.is_lasting, self.retry_after
-        return error
+        return type(self)(self.upstream, reason, is_lasting=self.is_lasting, retry_after=self.retry_after)
 
     @property
     def rpc(self) -> RpcError:

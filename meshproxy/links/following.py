@@ -69,6 +69,10 @@ class Owner(Protocol):
         """The upstream does not know the session any more."""
         ...
 
+    async def is_refused(self, response: Response) -> bool:
+        """Whether a response, to what was sent within the session, refuses the session, and whatever is asked in it."""
+        ...
+
     def give_up(self, exchange: Exchange, reason: str) -> None:
         """Tell the upstream that nobody waits for an answer."""
         ...
@@ -95,7 +99,9 @@ class Following:
                 answer = exchange.answer or await self._resume(exchange, error)
             else:
                 answer = exchange.answer or (
-                    await self._resume(exchange, None) if is_stream(response) else self._judged(exchange, response)
+                    await self._resume(exchange, None)
+                    if is_stream(response)
+                    else await self._judged(exchange, response)
                 )
         except UpstreamError as error:
             if trail is None:
@@ -110,10 +116,10 @@ class Following:
             raise answer.outcome
         return answer.outcome
 
-    def _judged(self, exchange: Exchange, response: Response) -> Answer:
+    async def _judged(self, exchange: Exchange, response: Response) -> Answer:
         link = self._link
         try:
-            return judge(
+            answer = judge(
                 link.upstream,
                 response,
                 exchange.answer_in(response.body),
@@ -125,6 +131,21 @@ class Following:
         except SessionExpiredError as error:
             link.expire(error.reason)
             raise
+        except UpstreamError:
+            # What a server error has left open stays so.
+            if await self._expires(exchange, response) and response.status < 500:
+                raise SessionExpiredError(link.upstream, EXPIRED) from None
+            raise
+        # What it answers to this very request is its answer, whatever becomes of the session.
+        await self._expires(exchange, response)
+        return answer
+
+    async def _expires(self, exchange: Exchange, response: Response) -> bool:
+        """Whether a refusal turns out to be one of the session, which has then expired."""
+        if not exchange.has_session or not await self._link.is_refused(response):
+            return False
+        self._link.expire(EXPIRED)
+        return True
 
     def _follow(self, exchange: Exchange, trail: Trail, response: Response) -> Coroutine[Any, Any, Response]:
         """Send a request on to where the upstream redirects it to. Raises as `follow`."""

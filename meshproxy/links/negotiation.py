@@ -119,7 +119,7 @@ async def negotiate(faults: Faults, peer: Peer, remembered: Era | None = None, w
         await asyncio.gather(*attempts, return_exceptions=True)
     if isinstance(refusals[_legacy], CallerRefusedError):
         raise refusals[_legacy]
-    raise UpstreamUnavailable(faults.upstream, _reason(refusals[_legacy], refusals[_modern]))
+    raise _refused(UpstreamUnavailable, faults.upstream, _telling(refusals[_legacy], refusals[_modern]))
 
 
 async def _in_one_era(faults: Faults, peer: Peer, era: Era) -> Opening:
@@ -129,7 +129,7 @@ async def _in_one_era(faults: Faults, peer: Peer, era: Era) -> Opening:
         raise
     except (RpcError, AnswerLost, RefusedError) as refusal:
         kind = EraRefusedError if isinstance(refusal, RpcError) and refusal.code in _NOT_SPOKEN else UpstreamUnavailable
-        raise kind(faults.upstream, _said_by(refusal)) from None
+        raise _refused(kind, faults.upstream, refusal) from None
 
 
 async def _modern(peer: Peer, faults: Faults) -> Opening:
@@ -177,17 +177,18 @@ def _decoded(method: str, result: Raw) -> dict[str, Any]:
     return value
 
 
-def _reason(legacy: Exception, modern: Exception) -> str:
-    """Why neither way led in, from the refusal that says most."""
+def _telling(legacy: Exception, modern: Exception) -> Exception:
+    """Why neither way led in: the refusal that says most."""
     if isinstance(legacy, UpstreamError):
-        return legacy.reason
+        return legacy
     # A server that speaks only modern versions of its own says so in both answers, and better in the first.
-    return _said_by(modern if isinstance(modern, RpcError) and modern.code == UNSUPPORTED_VERSION else legacy)
+    return modern if isinstance(modern, RpcError) and modern.code == UNSUPPORTED_VERSION else legacy
 
 
-def _said_by(refusal: Exception) -> str:
+def _refused(kind: type[UpstreamUnavailable], upstream: str, refusal: Exception) -> UpstreamUnavailable:
     if isinstance(refusal, UpstreamError):
-        return refusal.reason
+        return kind(upstream, refusal.reason, is_lasting=refusal.is_lasting, retry_after=refusal.retry_after)
     if isinstance(refusal, RpcError):
-        return f"refused the handshake: {refusal.message} ({refusal.code})"
-    return str(refusal)
+        reason = f"refused the handshake: {refusal.message} ({refusal.code})"
+        return kind(upstream, reason, retry_after=refusal.retry_after)
+    return kind(upstream, str(refusal))

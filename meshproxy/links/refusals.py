@@ -5,6 +5,8 @@ carried out.
 """
 
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
@@ -32,6 +34,15 @@ _NOT_CARRIED_OUT: Final = frozenset({501, 503})
 
 _OF_THE_WAY: Final = frozenset({401, 403, 404, 405, 407, 410})
 """Refusals that every request would meet: who we are to it, or where we look for it."""
+
+
+_OF_THE_CALLER: Final = frozenset({401, 403, 407, 413, 429})
+"""Refusals that are not of a session, whatever they say: of who we are, or of this request alone."""
+_SESSION: Final = b"session"
+_SAID: Final = 4096
+"""Bytes of a body that are looked through for what it says."""
+_DIGITS: Final = 9
+"""Digits of a `Retry-After` that are read: decades."""
 
 
 class SessionExpiredError(UpstreamUnavailable):
@@ -64,18 +75,12 @@ def judge(
         if answer is not None:
             return answer
         raise AnswerLost(upstream, not_mcp(status, response.headers, response.body))
-    if status == 404 and has_session:
+    asked = retry_after(response)
+    if has_session and (status == 404 or _tells_of_session(response, answer, request_id)):
         raise SessionExpiredError(upstream, EXPIRED)
     if answer is not None and status not in (401, 403):
-        if (
-            status == 400
-            and has_session
-            and answer.id != request_id
-            and isinstance(answer.outcome, RpcError)
-            and "session" in answer.outcome.message.lower()
-        ):
-            # The specification wants 404; many servers of the TypeScript SDK's examples say it so.
-            raise SessionExpiredError(upstream, EXPIRED)
+        if isinstance(answer.outcome, RpcError):
+            answer.outcome.retry_after = asked
         return answer
     if is_redirect(status):
         location = response.header("location")
@@ -89,16 +94,65 @@ def judge(
             hint = f"send {', '.join(sorted(brought))} with each request"
             raise CallerRefusedError(upstream, f"it answered HTTP {status}: it {what}: {hint}")
         hint = "set `headers` of this upstream too; the mesh lists with them, and each call goes with its caller's own"
-        raise RefusedError(upstream, f"it answered HTTP {status}: it wants credentials of the mesh: {hint}")
+        reason = f"it answered HTTP {status}: it wants credentials of the mesh: {hint}"
+        raise RefusedError(upstream, reason, is_lasting=True)
     said = _ADVICE.get(status) or _said(response)
     reason = f"it answered HTTP {status}: {said}" if said else f"it answered HTTP {status}"
     if status in _OF_THE_WAY:
-        raise RefusedError(upstream, reason)
+        raise RefusedError(upstream, reason, is_lasting=True, retry_after=asked)
     if status < 500:
-        raise RequestRefusedError(upstream, reason)
+        raise RequestRefusedError(upstream, reason, retry_after=asked)
     if status in _NOT_CARRIED_OUT:
-        raise NotNowError(upstream, reason)
-    raise AnswerLost(upstream, reason)
+        raise NotNowError(upstream, reason, retry_after=asked)
+    raise AnswerLost(upstream, reason, retry_after=asked)
+
+
+def may_be_of_session(response: Response) -> bool:
+    """Whether the refusal of a request within a session may be one of the session: then any request would meet it."""
+    status = response.status
+    if status < 400 or status in _OF_THE_CALLER:
+        return False
+    return status < 500 or _SESSION in _words(response.body)
+
+
+def _tells_of_session(response: Response, answer: Answer | None, request_id: int) -> bool:
+    """Whether a refusal says of the session that it is not known. The specification wants 404; servers of many kinds say it otherwise."""
+    if not 400 <= response.status < 500 or response.status in _OF_THE_CALLER:
+        return False
+    if answer is None:
+        return _SESSION in _words(response.body)
+    # What answers this very request may well be about something else that is called a session.
+    return (
+        answer.id != request_id
+        and isinstance(answer.outcome, RpcError)
+        and _SESSION.decode() in answer.outcome.message.lower()
+    )
+
+
+def _words(body: bytes) -> bytes:
+    """What a body says, in lower case; nothing if it is a page."""
+    return b"" if b"<" in body[:100] else body[:_SAID].lower()
+
+
+def retry_after(response: Response) -> float | None:
+    """The seconds that a response wants nobody to try again for (RFC 9110, 10.2.3: seconds, or a date); None if it has not said so."""
+    value = (response.header("retry-after") or "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:_DIGITS])
+    until = _date(value)
+    if until is None:
+        return None
+    # By the clock of the server, if it shows it.
+    now = _date(response.header("date") or "") or datetime.now(UTC)
+    return max(0.0, (until - now).total_seconds())
+
+
+def _date(value: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
 
 
 def answer_in(body: bytes) -> Answer | None:

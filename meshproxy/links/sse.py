@@ -64,6 +64,7 @@ class SseLink(DuplexLink, WebLink):
         self._url = ""
         self._target: asyncio.Future[str] = self._loop.create_future()
         self._stream: asyncio.Task[None] | None = None
+        self._refused_with: UpstreamUnavailable | None = None
         self._posts: set[asyncio.Task[None]] = set()
         self._shown = shown
         self._get = self._lines({"accept": "text/event-stream"}) + shown
@@ -79,7 +80,9 @@ class SseLink(DuplexLink, WebLink):
         ends: list[asyncio.Future[Any]] = [self._target, self._stream]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if not self._target.done():
-            raise UpstreamUnavailable(self.upstream, self._ended or "the event stream ended at once")
+            raise self._refused_with or UpstreamUnavailable(
+                self.upstream, self._ended or "the event stream ended at once"
+            )
 
     def identify(self, headers: Mapping[str, str]) -> None:
         self._shown = self._endpoint.shown(headers)
@@ -108,7 +111,9 @@ class SseLink(DuplexLink, WebLink):
         except (TransportError, RefusedError) as error:
             self._lost(error.reason if isinstance(error, RefusedError) else str(error))
             return
-        self._lost("the event stream ended" if is_stream(response) else self._refusal(response))
+        if not is_stream(response):
+            self._refused_with = self._refusal(response)
+        self._lost("the event stream ended" if self._refused_with is None else self._refused_with.reason)
 
     def _on_head(self, response: Response) -> None:
         if is_stream(response):
@@ -132,12 +137,13 @@ class SseLink(DuplexLink, WebLink):
         self._url = url
         self._target.set_result(target_of(url))
 
-    def _refusal(self, response: Response) -> str:
+    def _refusal(self, response: Response) -> UpstreamUnavailable:
         if response.status in (400, 404, 405, 406):
-            return (
+            reason = (
                 f"it answered HTTP {response.status}: there is no event stream at this URL; "
                 "if it is a newer server, set `transport: streamable-http`"
             )
+            return UpstreamUnavailable(self.upstream, reason, is_lasting=True)
         try:
             judge(
                 self.upstream,
@@ -149,8 +155,10 @@ class SseLink(DuplexLink, WebLink):
                 is_a_clients=self.is_a_clients,
             )
         except (UpstreamUnavailable, AnswerLost) as error:
-            return error.reason
-        return f"it answered HTTP {response.status} instead of an event stream"
+            return UpstreamUnavailable(
+                self.upstream, error.reason, is_lasting=error.is_lasting, retry_after=error.retry_after
+            )
+        return UpstreamUnavailable(self.upstream, f"it answered HTTP {response.status} instead of an event stream")
 
     # Up: a POST for each message.
 

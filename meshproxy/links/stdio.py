@@ -5,6 +5,7 @@ there; its standard error goes to a callback, line by line.
 """
 
 import asyncio
+import errno
 import os
 import shutil
 import sys
@@ -29,6 +30,19 @@ log = structlog.get_logger(__name__)
 
 INHERITED: Final = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
 """What a program gets of our environment: nothing that could be a secret (the SDK's set)."""
+UNFIT: Final = frozenset(
+    {
+        errno.EACCES,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOENT,
+        errno.ENOEXEC,
+        errno.ENOTDIR,
+        errno.EPERM,
+    }
+)
+"""What the system says of a file that is no program, or not ours to run. Others may be of the moment: no memory, no descriptors, too many processes."""
 WARNINGS: Final = 3
 """Lines of noise on standard output that are logged; a server that goes on is a nuisance, and not news."""
 
@@ -170,12 +184,14 @@ class StdioLink(DuplexLink):
         try:
             program = find_program(command, surroundings["PATH"], cwd)
         except FileNotFoundError as error:
-            raise UpstreamUnavailable(self.upstream, str(error)) from None
+            raise UpstreamUnavailable(self.upstream, str(error), is_lasting=True) from None
         try:
             await self.process.start(program, args, surroundings, cwd)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            raise UpstreamUnavailable(self.upstream, f"the command {command!r} cannot be run: {reason}") from None
+            is_lasting = isinstance(error, ValueError) or error.errno in UNFIT
+            reason = f"the command {command!r} cannot be run: {reason}"
+            raise UpstreamUnavailable(self.upstream, reason, is_lasting=is_lasting) from None
 
     def silence(self, seconds: float | None) -> str:
         """Why negotiation came to nothing in so many seconds."""

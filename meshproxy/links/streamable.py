@@ -30,12 +30,13 @@ from meshproxy.links.post import Posts, routing
 from meshproxy.links.questions import Questions
 from meshproxy.links.receiving import ReceivingLink
 from meshproxy.links.redirects import Trail, follow, shown
-from meshproxy.links.refusals import EXPIRED
+from meshproxy.links.refusals import EXPIRED, may_be_of_session
+from meshproxy.links.session_check import SessionCheck
 from meshproxy.links.session_stream import SessionStream
 from meshproxy.links.web import WebEndpoint, WebLink
 from meshproxy.wire.codec import Raw
 from meshproxy.wire.headers import VERSION_HEADER
-from meshproxy.wire.messages import Request, encode_notification
+from meshproxy.wire.messages import Request, encode_notification, encode_request
 from meshproxy.wire.protocol import Era
 
 __all__ = ["HttpEndpoint", "StreamableLink"]
@@ -113,6 +114,7 @@ class StreamableLink(ReceivingLink, WebLink):
         self._following = Following(self)
         self.is_modern = False
         self._questions = Questions(endpoint.name, self._post_soon)
+        self._check = SessionCheck(lambda method: self._sent(encode_request(self.next_id(), method, {})))
         self._background: set[asyncio.Task[None]] = set()
         self._standing: SessionStream | None = None
         self._ended: str | None = None
@@ -235,6 +237,7 @@ class StreamableLink(ReceivingLink, WebLink):
         ending: list[asyncio.Task[Any]] = list(self._background)
         for task in ending:
             task.cancel()
+        self._check.aclose()
         abandoned = [post.abandon() for post in list(self._posts.waiting.values())]
         ending += [task for task in abandoned if task is not None]
         session = None
@@ -280,19 +283,27 @@ class StreamableLink(ReceivingLink, WebLink):
 
     async def _post(self, body: bytes) -> None:
         """Send a message that has no answer. That it fails is a matter for the log: nobody could do anything about it."""
-        deadline = self._loop.time() + BACKGROUND
-        trail, head = Trail(self.upstream, self._endpoint.url), self._posts.head + self._posts.shown
         try:
-            response = await self.http.request("POST", None, head, body, timeout=BACKGROUND)
-            response = await follow(self.http, trail, response, "POST", head, body, deadline=deadline)
+            response = await self._sent(body)
         except (TransportError, RefusedError) as error:
             log.debug("upstream.message_lost", upstream=self.upstream, reason=str(error))
             return
         response.release()
-        if response.status == 404 and self.session is not None:
+        if self.session is not None and (response.status == 404 or await self.is_refused(response)):
             self.expire(EXPIRED)
         elif response.status >= 300:
             log.debug("upstream.message_refused", upstream=self.upstream, status=response.status)
+
+    async def _sent(self, body: bytes) -> Response:
+        """Send a message of our own. Raises as `follow`."""
+        deadline = self._loop.time() + BACKGROUND
+        trail, head = Trail(self.upstream, self._endpoint.url), self._posts.head + self._posts.shown
+        response = await self.http.request("POST", None, head, body, timeout=BACKGROUND)
+        return await follow(self.http, trail, response, "POST", head, body, deadline=deadline)
+
+    async def is_refused(self, response: Response) -> bool:
+        """Whether a response, to what was sent within the session, refuses the session, and whatever is asked in it."""
+        return may_be_of_session(response) and (self.has_expired or await self._check.is_refused(self.capabilities))
 
     def _on_stream_lost(self, reason: str | None) -> None:
         if reason is None:

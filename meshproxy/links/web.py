@@ -74,7 +74,7 @@ class WebEndpoint(Endpoint, ABC):
                     self.url, connect_timeout=self._connect_timeout, headers=self._headers, max_body=self.max_message
                 )
             except ValueError as error:
-                raise UpstreamUnavailable(self.name, str(error)) from None
+                raise UpstreamUnavailable(self.name, str(error), is_lasting=True) from None
         return self._http
 
     async def connect(
