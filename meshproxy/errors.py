@@ -140,9 +140,7 @@ class UpstreamBusy(UpstreamUnavailable):
         self.retry_after = retry_after
 
     def reworded(self, reason: str) -> Self:
-        error = super().reworded(reason)
-        error.limit = self.limit
-        return error
+        return type(self)(self.upstream, reason, self.limit, self.retry_after or 0.0)
 
     @property
     def rpc(self) -> RpcError:
