@@ -13,12 +13,15 @@ from meshproxy.cli.entry import Failure
 from meshproxy.config.load import load, with_server
 from meshproxy.config.models import MeshConfig, ServerConfig
 from meshproxy.errors import ConfigError
+from meshproxy.mesh.memory import Memory
 from meshproxy.mesh.mesh import Mesh
 from meshproxy.observe import logs
 from meshproxy.serving.fastmcp import FastMCP, Transport
 from meshproxy.serving.health import health_of
 from meshproxy.serving.http import HttpApp, HttpSettings
 from meshproxy.serving.server import CannotListen, listen, run, serve_http, serve_pipes, url_of
+from meshproxy.state.place import place
+from meshproxy.state.store import Store
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +64,8 @@ async def _serve(config: MeshConfig, file: Path, endpoint: Endpoint, start_up: S
         warned.clear()
         warned.update(warnings)
 
-    mesh = Mesh(config, server.composite, server.stamp, take)
+    store = Store(place(config.state, file))
+    mesh = Mesh(config, server.composite, server.stamp, take, Memory(store))
     logs.conceal(mesh.scrub)
     has_terminal = sys.stderr.isatty()
 
@@ -95,6 +99,7 @@ async def _serve(config: MeshConfig, file: Path, endpoint: Endpoint, start_up: S
         await asyncio.gather(*tasks, return_exceptions=True)
         await server.aclose()
         await mesh.aclose()
+        await store.aclose()
         log.info("mesh.ended")
     if failure is not None:
         raise Failure(*map(str, failure.problems))

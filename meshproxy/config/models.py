@@ -21,7 +21,7 @@ from meshproxy.config.upstream import (
     UpstreamDefaults,
     UpstreamSpec,
 )
-from meshproxy.config.values import Count, Deadline, Duration, Flag, Grace, Name, Port, Size, UrlPath
+from meshproxy.config.values import Count, Deadline, Duration, Flag, Grace, Name, Port, Size, State, UrlPath
 from meshproxy.http.loopback import is_loopback
 
 __all__ = [
@@ -120,6 +120,11 @@ class MeshConfig(Section):
     separator: Literal["_", "__", "-", "."] = Field(
         default="_", description="Between the namespace and the name of a tool or prompt."
     )
+    state: State = Field(
+        default="auto",
+        description="Where the mesh keeps what it remembers over a restart: auto, a directory of its own where the platform keeps such; none, nowhere; "
+        "or a directory, relative to this file. A change here takes effect when the mesh is started again.",
+    )
     server: ServerConfig = Field(
         default=ServerConfig(),
         description="The endpoint. A change here takes effect when the mesh is started again, but for auth.",
@@ -175,4 +180,12 @@ class MeshConfig(Section):
     @property
     def _compared(self) -> tuple[Any, ...]:
         # A tuple, because the order of the upstreams matters and mappings are equal in any.
-        return (self.name, self.instructions, self.separator, self.server, self.reload, tuple(self.upstreams.values()))
+        return (
+            self.name,
+            self.instructions,
+            self.separator,
+            self.state,
+            self.server,
+            self.reload,
+            tuple(self.upstreams.values()),
+        )

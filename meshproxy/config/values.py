@@ -174,6 +174,7 @@ Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
 """Bytes."""
 ResultSize = Annotated[Size, AfterValidator(_readable), WithJsonSchema(_SIZE_SCHEMA)]
 
+State = Annotated[str, Field(min_length=1, examples=["auto", "none", "./state"]), AfterValidator(_no_nul)]
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 Namespace = Annotated[str, Field(max_length=64), AfterValidator(_namespace)]
 Argument = Annotated[str, AfterValidator(_no_nul)]

@@ -30,22 +30,30 @@ class Grace:
         """Give the providers that are starting their time, from now on."""
         self._ends = time.monotonic() + self.seconds
 
-    def starting(self) -> list[ProxyProvider]:
-        """The providers that may offer more soon. A provider that is idle and was never listed is started by this question."""
+    def starting(self, *, for_listing: bool = True) -> list[ProxyProvider]:
+        """The providers that may offer more soon. One that is idle and was never listed is started by this question.
+
+        A listing need not wait for those that are shown already, as they were in an earlier run.
+        """
         starting = []
         for mounted in self._composite.mounted:
-            if mounted.provider.state is State.IDLE and mounted.provider.catalog is None:
-                mounted.provider.want()
+            provider = mounted.provider
+            if provider.state is State.IDLE and provider.catalog is None:
+                provider.want()
                 self.extend()
-            if mounted.provider.state is State.STARTING:
-                starting.append(mounted.provider)
+            is_shown = provider.catalog is not None and not mounted.mount.hide_when_down
+            if provider.state is State.STARTING and not (for_listing and is_shown):
+                starting.append(provider)
         return starting
 
-    async def wait(self, is_enough: Callable[[], bool] = lambda: False) -> None:
-        """Wait for providers that are starting, until it is enough or their time is over."""
-        waiting = {asyncio.ensure_future(provider.settled()) for provider in self.starting()}
+    async def wait(self, is_enough: Callable[[], bool] | None = None) -> None:
+        """Wait for providers that are starting, until it is enough or their time is over; without a word on what is enough, for a listing."""
+        for_listing = is_enough is None
+        waiting = {asyncio.ensure_future(provider.settled()) for provider in self.starting(for_listing=for_listing)}
         try:
-            while waiting and not is_enough() and (left := self._ends - time.monotonic()) > 0:
+            while (
+                waiting and not (is_enough is not None and is_enough()) and (left := self._ends - time.monotonic()) > 0
+            ):
                 _, waiting = await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waiting:

@@ -24,8 +24,10 @@ from meshproxy.config.watch import settled, watch
 from meshproxy.eras.translate import ServerSignature
 from meshproxy.errors import ConfigError
 from meshproxy.mesh.composite import CompositeProvider, Mounted
+from meshproxy.mesh.memory import Memory
 from meshproxy.mesh.plan import ReloadPlan, plan
 from meshproxy.mesh.upstreams import mount_of, provider_of, rules_of
+from meshproxy.state.store import Store
 from meshproxy.supervision.starts import Starts, Urgency
 from meshproxy.upstream.provider import ProxyProvider
 
@@ -52,7 +54,7 @@ class Report:
 
 
 class Mesh:
-    """The upstreams of one config file, in `composite`. `on_config` is told each config just before it is in force.
+    """The upstreams of one config file, in `composite`. `on_config` is told each config just before it is in force; `memory` is of earlier runs.
 
     Attributes:
         config: what is in force.
@@ -64,11 +66,13 @@ class Mesh:
         composite: CompositeProvider,
         stamp: ServerSignature,
         on_config: Callable[[MeshConfig], None] = lambda _: None,
+        memory: Memory | None = None,
     ) -> None:
         self.config = config
         self.composite = composite
         self._stamp = stamp
         self._on_config = on_config
+        self._memory = memory or Memory(Store(None))
         self._scrubber = config.scrubber
         self._starts = Starts()
         self._specs: dict[str, UpstreamSpec] = {}
@@ -306,6 +310,7 @@ class Mesh:
 
     def _make(self, spec: UpstreamSpec, config: MeshConfig) -> ProxyProvider:
         provider = provider_of(spec, config.scrubber, self._stamp, self._starts)
+        self._memory.recall(spec, provider)
         provider.on_change(self._on_change)
         return provider
 
@@ -313,15 +318,18 @@ class Mesh:
         provider.limit(rules_of(spec))
         self._specs[spec.name] = spec
         self._providers[spec.name] = provider
+        self._memory.keep(spec, provider)
 
     def _on_change(self, provider: ProxyProvider) -> None:
         # A provider that is being warmed is not served yet, and one that retires is not served any more.
         if self._providers.get(provider.name) is provider:
+            self._memory.keep(self._specs[provider.name], provider)
             self.composite.refresh()
 
     def _swap(self, config: MeshConfig) -> None:
         self.config = config
         self._on_config(config)
+        self._memory.forget_all_but(config.upstreams)
         self.composite.swap(
             [Mounted(provider, mount_of(self._specs[name], config)) for name, provider in self._providers.items()]
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from meshproxy.config.models import MeshConfig
 from meshproxy.config.upstream import UpstreamSpec
 
-STATIC_SECTIONS = ("name", "server")
+STATIC_SECTIONS = ("name", "state", "server")
 """The sections of a config that take effect only when the mesh is started, but for `server.auth`, which is live."""
 
 

@@ -32,16 +32,23 @@ class Listings:
 
     Attributes:
         catalog: what it offered when it was listed last; None before.
+        is_remembered: whether that was in an earlier run of the mesh.
         agenda: when to list it again.
     """
 
     def __init__(self, upstream: str, timeout: float | None, ttl: float | None, scrub: Callable[[str], str]) -> None:
         self.catalog: Catalog | None = None
+        self.is_remembered = False
         self.agenda = Agenda(ttl, time.monotonic())
         self._upstream = upstream
         self._timeout = timeout
         self._scrub = scrub
         self._over: Link | None = None
+
+    def recall(self, catalog: Catalog) -> None:
+        """This is what it offered in an earlier run. It stands until it is listed."""
+        self.catalog = catalog
+        self.is_remembered = True
 
     async def read(self, link: Link) -> None:
         """List it over a new link. Raises `UpstreamError` or `RpcError` if nothing can be listed, or the link ends."""
@@ -104,9 +111,10 @@ class Listings:
         return "; ".join(f"{KINDS[kind].plural} could not be listed: {failed[kind]}" for kind in failed)
 
     def status(self) -> dict[str, int]:
-        """How many components there are of each kind, by the plural of the kind; nothing before it is known."""
+        """How many components there are of each kind, by the plural of the kind; nothing before it is known. With `remembered`, if they are."""
         counts = self.catalog.counts() if self.catalog is not None else {}
-        return {KINDS[kind].plural: count for kind, count in counts.items()}
+        found = {KINDS[kind].plural: count for kind, count in counts.items()}
+        return {**found, "remembered": True} if self.is_remembered else found
 
     def counts(self) -> dict[str, int]:
         """The same, for those of which there are any."""
@@ -116,6 +124,7 @@ class Listings:
         """From now on this is what it offers. What is missing from it is said once, and tried again."""
         known = self.catalog.failed if self.catalog is not None else {}
         self.catalog = catalog
+        self.is_remembered = False
         self.agenda.ended(time.monotonic(), is_whole=not catalog.failed)
         if catalog.failed.keys() - known.keys():
             kinds = [KINDS[kind].plural for kind in catalog.failed]

@@ -88,6 +88,15 @@ class Supervisor:
         return self._listings.catalog
 
     @property
+    def is_remembered(self) -> bool:
+        """Whether that was in an earlier run of the mesh."""
+        return self._listings.is_remembered
+
+    def recall(self, catalog: Catalog) -> None:
+        """Before its start: this is what it offered in an earlier run."""
+        self._listings.recall(catalog)
+
+    @property
     def state(self) -> State:
         """How the upstream is."""
         return self.condition.state

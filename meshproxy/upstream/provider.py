@@ -29,6 +29,7 @@ from meshproxy.upstream.carrier import Carrier
 from meshproxy.upstream.client import CLIENT, ProxyClient, StatefulProxyClient
 from meshproxy.upstream.connections import ClientFactory, Connections, StatefulFactory, the_one_client
 from meshproxy.upstream.link_choice import LinkChoice, SessionMode
+from meshproxy.upstream.recollection import Recollection
 from meshproxy.wire.codec import opened
 from meshproxy.wire.scrubbing import without_secrets
 
@@ -52,6 +53,7 @@ class ProxyProvider:
             come. What cannot even be tried is raised.
         limit: takes the `Rules` that its calls go by from now on; those in flight and those that wait for their turn keep what they have.
         audience: who wants to hear what of it.
+        recollection: what outlives the mesh.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class ProxyProvider:
             scrub=scrub,
             place=(starts or Starts()).place(is_program=self._connections.is_dear),
         )
+        self.recollection = Recollection(self._supervisor, self._connections.known)
         self._choice = LinkChoice(
             self.name,
             "isolated" if self._connections.per_session else session,
@@ -177,7 +180,7 @@ class ProxyProvider:
         self._bridge.stamp = stamp
 
     def on_change(self, callback: Callable[["ProxyProvider"], None]) -> None:
-        """Call `callback` whenever `state` or `catalog` changed. It must not block."""
+        """Call `callback` whenever `state` or `catalog` changed, or something was found out. It must not block."""
         self._supervisor.condition.on_change(partial(callback, self))
 
     def start(self, urgency: Urgency = Urgency.USUAL) -> None:
@@ -297,8 +300,7 @@ class ProxyProvider:
 
     def on_talk(self) -> None:
         if self._choice.shared.on_talk():
-            consequence = "callers are kept apart, unless 'session: shared'"
-            log.info("upstream.talks", upstream=self.name, consequence=consequence)
+            self.recollection.on_talk()
 
     def on_elsewhere(self, downstream: Downstream | None, method: str, params: dict[str, Any]) -> None:
         if method in BY_CHANGED:

@@ -19,7 +19,11 @@ def config(tmp_path: Path) -> Callable[..., Path]:
     def write(text: str | bytes | None = None, name: str = "mesh.yaml", **sections: Any) -> Path:
         file = tmp_path / name
         if text is None:
-            top = {key: sections.pop(key) for key in ("server", "reload", "defaults", "separator") if key in sections}
+            top = {
+                key: sections.pop(key)
+                for key in ("state", "server", "reload", "defaults", "separator")
+                if key in sections
+            }
             text = yaml.safe_dump({"name": "test", **top, "upstreams": sections}, sort_keys=False)
         file.write_bytes(text if isinstance(text, bytes) else text.encode())
         return file

@@ -17,7 +17,13 @@ from tests.kit.places import ROOT
 from tests.kit.waiting import DEADLINE, wait_for
 
 PROGRAM = [sys.executable, "-m", "meshproxy"]
-ENVIRONMENT = {**os.environ, "PYTHONWARNINGS": "error", "COLUMNS": "100"}
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONWARNINGS": "error",
+    "COLUMNS": "100",
+    # Not where the user's own meshes keep theirs.
+    "XDG_STATE_HOME": str(ROOT / ".cache" / "state"),
+}
 
 
 def upstream(name: str, *arguments: str, **keys: Any) -> dict[str, Any]:
@@ -77,8 +83,10 @@ class Serving:
 def serve(file: Path, log: Path, *options: str, under: Sequence[str] = ()) -> Iterator[Serving]:
     """A mesh, from when its port is open; ended at the latest with the block. `under` is a program, with arguments, that runs it."""
     line = [*under, *PROGRAM, "serve", str(file), "--port", "0", "--log-format", "json", *options]
+    # So that a mesh remembers what one before it in the same test has seen, and nothing of other tests.
+    environment = {**ENVIRONMENT, "XDG_STATE_HOME": str(log.parent / ".state")}
     with log.open("wb") as sink:
-        process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=ENVIRONMENT)
+        process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=environment)
     try:
         mesh = Serving(process, log)
         mesh.url = mesh.await_event("mesh.listening")["url"]

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from meshproxy.config.load import load
+from meshproxy.mesh.memory import Memory
 from meshproxy.mesh.mesh import Mesh
 from meshproxy.serving.fastmcp import FastMCP
+from meshproxy.state.store import Store
 from tests.kit.clients import Legacy
 from tests.kit.journal import Journal
 from tests.kit.processes import nothing_left
@@ -56,17 +58,20 @@ RunMesh = Callable[..., contextlib.AbstractAsyncContextManager[Running]]
 
 @pytest.fixture
 def run_mesh(tmp_path: Path, journal: Journal) -> RunMesh:
-    """`async with run_mesh(text) as mesh:` serves a config; at the end nothing of it is left."""
+    """`async with run_mesh(text) as mesh:` serves a config; at the end nothing of it is left. `state` is its state directory."""
 
     @contextlib.asynccontextmanager
-    async def run(text: str, *, settle: bool = True, path: Path | None = None) -> AsyncIterator[Running]:
+    async def run(
+        text: str, *, settle: bool = True, path: Path | None = None, state: Path | None = None
+    ) -> AsyncIterator[Running]:
         file = path or tmp_path / "mesh.yaml"
         if path is None:
             file.write_text(text)
         async with nothing_left():
             config = load(file)
             server = FastMCP(config.name, instructions=config.instructions, list_grace=config.server.list_grace)
-            mesh = Mesh(config, server.composite, server.stamp)
+            store = Store(state)
+            mesh = Mesh(config, server.composite, server.stamp, memory=Memory(store))
             mesh.start()
             server.extend_grace()
             following = asyncio.create_task(mesh.follow(file))
@@ -82,5 +87,6 @@ def run_mesh(tmp_path: Path, journal: Journal) -> RunMesh:
                 async with asyncio.timeout(DEADLINE):
                     await mesh.aclose()
                     await server.aclose()
+                    await store.aclose()
 
     return run

@@ -1,0 +1,110 @@
+"""`Memory`: what each upstream offered when it was listed last, and what was found out about it, over a restart. Place: mesh.
+
+An entry is of one spec: the digest of how the upstream is reached or run, made with a key of the state directory, since secrets are part of that.
+Another spec has none. Only a listing that is whole is kept. The era that an upstream speaks is not: to ask costs one message, and one that
+was updated meanwhile would be spoken to in the old one for ever.
+"""
+
+import hashlib
+import re
+from collections.abc import Collection
+from typing import Any, Final
+
+import msgspec
+
+from meshproxy.catalog.catalog import Catalog
+from meshproxy.config.upstream import COMMAND_KEYS, URL_KEYS, UpstreamSpec
+from meshproxy.kinds import Kind
+from meshproxy.state.store import Store
+from meshproxy.upstream.provider import ProxyProvider
+from meshproxy.wire.codec import JsonError, dumps, loads
+
+__all__ = ["Memory"]
+
+FOLDER: Final = "catalogs"
+VERSION: Final = 1
+"""Of an entry's form. One of another version is as good as none."""
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    version: int
+    spec: str
+    definitions: dict[Kind, tuple[dict[str, Any], ...]]
+    capabilities: dict[str, Any]
+    instructions: str | None
+    ttl: dict[Kind, int]
+    private: frozenset[Kind]
+    has_handshake: bool | None
+    talks: bool
+
+
+class Memory:
+    """The entries in a store, by upstream."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._kept: dict[str, tuple[Catalog, bool | None, bool, str]] = {}
+
+    def recall(self, spec: UpstreamSpec, provider: ProxyProvider) -> None:
+        """Tell a provider that was not started what is remembered of its upstream."""
+        data = self._store.read(_name(spec.name))
+        if data is None:
+            return
+        try:
+            entry = msgspec.convert(loads(data), _Entry)
+        except (*JsonError, msgspec.ValidationError):
+            return
+        if entry.version != VERSION or entry.spec != self._digest(spec):
+            return
+        catalog = Catalog(
+            definitions=entry.definitions,
+            capabilities=entry.capabilities,
+            instructions=entry.instructions,
+            ttl=entry.ttl,
+            private=entry.private,
+        )
+        provider.recollection.recall(catalog, has_handshake=entry.has_handshake, talks=entry.talks)
+
+    def keep(self, spec: UpstreamSpec, provider: ProxyProvider) -> None:
+        """Remember what a provider offers, if that is news, whole, and from itself."""
+        catalog, known = provider.recollection.news, provider.recollection.known
+        if catalog is None:
+            return
+        digest = self._digest(spec)
+        now = (catalog, known.has_handshake, known.talks, digest)
+        if self._kept.get(spec.name) == now:
+            return
+        self._kept[spec.name] = now
+        entry = {
+            "version": VERSION,
+            "spec": digest,
+            "definitions": catalog.definitions,
+            "capabilities": catalog.capabilities,
+            "instructions": catalog.instructions,
+            "ttl": catalog.ttl,
+            "private": sorted(catalog.private),
+            "has_handshake": known.has_handshake,
+            "talks": known.talks,
+        }
+        self._store.write(_name(spec.name), dumps(entry))
+
+    def forget_all_but(self, names: Collection[str]) -> None:
+        """Drop the entries of upstreams that are not in the config any more, be they enabled or not."""
+        wanted = {_name(name) for name in names}
+        for name in self._store.names(FOLDER):
+            if name not in wanted:
+                self._store.remove(name)
+
+    def _digest(self, spec: UpstreamSpec) -> str:
+        reached = [getattr(spec, key) for key in (*COMMAND_KEYS, *URL_KEYS)]
+        # A mapping's order says nothing, and its repr hides its values.
+        plain = [sorted(dict(value).items()) if hasattr(value, "items") else value for value in reached]
+        return hashlib.blake2b(
+            repr(plain).encode("utf-8", "surrogatepass"), key=self._store.key, digest_size=16
+        ).hexdigest()
+
+
+def _name(upstream: str) -> str:
+    """The name of an upstream's entry: readable as far as any file system can take it, and distinct in any case."""
+    digest = hashlib.blake2b(upstream.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+    return f"{FOLDER}/{re.sub('[^A-Za-z0-9_-]+', '-', upstream)[:40]}-{digest}.json"

@@ -1,0 +1,1 @@
+"""What the mesh remembers over a restart: a directory of small files."""
