@@ -141,6 +141,10 @@ class Truncated(AtCall):
     name, do = "breaks off in the middle of an answer", "truncated"
 
 
+class Oversized(AtCall):
+    name, do, ends, deadline = "answers with more than it may", "oversized", (LOST,), "1m"
+
+
 class Notices(AtCall):
     name, do, ends, deadline = "floods with notifications", "notices", (ANSWERED,), "1m"
 
@@ -157,6 +161,21 @@ class Stopped(Fault):
 
     async def heal(self, patient: Patient) -> None:
         patient.signal(signal.SIGCONT)
+
+
+class HangsAtClose(Fault):
+    name = "hangs when it is closed"
+    # The edit has put another one in its place by then.
+    ends = (ANSWERED,)
+
+    async def strike(self, patient: Patient) -> None:
+        patient.feels("close", "hang")
+        patient.serial += 1
+
+    async def heal(self, patient: Patient) -> None:
+        # Not before what hangs is gone, be it well or not.
+        await patient.gone()
+        patient.is_well()
 
 
 class HalfOpen(Fault):
@@ -186,6 +205,7 @@ FAULTS: Final = (
     Notices,
     Stderr,
     Stopped,
+    HangsAtClose,
     HalfOpen,
 )
 CASES: Final = tuple((fault(), kind) for fault in FAULTS for kind in fault.kinds)

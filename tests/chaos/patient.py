@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.kit.places import ROOT
-from tests.kit.processes import SHARED
+from tests.kit.processes import SHARED, is_alive
 from tests.kit.waiting import eventually
 
 Json = dict[str, Any]
@@ -117,7 +117,10 @@ class Patient:
 
     def keys(self) -> Json:
         """As the file says it."""
-        common = {"timeouts": {"connect": "2s", "list": "2s", "call": self.deadline, "shutdown": "1s"}}
+        common = {
+            "timeouts": {"connect": "2s", "list": "2s", "call": self.deadline, "shutdown": "1s"},
+            "limits": {"result": "2MiB"},
+        }
         if self.kind == "web":
             url = f"http://127.0.0.1:{self.wire.port}/mcp"
             return {"url": url, "headers": {"x-serial": f"number {self.serial}"}, **common}
@@ -152,6 +155,10 @@ class Patient:
         if self._process is not None:
             await self._process.wait()
             await self.wire.close()
+
+    async def gone(self) -> None:
+        """Wait until none of the command's processes runs that the mesh has told of."""
+        await eventually(lambda: not any(map(is_alive, self.pids)))
 
     def signal(self, number: int) -> None:
         """To each of its processes that there still is."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.chaos.faults import CASES, Fault
+from tests.chaos.visitors import VISITORS, Visitor
 from tests.chaos.ward import Ward, ward
 
 pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("chaos")]
@@ -23,3 +24,8 @@ async def test_a_fault_of_one_upstream_costs_the_others_nothing_and_passes(
     patient = hospital.patients[kind]
     await hospital.admit(patient, fault)
     await hospital.ordeal(fault, patient)
+
+
+@pytest.mark.parametrize("kind", VISITORS, ids=[kind.name for kind in VISITORS])
+async def test_clients_that_misbehave_cost_the_others_nothing(hospital: Ward, kind: type[Visitor]) -> None:
+    await hospital.suffer(kind(hospital.program.url))

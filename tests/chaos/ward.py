@@ -18,6 +18,7 @@ from typing import Any
 import httpx2
 from tests.chaos.faults import ANSWERED, LOST, UNAVAILABLE, Fault
 from tests.chaos.patient import Patient
+from tests.chaos.visitors import Visitor
 from tests.kit.node import NODE_MODULES, node_command
 from tests.kit.places import ROOT
 from tests.kit.processes import SHARED, is_alive
@@ -69,7 +70,12 @@ def healthy(stack: contextlib.AsyncExitStack) -> tuple[Json, dict[str, tuple[str
 
 
 class Ward:
-    """See above. `seconds` has how long each call to an upstream that is not ill took."""
+    """See above.
+
+    Attributes:
+        rounds: how often all the others are called while a fault lasts, before an edit; afterwards they are called once more.
+        seconds: how long each call to an upstream that is not ill took.
+    """
 
     def __init__(
         self, upstreams: Json, echoes: dict[str, tuple[str, str]], patients: list[Patient], file: Path
@@ -78,6 +84,7 @@ class Ward:
         self.file = file
         self.echoes = echoes | {patient.name: ("echo", "tag") for patient in patients}
         self.edits = 0
+        self.rounds = 1
         self.seconds: list[float] = []
         self._upstreams = upstreams
         self._tags = itertools.count(1)
@@ -144,7 +151,8 @@ class Ward:
             await fault.strike(patient)
             called = {era: self._begin(era, patient, "echo") for era in ERAS}
             # While it lasts, nobody else notices.
-            await self.others(patient)
+            for _ in range(self.rounds):
+                await self.others(patient)
             await self.edit()
             await self.others(patient)
             for era, (tag, task) in held.items():
@@ -160,6 +168,22 @@ class Ward:
         if left := [pid for pid in before if pid not in patient.pids and is_alive(pid)]:
             raise Violation(f"processes of before are left: {left}")
         return took
+
+    async def suffer(self, visitor: Visitor) -> None:
+        """Clients that misbehave, from before they come until they are gone.
+
+        Raises:
+            Violation: anybody else has noticed.
+        """
+        await visitor.come()
+        try:
+            for _ in range(self.rounds):
+                await self.others()
+            await self.edit()
+            await self.others()
+        finally:
+            await visitor.leave()
+        await self.others()
 
     async def others(self, patient: Patient | None = None) -> None:
         """A call to each upstream that is not ill, and a listing, in both eras."""

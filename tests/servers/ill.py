@@ -118,8 +118,7 @@ class Pipe:
         reader = asyncio.StreamReader(limit=1 << 26)
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
         running = set()
-        if doing("close") == "hang":
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        loop.add_signal_handler(signal.SIGTERM, self._asked_to_leave)
         while line := await reader.readline():
             task = asyncio.create_task(self._take(json.loads(line)))
             running.add(task)
@@ -128,6 +127,10 @@ class Pipe:
             await asyncio.Event().wait()
         # Whatever still runs is of no use to anybody.
         os._exit(0)
+
+    def _asked_to_leave(self) -> None:
+        if doing("close") != "hang":
+            os._exit(0)
 
     async def _take(self, message: Json) -> None:
         method, params, number = message.get("method", ""), message.get("params") or {}, message.get("id")

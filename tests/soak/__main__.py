@@ -8,6 +8,7 @@ RUNS = {
     "reload": "tests.soak.reload",
     "start": "tests.soak.start",
     "faults": "tests.soak.faults",
+    "chaos": "tests.soak.chaos",
     "many": "tests.soak.many",
 }
 
