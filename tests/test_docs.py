@@ -110,6 +110,15 @@ def access_rows() -> list[str]:
     ]
 
 
+def rule_rows() -> list[str]:
+    schema = json_schema()["$defs"]
+    return [
+        *keys(schema["Rule"]["properties"], "access[]."),
+        *keys(schema["Who"]["properties"], "access[].who."),
+        *keys(schema["Profile"]["properties"], "profiles.NAME."),
+    ]
+
+
 def upstream_rows() -> list[str]:
     schema = json_schema()["$defs"]
     found = {**schema["Upstream"]["properties"]}
@@ -142,6 +151,7 @@ def command_rows() -> list[str]:
 def test_every_key_of_a_config_is_in_the_tables() -> None:
     assert rows(section("docs/config.md", "The whole file")) == config_rows()
     assert rows(section("docs/config.md", "Who may come in")) == access_rows()
+    assert rows(section("docs/config.md", "What they may use")) == rule_rows()
     assert rows(section("docs/config.md", "An upstream")) == upstream_rows()
 
 

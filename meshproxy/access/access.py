@@ -13,9 +13,9 @@ from meshproxy.access.challenge import Refusal
 from meshproxy.access.keys import KeyRing
 from meshproxy.config.access import AuthConfig
 from meshproxy.config.models import MeshConfig
-from meshproxy.relay.principal import ANONYMOUS, LOCAL, Principal, Visitor
+from meshproxy.relay.principal import ANONYMOUS, Principal, Visitor
 
-__all__ = ["OPEN", "Access", "Entrance"]
+__all__ = ["Access", "Entrance"]
 
 _BEARER: Final = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9\-._~+/]+=*) *")
 """RFC 6750, 2.1; the scheme's case does not matter (RFC 9110, 11.1)."""
@@ -26,12 +26,19 @@ class Access:
 
     Attributes:
         auth: what it was made of; None where nobody is asked who he is.
+        profiles: the names of the profiles that have addresses.
     """
 
-    def __init__(self, auth: AuthConfig | None = None) -> None:
+    def __init__(self, auth: AuthConfig | None = None, profiles: frozenset[str] = frozenset()) -> None:
         self.auth = auth
+        self.profiles = profiles
         self._keys = KeyRing(auth.keys if auth is not None else ())
         self._visitors: dict[tuple[str, str], Visitor] = {}
+
+    @classmethod
+    def of(cls, config: MeshConfig) -> "Access":
+        """What a config says."""
+        return cls(config.server.auth, frozenset(config.profiles))
 
     @property
     def asks(self) -> bool:
@@ -42,7 +49,7 @@ class Access:
         """Who comes in at a profile's address, or why he may not. `shown` are the values of `Authorization`, `query` is the URL's."""
         auth = self.auth
         if auth is None:
-            return ANONYMOUS if not profile else self._visitor(ANONYMOUS.principal, profile)
+            return self._visitor(ANONYMOUS.principal, profile)
         if len(shown) > 1:
             return Refusal(400, "The Authorization header appears more than once", "invalid_request")
         if b"access_token=" in query:
@@ -78,10 +85,16 @@ class Access:
         return visitor
 
     def renewed(self, visitor: Visitor) -> Visitor | None:
-        """A visitor of an earlier version as this one would admit it; None if it would not."""
+        """A visitor of an earlier version as this one would admit it, with what it saw last; None if it would not."""
+        found = self._renewed(visitor)
+        if found is not None and found.viewed is None:
+            found.viewed, found.view = visitor.viewed, visitor.view
+        return found
+
+    def _renewed(self, visitor: Visitor) -> Visitor | None:
         principal = visitor.principal
-        if principal is LOCAL.principal:
-            return visitor
+        if visitor.profile and visitor.profile not in self.profiles:
+            return None
         if not principal.is_known:
             return (
                 self._visitor(ANONYMOUS.principal, visitor.profile)
@@ -101,10 +114,6 @@ class Access:
         return visitor
 
 
-OPEN: Final = Access()
-"""Nobody is asked who he is, and everybody may use everything."""
-
-
 class Entrance:
     """The version in force. Whoever serves sets it; those who have something that is a visitor's own are told.
 
@@ -112,8 +121,8 @@ class Entrance:
         access: it.
     """
 
-    def __init__(self, access: Access = OPEN) -> None:
-        self.access = access
+    def __init__(self) -> None:
+        self.access = Access()
         self._on_change: list[Callable[[], None]] = []
 
     def on_change(self, callback: Callable[[], None]) -> None:
@@ -122,8 +131,8 @@ class Entrance:
 
     def take(self, config: MeshConfig) -> None:
         """Put what a config says in force."""
-        auth = config.server.auth
-        if auth != self.access.auth:
-            self.access = Access(auth)
+        access = Access.of(config)
+        if (access.auth, access.profiles) != (self.access.auth, self.access.profiles):
+            self.access = access
             for callback in self._on_change:
                 callback()

@@ -3,7 +3,7 @@
 The listing and the look-up come from the same table, so they cannot disagree.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
@@ -43,6 +43,7 @@ class Route:
         component: the listed component; None for a URI that is routed by its namespace alone.
         headers: for a tool, which arguments go into `Mcp-Param-*` headers (SEP-2243), by path.
         needs_task: whether it is a tool that its upstream runs as a task alone (2025-11-25 basic/utilities/tasks).
+        confirm: whether its caller is asked before it is used.
     """
 
     source: Source
@@ -51,6 +52,7 @@ class Route:
     component: ProxyComponent | None = None
     headers: ParamMap = field(default_factory=dict)
     needs_task: bool = False
+    confirm: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,12 +110,18 @@ class Snapshot:
         routes: per kind, public name or URI -> route, in the order of the listing.
         collisions: what lost its name to an earlier upstream.
         parts: what the upstreams bring that are shown, in the order of the config.
+        silent: the names of members of which nothing is told, as nothing of them may be used by whoever sees this.
+        admits: says whether a public URI that is not listed may be had by its route; None admits all.
+        is_private: whether it is for some clients and not for others, so that nobody may keep it for all (SEP-2549).
     """
 
     members: tuple[Member, ...] = ()
     routes: Mapping[Kind, Mapping[str, Route]] = field(default_factory=lambda: {kind: {} for kind in Kind})
     collisions: tuple[Collision, ...] = ()
     parts: tuple[Part, ...] = field(default=(), compare=False, repr=False)
+    silent: frozenset[str] = frozenset()
+    admits: Callable[[str, Route], bool] | None = None
+    is_private: bool = False
 
     def find(self, kind: Kind, public: str) -> Route | None:
         """The route of a listed name or URI."""
@@ -127,7 +135,11 @@ class Snapshot:
         route = self.routes[Kind.RESOURCE].get(uri)
         if route is not None:
             return route
-        for matcher, template in self._matchers:
+        route = self._unlisted(uri)
+        return route if route is None or self.admits is None or self.admits(uri, route) else None
+
+    def _unlisted(self, uri: str) -> Route | None:
+        for matcher, template in self.matchers:
             if matcher.matches(uri):
                 mount = template.mount
                 origin = mount.origin(uri)
@@ -155,7 +167,7 @@ class Snapshot:
                 piece
                 for part in self.parts
                 for (public, route), piece in zip(part.routes[kind], part.shown(kind, era), strict=True)
-                if table[public] is route
+                if table.get(public) is route
             ]
             known = self._listings[kind, era] = b"[%b]" % b",".join(pieces)
         return known
@@ -168,13 +180,14 @@ class Snapshot:
         """`ttlMs` and whether the scope is public, for a listing: the shortest of all, and public only if all are."""
         catalogs = [member.catalog for member in self.members if member.catalog is not None]
         ttl = min((catalog.ttl.get(kind, 0) for catalog in catalogs), default=0)
-        return ttl, bool(catalogs) and not any(kind in catalog.private for catalog in catalogs)
+        is_public = bool(catalogs) and not self.is_private
+        return ttl, is_public and not any(kind in catalog.private for catalog in catalogs)
 
     @cached_property
     def extensions(self) -> dict[str, Any]:
         """Server extensions that pass through the mesh, the first upstream's settings of each."""
         found: dict[str, Any] = {}
-        for member in self.members:
+        for member in self._told:
             offered = member.catalog.capabilities.get("extensions") if member.catalog else None
             if isinstance(offered, Mapping):
                 found = {key: value for key, value in offered.items() if key in KNOWN_EXTENSIONS} | found
@@ -183,7 +196,7 @@ class Snapshot:
     def instructions(self, preface: str | None) -> str | None:
         """The mesh's own words, then a section for each upstream that has some; None if there is nothing to say."""
         parts = [preface] if preface else []
-        for member in self.members:
+        for member in self._told:
             text = member.catalog.instructions if member.catalog else None
             if text:
                 title = member.mount.namespace or member.mount.name
@@ -192,14 +205,24 @@ class Snapshot:
 
     @property
     def _needs_titles(self) -> bool:
-        return len(self.members) > 1 or any(member.mount.namespace for member in self.members)
+        return len(self._told) > 1 or any(member.mount.namespace for member in self._told)
+
+    @cached_property
+    def _told(self) -> tuple[Member, ...]:
+        return tuple(member for member in self.members if member.mount.name not in self.silent)
+
+    @cached_property
+    def answers(self) -> dict[object, Any]:
+        """What is asked again and again, encoded, by whatever the asker calls it."""
+        return {}
 
     @cached_property
     def _listings(self) -> dict[tuple[Kind, Era], bytes]:
         return {}
 
     @cached_property
-    def _matchers(self) -> tuple[tuple[TemplateMatcher, Route], ...]:
+    def matchers(self) -> tuple[tuple[TemplateMatcher, Route], ...]:
+        """What tells the expansions of each template, and its route."""
         return tuple((TemplateMatcher(public), route) for public, route in self.routes[Kind.TEMPLATE].items())
 
     @cached_property

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from meshproxy.cli.key_app import key_app
+from meshproxy.cli.access_app import key_app, why
 
 __all__ = ["app"]
 
@@ -239,6 +239,7 @@ def schema() -> int:
 
 
 app.add_typer(key_app)
+app.command()(why)
 
 
 @app.command(hidden=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import structlog
 
-from meshproxy.access.access import Access, Entrance
 from meshproxy.cli.entry import Failure
 from meshproxy.config.load import load, with_server
 from meshproxy.config.models import MeshConfig, ServerConfig
@@ -25,7 +24,7 @@ from meshproxy.state.store import Store
 
 log = structlog.get_logger(__name__)
 
-Endpoint = Callable[[FastMCP, Mesh, Entrance, asyncio.Event], Awaitable[None]]
+Endpoint = Callable[[FastMCP, Mesh, asyncio.Event], Awaitable[None]]
 """Serves until the event is set, or until nobody is left to serve."""
 StartUp = Callable[[Mesh], Awaitable[None]]
 """Waits until every upstream has come up or failed once. Raises `ConfigError` if a required one failed."""
@@ -52,12 +51,10 @@ def serve(
 async def _serve(config: MeshConfig, file: Path, endpoint: Endpoint, start_up: StartUp, stopping: asyncio.Event) -> int:
     server = FastMCP(config.name, instructions=config.instructions, list_grace=config.server.list_grace)
 
-    entrance = Entrance(Access(config.server.auth))
     warned: set[str] = set()
 
     def take(config: MeshConfig) -> None:
-        server.instructions = config.instructions
-        entrance.take(config)
+        server.take(config)
         warnings = [str(warning) for warning in config.source.warnings]
         if fresh := [warning for warning in warnings if warning not in warned]:
             log.warning("config.warnings", problems=fresh)
@@ -92,7 +89,7 @@ async def _serve(config: MeshConfig, file: Path, endpoint: Endpoint, start_up: S
         server.extend_grace()
         mesh.start()
         tasks = {asyncio.create_task(start()), asyncio.create_task(_follow(mesh, file))}
-        await endpoint(server, mesh, entrance, stopping)
+        await endpoint(server, mesh, stopping)
     finally:
         for task in tasks:
             task.cancel()
@@ -123,19 +120,14 @@ def _over_http(config: MeshConfig, host: str | None, port: int | None) -> tuple[
     except CannotListen as error:
         raise Failure(f"{error}; choose another with --port" if error.in_use else str(error)) from None
 
-    async def endpoint(server: FastMCP, mesh: Mesh, entrance: Entrance, stopping: asyncio.Event) -> None:
-        app = HttpApp(server, _http_settings(settings), entrance=entrance, health=health_of(mesh))
+    async def endpoint(server: FastMCP, mesh: Mesh, stopping: asyncio.Event) -> None:
+        app = HttpApp(server, _http_settings(settings), entrance=server.entrance, health=health_of(mesh))
         await serve_http(app, sockets, stopping, before_drain=server.end_streams)
 
     return endpoint, url_of(sockets, settings.host, settings.path)
 
 
-async def _over_stdio(
-    server: FastMCP,
-    mesh: Mesh,  # noqa: ARG001  # an `Endpoint`
-    entrance: Entrance,  # noqa: ARG001
-    stopping: asyncio.Event,
-) -> None:
+async def _over_stdio(server: FastMCP, mesh: Mesh, stopping: asyncio.Event) -> None:  # noqa: ARG001  # an `Endpoint`
     await serve_pipes(server, stopping)
 
 

@@ -1,18 +1,29 @@
-"""`server.auth`: who may come in, as the file says it."""
+"""`server.auth`, `access` and `profiles`: who may come in and use what, as the file says it."""
 
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-from meshproxy.config.upstream import Section, refusal
+from meshproxy.config.frozen import FrozenMapping
+from meshproxy.config.upstream import Renaming, Section, Selection, refusal
 from meshproxy.config.values import Flag, Name
 
-__all__ = ["AuthConfig", "KeyConfig", "digests_of"]
+__all__ = ["AuthConfig", "KeyConfig", "Profile", "Profiles", "Rule", "Who", "digests_of"]
 
 _HASH: Final = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
+_PROFILE: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", re.ASCII)
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
@@ -115,3 +126,84 @@ class AuthConfig(Section):
                 if (other := digests.setdefault(digest, key.name)) != key.name:
                     raise refusal(f"is the hash of key {other!r} too; make a key for each with key new", index, "hash")
         return keys
+
+
+class Who(Section):
+    """Which principals a rule is about: those that any of these names. All are globs, but for groups and scopes."""
+
+    keys: Words = Field(default=(), description="Names of keys, as globs.")
+    groups: Words = Field(default=(), description="Groups, of keys and of tokens.")
+    subjects: Words = Field(default=(), description="Subjects of tokens, as globs.")
+    scopes: Words = Field(default=(), description="Scopes of tokens.")
+    certificates: Words = Field(default=(), description="Names in client certificates, as globs.")
+
+    @model_validator(mode="after")
+    def _names_somebody(self) -> Self:
+        if not any(getattr(self, key) for key in type(self).model_fields):
+            raise refusal("names nobody; write who: any for everybody")
+        return self
+
+
+class Rule(Section):
+    """One rule: it decides about what its `deny` or its `allow` matches, if the rest of it holds."""
+
+    who: Annotated[
+        Annotated[Literal["any", "anonymous", "local"], Tag("word")] | Annotated[Who, Tag("names")],
+        Discriminator(lambda value: "names" if isinstance(value, (dict, Who)) else "word"),
+    ] = Field(
+        default="any",
+        description="Whom it is about: any, anonymous, local (the client over stdio), or keys, groups, subjects, scopes and certificates.",
+    )
+    allow: Words = Field(default=(), description="Public names or URIs, as globs, that may be seen and used.")
+    deny: Words = Field(default=(), description="The same for what may not, even if allow matches it too.")
+    kinds: Annotated[tuple[Literal["tools", "resources", "templates", "prompts"], ...], Field(strict=False)] = Field(
+        default=("tools", "resources", "templates", "prompts"), description="The kinds that it is about."
+    )
+    upstreams: Words = Field(default=("*",), description="The upstreams that it is about, as globs.")
+    only: Literal["read_only"] | None = Field(
+        default=None, description="read_only: of the tools in allow, those whose readOnlyHint is true, and no others."
+    )
+    confirm: Literal["destructive"] | None = Field(
+        default=None,
+        description="destructive: before a tool runs that says destructiveHint, or says nothing of it, its caller is asked; one who cannot be asked is refused.",
+    )
+
+    @model_validator(mode="after")
+    def _decides_something(self) -> Self:
+        if not self.allow and not self.deny:
+            raise refusal("decides nothing; it needs allow or deny, such as allow: ['docs_*']")
+        return self
+
+
+class Profile(Section):
+    """A choice of upstreams and components with an address of its own. Names are those of the mesh, with namespaces."""
+
+    instructions: str | None = Field(
+        default=None, description="Advice for the model, in place of the mesh's own; the upstreams' follow."
+    )
+    upstreams: Words | None = Field(default=None, description="The upstreams in it. Default: all.")
+    tools: Renaming = Field(
+        default=Renaming(), description="Which tools are in it, and under which names, by public names."
+    )
+    resources: Selection = Field(default=Selection(), description="Which resources, by public URIs.")
+    templates: Selection = Field(default=Selection(), description="Which resource templates, by public URI templates.")
+    prompts: Renaming = Field(default=Renaming(), description="Which prompts, and under which names, by public names.")
+
+
+class Profiles(FrozenMapping[Profile]):
+    """Profiles by name."""
+
+    __slots__ = ()
+
+    @classmethod
+    def accepted(cls, source: Any) -> Any:  # noqa: ARG003  # only the generic base needs it
+        return dict[ProfileName, Profile]
+
+
+def _profile_name(name: str) -> str:
+    if not _PROFILE.fullmatch(name):
+        raise ValueError("names an address, so it may have ASCII letters, digits, _, - and . only")
+    return name
+
+
+ProfileName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_profile_name)]

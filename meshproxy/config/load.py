@@ -33,7 +33,7 @@ from meshproxy.errors import ConfigError, Problem
 from meshproxy.naming import default_namespace
 
 _SPELLINGS: Final = {"type": "transport", "disabled": "enabled"}
-_SECTIONS: Final = ("server", "reload", "defaults", "upstreams", "mcpServers")
+_SECTIONS: Final = ("server", "reload", "profiles", "defaults", "upstreams", "mcpServers")
 """Those of the top level that may be left without a value, as when all of their lines are commented out."""
 
 
@@ -143,6 +143,8 @@ class _Loading:
         """An item without the keys that nobody knows, which are reported."""
         if isinstance(item.value, list):
             return item.with_value([self._known(child, (*path, index)) for index, child in enumerate(item.value)])
+        if path == ("profiles",):
+            return item.with_value({key: self._known(child, (*path, key)) for key, child in item.mapping.items()})
         if not (known := known_keys(path)) or not isinstance(item.value, dict):
             return item
         kept = {}
@@ -263,9 +265,13 @@ class _Loading:
         content = self._content
         named = {} if upstreams is None else upstreams.mapping
         places = {name: (item.key_line, item.key_column) for name, item in named.items()}
-        source = ConfigSource(content.path, content.digest, content.files, self._in_order(self._warnings), places)
-        written = {name: _written(item) for name, item in named.items()}
-        config = self._validated(MeshConfig, data, root, Provenance(source, written, tuple(self._secrets)))
+        written = top.get("access")
+        rules = tuple(rule.line for rule in written.value) if written and isinstance(written.value, list) else ()
+        source = ConfigSource(
+            content.path, content.digest, content.files, self._in_order(self._warnings), places, rules
+        )
+        shown = {name: _written(item) for name, item in named.items()}
+        config = self._validated(MeshConfig, data, root, Provenance(source, shown, tuple(self._secrets)))
         return config if isinstance(config, MeshConfig) else None
 
     def _validated(self, model: type[BaseModel], data: Any, item: Item, context: Provenance | None) -> BaseModel | None:

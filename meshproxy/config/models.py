@@ -5,11 +5,11 @@ wrong types raise pydantic's ValidationError. The descriptions are the ones that
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
-from meshproxy.config.access import AuthConfig
+from meshproxy.config.access import AuthConfig, Profiles, Rule
 from meshproxy.config.frozen import FrozenMapping
 from meshproxy.config.secrets import Scrubber
 from meshproxy.config.upstream import (
@@ -20,6 +20,7 @@ from meshproxy.config.upstream import (
     Timeouts,
     UpstreamDefaults,
     UpstreamSpec,
+    refusal,
 )
 from meshproxy.config.values import Count, Deadline, Duration, Flag, Grace, Name, Port, Size, State, UrlPath
 from meshproxy.http.loopback import is_loopback
@@ -130,6 +131,14 @@ class MeshConfig(Section):
         description="The endpoint. A change here takes effect when the mesh is started again, but for auth.",
     )
     reload: ReloadConfig = Field(default=ReloadConfig(), description="How edits of this file are followed.")
+    access: Annotated[tuple[Rule, ...], Field(strict=False)] | None = Field(
+        default=None,
+        description="Who may see and use what: the first rule that matches decides, and what none matches is forbidden. Without rules everybody may use everything.",
+    )
+    profiles: Profiles = Field(
+        default_factory=Profiles,
+        description="Choices of upstreams and components by name, each at an address of its own: server.path/NAME.",
+    )
     upstreams: Upstreams = Field(
         default_factory=Upstreams, description="The MCP servers to merge, by name: 1 to 64 characters each."
     )
@@ -147,6 +156,21 @@ class MeshConfig(Section):
             }
             return {**data, "upstreams": named}
         return data
+
+    @model_validator(mode="after")
+    def _names_what_there_is(self) -> Self:
+        """What profiles and keys refer to is in the file: a slip of the pen there would open or close the wrong thing."""
+        for name, profile in self.profiles.items():
+            for index, upstream in enumerate(profile.upstreams or ()):
+                if upstream not in self.upstreams:
+                    raise refusal(f"there is no upstream {upstream!r}", "profiles", name, "upstreams", index)
+        keys = () if self.server.auth is None else self.server.auth.keys
+        for index, key in enumerate(keys):
+            for at, wanted in enumerate(key.profiles or ()):
+                if wanted not in self.profiles:
+                    where = ("server", "auth", "keys", index, "profiles", at)
+                    raise refusal(f"there is no profile {wanted!r}", *where)
+        return self
 
     def model_post_init(self, context: Any) -> None:
         """Gather the secrets once, and take from `load` where the config came from."""
@@ -187,5 +211,7 @@ class MeshConfig(Section):
             self.state,
             self.server,
             self.reload,
+            self.access,
+            self.profiles,
             tuple(self.upstreams.values()),
         )

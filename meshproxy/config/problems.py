@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pydantic_core import ErrorDetails
 
-from meshproxy.config.access import AuthConfig, KeyConfig
+from meshproxy.config.access import AuthConfig, KeyConfig, Profile, Rule, Who
 from meshproxy.config.document import Item, Path
 from meshproxy.config.models import MeshConfig, ReloadConfig, ServerConfig
 from meshproxy.config.upstream import (
@@ -59,6 +59,14 @@ def known_keys(path: Path) -> tuple[str, ...]:
             return tuple(AuthConfig.model_fields)
         case ("server", "auth", "keys", int()):
             return tuple(KeyConfig.model_fields)
+        case ("access", int()):
+            return tuple(Rule.model_fields)
+        case ("access", int(), "who"):
+            return tuple(Who.model_fields)
+        case ("profiles", _):
+            return tuple(Profile.model_fields)
+        case ("profiles", _, "resources"):
+            return tuple(Selection.model_fields)
         case ("reload",):
             return tuple(ReloadConfig.model_fields)
         case ("defaults",):
@@ -88,6 +96,8 @@ def suggestion(key: str, path: Path) -> str | None:
     if path == ("defaults",) and key in UPSTREAM_KEYS:
         return "it belongs to a single upstream, and has no default"
     if key == "rename" and known == tuple(Selection.model_fields):
+        if path[-1] != "templates":
+            return "only tools and prompts have other names in a profile: remove rename"
         return "templates cannot be renamed, since their upstream would not know what clients make of the new ones: remove rename"
     for section in known:
         if key in known_keys((*path, section)):
@@ -126,6 +136,8 @@ def describe(error: ErrorDetails, item: Item) -> tuple[str, str | None]:
             return f"must be at most {context['le']}", None
         case "value_error":
             return halves(str(context["error"]))
+        case "missing":
+            return f"needs {error['loc'][-1]}", None
         case "refused":
             return halves(str(context["message"]))
     return error["msg"], None  # pragma: no cover  # no other type is in the models

@@ -63,6 +63,8 @@ class ConfigSource:
     warnings: tuple[Problem, ...] = ()
     places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """By upstream: line and column of its name, for what is found wrong with it when it runs."""
+    rules: tuple[int, ...] = ()
+    """The lines of the rules of `access`."""
 
     def problem(self, name: str, message: str) -> Problem:
         """Something wrong with the upstream `name`."""

@@ -45,6 +45,7 @@ class ServerSignature:
     """The mesh's own `serverInfo`, which modern results carry (2026-07-28 basic/index, "_meta")."""
 
     def __init__(self, server_info: dict[str, Any]) -> None:
+        self.info = server_info
         self.meta = {META_SERVER: server_info}
         self._own = Raw(dumps(self.meta))
         self._remembered = lru_cache(maxsize=256)(self._sign)

@@ -11,12 +11,13 @@ from urllib.parse import quote
 
 import structlog
 
+from meshproxy.access.confirmation import Confirmation
+from meshproxy.access.views import Views
 from meshproxy.catalog.catalog import Mount
 from meshproxy.catalog.rewrite import rewrite_question
 from meshproxy.catalog.snapshot import Collision, Member, Route, Snapshot, build_snapshot
 from meshproxy.eras.translate import outgoing
 from meshproxy.errors import INVALID_PARAMS, RpcError, UpstreamError, UpstreamUnavailable
-from meshproxy.kinds import BY_CHANGED, KINDS
 from meshproxy.links.listen_stream import ListenStream
 from meshproxy.mesh.router import Find, Router, not_found, public_id, public_task, uri_of
 from meshproxy.mesh.watchers import Watchers
@@ -27,8 +28,8 @@ from meshproxy.upstream.provider import ProxyProvider
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-Announce = Callable[[tuple[str, ...]], None]
-"""Told the `list_changed` notifications that a new snapshot makes due, each once."""
+Announce = Callable[[Snapshot], None]
+"""Told the snapshot from before, when another one has taken its place."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class CompositeProvider:
 
     Attributes:
         mounted: the providers, in the order of the config.
+        views: what each client sees of the snapshot.
         router: hands each call to the provider that it is for.
         settle: waits until it is enough or every provider that is starting has had its time, before it is said that nobody has
             what is asked for. Whoever serves sets it.
@@ -60,7 +62,8 @@ class CompositeProvider:
 
     def __init__(self) -> None:
         self.mounted: tuple[Mounted, ...] = ()
-        self.router = Router(self._seek)
+        self.views = Views()
+        self.router = Router(self.views.look, Confirmation().ask, self._seek)
         self.settle: Callable[[Callable[[], bool]], Awaitable[None]] = _at_once
         self._announce: list[Announce] = []
         self._warned: set[Collision] = set()
@@ -76,7 +79,7 @@ class CompositeProvider:
         return self.router.snapshot
 
     def on_announce(self, callback: Announce) -> None:
-        """Call `callback` after each swap that changed a listing."""
+        """Call `callback` after each swap."""
         self._announce.append(callback)
 
     def add(self, provider: ProxyProvider, mount: Mount) -> None:
@@ -107,17 +110,14 @@ class CompositeProvider:
                 log.warning("name.collision", kind=str(collision.kind), name=collision.public, message=str(collision))
         self._warned = set(snapshot.collisions)
         self._watchers.follow({item.provider for item in self.mounted}, self._served)
-        differing = {KINDS[kind].changed for kind in snapshot.changed_kinds(before)}
-        changed = tuple(method for method in BY_CHANGED if method in differing)
-        if changed:
-            for announce in self._announce:
-                announce(changed)
+        for announce in self._announce:
+            announce(before)
 
     # --- requests, by what they are routed by: those of components are the router's
 
     def task(self, call: Call) -> None:
         """Ask for, answer or cancel a task of the tasks extension (SEP-2663): its public id names its upstream. Raises `RpcError`."""
-        found = self._owner_of_task(call.params.get("taskId"))
+        found = self._owner_of_task(call.context.downstream, call.params.get("taskId"))
         if found is None:
             raise RpcError(INVALID_PARAMS, f"{call.method}: unknown task")
         mounted, origin = found
@@ -133,7 +133,14 @@ class CompositeProvider:
     ) -> None:
         """Let a downstream hear of updates of a public URI; `tell` takes the parameters of each, in public URIs. Errors as `use`."""
         route = await self.route_of(downstream, params)
-        await self._watchers.add(downstream, params["uri"], tell, route, self._provider_of(route))
+        uri = params["uri"]
+
+        def told(update: dict[str, Any]) -> None:
+            # It may not be its client's to see any more.
+            if self.router.find_uri(downstream, uri) is not None:
+                tell(update)
+
+        await self._watchers.add(downstream, uri, told, route, self._provider_of(route))
 
     async def unsubscribe(self, downstream: Downstream, params: dict[str, Any]) -> None:
         """End what `subscribe` began. Errors as `use`."""
@@ -155,7 +162,7 @@ class CompositeProvider:
         """
         asked: dict[str, tuple[Mounted, list[str]]] = {}
         for public in ids:
-            if (found := self._owner_of_task(public)) is not None:
+            if (found := self._owner_of_task(downstream, public)) is not None:
                 asked.setdefault(found[0].mount.name, (found[0], []))[1].append(found[1])
         agreed: list[str] = []
         streams: list[ListenStream] = []
@@ -163,7 +170,7 @@ class CompositeProvider:
 
             def sink(method: str, told: dict[str, Any], mount: Mount = mounted.mount) -> None:
                 if method == "notifications/tasks" and "taskId" in told:
-                    tell(public_task(rewrite_question(method, told, mount.public), mount))
+                    tell(public_task(rewrite_question(method, told, mount.public), mount, downstream.visitor))
 
             try:
                 heard, stream = await mounted.provider.audience.follow_tasks(downstream, origins, sink)
@@ -171,13 +178,13 @@ class CompositeProvider:
                 log.info("upstream.tasks_not_heard", upstream=mounted.mount.name, reason=str(error))
                 continue
             streams.append(stream)
-            agreed += [public_id(mounted.mount, origin) for origin in origins if origin in heard]
+            agreed += [public_id(mounted.mount, origin, downstream.visitor) for origin in origins if origin in heard]
         return agreed, streams
 
     async def route_of(self, downstream: Downstream, params: dict[str, Any]) -> Route:
         """The route of the public URI in `params`. Raises `RpcError`: see `not_found`."""
         uri = uri_of(params)
-        find = partial(self.router.find_uri, uri)
+        find = partial(self.router.find_uri, downstream, uri)
         return find() or await self._seek(find, not_found(downstream, uri))
 
     async def _seek(self, find: Find, missing: RpcError) -> Route:
@@ -188,15 +195,19 @@ class CompositeProvider:
             raise missing
         return route
 
-    def _owner_of_task(self, public: Any) -> tuple[Mounted, str] | None:
-        """Where a task is, and what it is called there."""
-        name, separator, origin = public.partition("/") if isinstance(public, str) else ("", "", "")
+    def _owner_of_task(self, downstream: Downstream, public: Any) -> tuple[Mounted, str] | None:
+        """Where a task of this client is, and what it is called there."""
+        name, _, origin = public.partition("/") if isinstance(public, str) else ("", "", "")
+        name = name.partition(":")[0]
         found = (mounted for mounted in self.mounted if quote(mounted.mount.name, safe="") == name)
-        mounted = next(found, None) if separator else None
-        return None if mounted is None else (mounted, origin)
+        mounted = next(found, None)
+        if mounted is None or public_id(mounted.mount, origin, downstream.visitor) != public:
+            return None
+        members = self.router.seen_by(downstream.visitor).members
+        return (mounted, origin) if any(member.source is mounted.provider for member in members) else None
 
-    def _served(self, uri: str) -> tuple[Route, ProxyProvider] | None:
-        route = self.router.find_uri(uri)
+    def _served(self, downstream: Downstream, uri: str) -> tuple[Route, ProxyProvider] | None:
+        route = self.router.find_uri(downstream, uri)
         return None if route is None else (route, self._provider_of(route))
 
     def _provider_of(self, route: Route) -> ProxyProvider:
@@ -208,4 +219,6 @@ class CompositeProvider:
 
 def _task_told(call: Call, outcome: Outcome) -> Outcome:
     """On the way back: a task as the mesh names it."""
-    return public_task(outcome, call.mount) if isinstance(outcome, dict) and "taskId" in outcome else outcome
+    if isinstance(outcome, dict) and "taskId" in outcome:
+        return public_task(outcome, call.mount, call.context.downstream.visitor)
+    return outcome

@@ -5,6 +5,8 @@ A call reads the snapshot once, and is handed to its upstream in the same step.
 
 from collections.abc import Callable, Coroutine
 from functools import partial
+from hashlib import blake2b
+from secrets import token_bytes
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
@@ -15,6 +17,7 @@ from meshproxy.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND, RpcError
 from meshproxy.kinds import Kind
 from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import Downstream, Outcome
+from meshproxy.relay.principal import Visitor
 from meshproxy.wire.codec import JsonError, Raw, is_object, loads, mapping, opened
 from meshproxy.wire.headers import param_headers
 from meshproxy.wire.messages import check_spelling
@@ -25,9 +28,14 @@ __all__ = ["Find", "Router", "not_found", "public_id", "public_task", "uri_of"]
 _REFERENCES: Final = {"ref/prompt": "name", "ref/resource": "uri"}
 _NAMES: Final = frozenset(_REFERENCES.values())
 _IN_REFERENCES: Final = _NAMES | {"type"}
+_SECRET: Final = token_bytes(32)
 
 Find: TypeAlias = "Callable[[], Route | None]"
 """Looks a route up in the snapshot that is in force when it is called."""
+Look: TypeAlias = "Callable[[Visitor, Snapshot], Snapshot]"
+"""Makes what a visitor sees of a snapshot, and leaves it with the visitor."""
+Confirm: TypeAlias = "Callable[[Call, Route, Callable[[Call, Route], None]], None]"
+"""Asks the caller, and lets the call go on by its route."""
 Seek: TypeAlias = "Callable[[Find, RpcError], Coroutine[Any, Any, Route]]"
 """Waits for the upstreams that are starting until one of them has what is looked for. Raises the error if none has."""
 
@@ -35,15 +43,24 @@ Seek: TypeAlias = "Callable[[Find, RpcError], Coroutine[Any, Any, Route]]"
 class Router:
     """Routes the calls of a composite.
 
-    `seek` is asked where the snapshot does not have what a call is for.
+    `look` makes views, `confirm` asks callers, and `seek` is asked where the snapshot does not have what a call is for.
 
     Attributes:
         snapshot: what is offered, now.
     """
 
-    def __init__(self, seek: Seek) -> None:
+    def __init__(self, look: Look, confirm: Confirm, seek: Seek) -> None:
         self.snapshot = Snapshot()
+        self._look = look
+        self._confirm = confirm
         self._seek = seek
+
+    def seen_by(self, visitor: Visitor) -> Snapshot:
+        """What a visitor sees of the snapshot: all that there is for it."""
+        if visitor.viewed is self.snapshot:
+            view: Snapshot = visitor.view
+            return view
+        return self._look(visitor, self.snapshot)
 
     def call_tool(self, call: Call) -> None:
         """`tools/call`. Raises `RpcError`, -32602, for a name that nobody has or parameters of the wrong type."""
@@ -56,9 +73,11 @@ class Router:
     def read(self, call: Call) -> None:
         """`resources/read`, by its public URI. Raises `RpcError`: see `not_found`."""
         uri = uri_of(call.params)
-        route = self.snapshot.resolve_uri(uri)
+        downstream = call.context.downstream
+        route = self.find_uri(downstream, uri)
         if route is None:
-            call.wait(self._seek(partial(self.find_uri, uri), not_found(call.context.downstream, uri)), self._read_from)
+            find = partial(self.find_uri, downstream, uri)
+            call.wait(self._seek(find, not_found(downstream, uri)), self._read_from)
         else:
             self._read_from(call, route)
 
@@ -70,16 +89,17 @@ class Router:
             raise RpcError(INVALID_PARAMS, "completion/complete: 'ref' must be a ref/prompt or a ref/resource")
         check_spelling(ref, _IN_REFERENCES)
         name = opened(ref.get(_REFERENCES[kind]))
-        route = self._referred(kind, name)
+        downstream = call.context.downstream
+        route = self._referred(downstream, kind, name)
         if route is None:
             unknown = RpcError(INVALID_PARAMS, f"completion/complete: unknown {kind} {name!r}")
-            call.wait(self._seek(partial(self._referred, kind, name), unknown), self._complete_from)
+            call.wait(self._seek(partial(self._referred, downstream, kind, name), unknown), self._complete_from)
         else:
             self._complete_from(call, route)
 
-    def find_uri(self, uri: str) -> Route | None:
-        """The route of a public URI."""
-        return self.snapshot.resolve_uri(uri)
+    def find_uri(self, downstream: Downstream, uri: str) -> Route | None:
+        """The route of a public URI, for a client."""
+        return self.seen_by(downstream.visitor).resolve_uri(uri)
 
     def _use(self, call: Call, kind: Kind) -> None:
         params = call.params
@@ -88,14 +108,21 @@ class Router:
             raise RpcError(INVALID_PARAMS, f"{call.method}: 'name' must be a string")
         if arguments is not None and not is_object(arguments):
             raise RpcError(INVALID_PARAMS, f"{call.method}: 'arguments' must be an object")
-        route = self.snapshot.find(kind, name)
+        downstream = call.context.downstream
+        route = self.seen_by(downstream.visitor).find(kind, name)
         if route is None:
             unknown = RpcError(INVALID_PARAMS, f"Unknown {kind}: {name}")
-            call.wait(self._seek(partial(self._find, kind, name), unknown), self._use_from)
+            call.wait(self._seek(partial(self._find, downstream, kind, name), unknown), self._use_from)
         else:
             self._use_from(call, route)
 
     def _use_from(self, call: Call, route: Route) -> None:
+        if route.confirm:
+            self._confirm(call, route, self._use_agreed)
+        else:
+            self._use_agreed(call, route)
+
+    def _use_agreed(self, call: Call, route: Route) -> None:
         arguments = call.params.get("arguments")
         if route.headers and arguments is not None:
             # The arguments that the upstream wants to see in headers too (SEP-2243).
@@ -132,13 +159,14 @@ class Router:
         call.mount = route.mount
         route.source.carry(call)
 
-    def _find(self, kind: Kind, name: str) -> Route | None:
-        return self.snapshot.find(kind, name)
+    def _find(self, downstream: Downstream, kind: Kind, name: str) -> Route | None:
+        return self.seen_by(downstream.visitor).find(kind, name)
 
-    def _referred(self, kind: str, name: Any) -> Route | None:
+    def _referred(self, downstream: Downstream, kind: str, name: Any) -> Route | None:
         if not isinstance(name, str):
             return None
-        return self._find(Kind.PROMPT, name) if kind == "ref/prompt" else self.snapshot.resolve_template(name)
+        view = self.seen_by(downstream.visitor)
+        return view.find(Kind.PROMPT, name) if kind == "ref/prompt" else view.resolve_template(name)
 
 
 def uri_of(params: dict[str, Any]) -> str:
@@ -155,17 +183,23 @@ def not_found(downstream: Downstream, uri: str) -> RpcError:
     return RpcError(code, f"Resource not found: {uri}", {"uri": uri})
 
 
-def public_task(result: dict[str, Any], mount: Mount) -> dict[str, Any]:
+def public_task(result: dict[str, Any], mount: Mount, visitor: Visitor) -> dict[str, Any]:
     """A result that names a task, with the id that leads back to its upstream."""
-    return {**result, "taskId": public_id(mount, opened(result["taskId"]))}
+    return {**result, "taskId": public_id(mount, opened(result["taskId"]), visitor)}
 
 
-def public_id(mount: Mount, origin: Any) -> str:
-    return f"{quote(mount.name, safe='')}/{origin}"
+def public_id(mount: Mount, origin: Any, visitor: Visitor) -> str:
+    """What a task is called: by its upstream, what that calls it, and for a principal that showed a credential, a mark that is of no use to another."""
+    name, principal = quote(mount.name, safe=""), visitor.principal
+    return f"{name}:{_mark(principal.identity, name, origin)}/{origin}" if principal.is_known else f"{name}/{origin}"
+
+
+def _mark(identity: str, name: str, origin: Any) -> str:
+    return blake2b(f"{identity}\0{name}/{origin}".encode(), key=_SECRET, digest_size=12).hexdigest()
 
 
 def _task_made(call: Call, outcome: Outcome) -> Outcome:
     """On the way back of a use: if it ended with a task (SEP-2663), that is named as the mesh names it."""
     if isinstance(outcome, dict) and opened(outcome.get("resultType")) == "task":
-        return public_task(outcome, call.mount)
+        return public_task(outcome, call.mount, call.context.downstream.visitor)
     return outcome

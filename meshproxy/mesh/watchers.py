@@ -24,8 +24,8 @@ log = structlog.get_logger(__name__)
 Tell = Callable[[dict[str, Any]], None]
 """Takes the parameters of an update, in public URIs."""
 
-Serve = Callable[[str], tuple[Route, ProxyProvider] | None]
-"""Says where a public URI leads now."""
+Serve = Callable[[Downstream, str], tuple[Route, ProxyProvider] | None]
+"""Says where a public URI leads a client now."""
 
 
 @dataclass(eq=False)
@@ -80,7 +80,7 @@ class Watchers:
         for watchers in self._held.values():
             for uri, interest in watchers.items():
                 if interest.provider not in providers and interest not in self._moving:
-                    found = serve(uri)
+                    found = serve(interest.downstream, uri)
                     if found is not None:
                         task = asyncio.ensure_future(self._move(interest, uri, *found))
                         self._moving[interest] = task

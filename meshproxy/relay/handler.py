@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import Downstream, Outcome, Result
+from meshproxy.relay.principal import Visitor
 
 __all__ = ["Handler", "finish"]
 
@@ -26,8 +27,8 @@ class Handler(Protocol):
         """Take note of a notification, in order. Never blocks. `notifications/cancelled` is the transport's own business."""
         ...
 
-    def annotated_schema(self, tool: str) -> dict[str, Any] | None:
-        """The input schema of a public tool if it has `x-mcp-header` annotations, for the check of `Mcp-Param-*` (SEP-2243)."""
+    def annotated_schema(self, visitor: Visitor, tool: str) -> dict[str, Any] | None:
+        """The input schema of a tool that a visitor may use, if it has `x-mcp-header` annotations, for the check of `Mcp-Param-*` (SEP-2243)."""
         ...
 
 

@@ -5,10 +5,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
+from meshproxy.catalog.snapshot import Snapshot
 from meshproxy.errors import INVALID_PARAMS, RpcError, UpstreamError
+from meshproxy.kinds import BY_CHANGED, KINDS
 from meshproxy.links.listen_stream import ListenStream
 from meshproxy.mesh.composite import CompositeProvider
 from meshproxy.relay.downstream import Downstream, RequestContext
+from meshproxy.relay.principal import Visitor
 from meshproxy.wire.codec import mapping
 from meshproxy.wire.protocol import EXTENSION_TASKS, META_SUBSCRIPTION
 
@@ -35,15 +38,18 @@ class Announcements:
     def add_session(self, downstream: Downstream) -> None:
         """Tell a legacy client, from its `initialized` until it is gone."""
         self._sessions[downstream.key] = downstream
+        # What it will be told of is what differs from what it could see until then.
+        self._composite.router.seen_by(downstream.visitor)
         downstream.on_close(partial(self._sessions.__delitem__, downstream.key))
 
-    def announce(self, methods: tuple[str, ...]) -> None:
-        """Send each of these `list_changed` to all who want it."""
+    def announce(self, before: Snapshot) -> None:
+        """Tell each who wants it of the listings that differ for it, and of no others. `before` is the snapshot until now."""
+        changes = _Changes(self._composite, before)
         for session in list(self._sessions.values()):
-            for method in methods:
+            for method in changes.of(session.visitor):
                 session.notify(method, None)
         for stream, wanted in list(self._streams.items()):
-            for method in methods:
+            for method in changes.of(stream.downstream.visitor):
                 if method in wanted:
                     stream.notify(method, _tagged(stream))
 
@@ -80,6 +86,7 @@ class Announcements:
                 followed, streams = await self._composite.follow_tasks(context.downstream, ids, partial(tell, _TASKS))
                 honoured["taskIds"] = followed
             context.notify("notifications/subscriptions/acknowledged", {"notifications": honoured} | _tagged(context))
+            self._composite.router.seen_by(context.downstream.visitor)
             self._streams[context] = frozenset(_FLAGS[flag] for flag in flags)
             for method, told in held:
                 tell(method, told)
@@ -99,6 +106,34 @@ class Announcements:
         except (RpcError, UpstreamError):
             return False
         return True
+
+
+class _Changes:
+    """What a new snapshot changed, for each visitor; worked out once for all who saw and see the same."""
+
+    def __init__(self, composite: CompositeProvider, before: Snapshot) -> None:
+        self._composite = composite
+        self._before = before
+        self._visitors: dict[Visitor, tuple[str, ...]] = {}
+        self._pairs: dict[tuple[int, int], tuple[str, ...]] = {}
+
+    def of(self, visitor: Visitor) -> tuple[str, ...]:
+        """The `list_changed` notifications that are due to a visitor, each once."""
+        found = self._visitors.get(visitor)
+        if found is None:
+            # What it could see may have been by other rules.
+            if visitor.viewed is not self._before:
+                self._composite.views.look(visitor, self._before)
+            seen = visitor.view
+            found = self._visitors[visitor] = self._between(seen, self._composite.router.seen_by(visitor))
+        return found
+
+    def _between(self, seen: Snapshot, sees: Snapshot) -> tuple[str, ...]:
+        pair = (id(seen), id(sees))
+        if pair not in self._pairs:
+            differing = {KINDS[kind].changed for kind in sees.changed_kinds(seen)}
+            self._pairs[pair] = tuple(method for method in BY_CHANGED if method in differing)
+        return self._pairs[pair]
 
 
 def _knows_tasks(downstream: Downstream) -> bool:

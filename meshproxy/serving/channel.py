@@ -16,7 +16,7 @@ from meshproxy.limits import MAX_IN_FLIGHT
 from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import Downstream, Outcome, RequestContext, no_back_channel
 from meshproxy.relay.handler import Handler
-from meshproxy.relay.principal import LOCAL
+from meshproxy.relay.principal import LOCAL, Visitor
 from meshproxy.serving.exchange import progress_token_of, rpc_error_of
 from meshproxy.serving.legacy_exchange import record_client, record_version
 from meshproxy.serving.modern import ModernDownstream
@@ -64,6 +64,7 @@ class Channel:
         self._say = say or send
         self._loop = asyncio.get_running_loop()
         self._era: Era | None = None
+        self._visitor = Visitor(LOCAL.principal)
         self._client: _ChannelDownstream | None = None
         self._running: dict[Id, Call] = {}
         self._emptied: asyncio.Event | None = None
@@ -182,13 +183,13 @@ class Channel:
                 raise RpcError(UNSUPPORTED_VERSION, "this connection is served without initialize", data)
             if (error := check_envelope(meta)) is not None:
                 raise error
-            return ModernDownstream(LOCAL, meta or {})
+            return ModernDownstream(self._visitor, meta or {})
         if enveloped:
             raise RpcError(INVALID_REQUEST, "this connection began with a request of the handshake era; it stays in it")
         if method == "initialize":
             if self._client is not None:
                 raise RpcError(INVALID_REQUEST, "Invalid request: this connection is initialized already")
-            client = _ChannelDownstream(self)
+            client = _ChannelDownstream(self, self._visitor)
             record_client(client, params)
             # What comes before its answer is kept until then: what it may do depends on what is negotiated.
             self._client = client
@@ -196,7 +197,7 @@ class Channel:
             return client
         if self._client is None:
             if method == "ping":
-                return _ChannelDownstream(self)
+                return _ChannelDownstream(self, self._visitor)
             raise RpcError(INVALID_REQUEST, "Invalid request: send initialize first")
         return self._client
 
@@ -207,9 +208,9 @@ class _ChannelDownstream(Downstream):
     __slots__ = ("_channel", "questions")
     era = Era.LEGACY
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, visitor: Visitor) -> None:
         super().__init__(f"channel-{id(channel)}")
-        self.visitor = LOCAL
+        self.visitor = visitor
         self._channel = channel
         self.questions = Questions()
 

@@ -33,10 +33,14 @@ class Doors:
         self.entrance = entrance
         base = path.rstrip("/")
         self._whole = frozenset({base or "/", f"{base}/"})
+        self._below = f"{base}/"
 
     def profile_at(self, path: str) -> str | None:
         """The profile at a path, "" for the whole mesh; None where nothing is."""
-        return "" if path in self._whole else None
+        if path in self._whole:
+            return ""
+        name = path.removeprefix(self._below)
+        return name if name != path and name in self.entrance.access.profiles else None
 
     def at_once(self, scope: Scope) -> Visitor | None:
         """Who comes in, if that is certain now; None leaves it to `enter`."""

@@ -13,30 +13,33 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from meshproxy.access.access import Entrance
 from meshproxy.catalog.catalog import Mount
+from meshproxy.config.models import MeshConfig
 from meshproxy.eras.translate import ServerSignature
 from meshproxy.errors import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError, UpstreamError
-from meshproxy.kinds import BY_LIST_METHOD, Kind, KindSpec
+from meshproxy.kinds import BY_LIST_METHOD, Kind
 from meshproxy.links.target import config_of
 from meshproxy.mesh.composite import CompositeProvider
 from meshproxy.mesh.grace import Grace
 from meshproxy.mesh.upstreams import mount_of, provider_of
 from meshproxy.relay.call import Call, ended
-from meshproxy.relay.downstream import CARRIED_EXTENSIONS, Downstream, Outcome, RequestContext, Result
+from meshproxy.relay.downstream import Downstream, Outcome, RequestContext, Result
 from meshproxy.relay.handler import finish
+from meshproxy.relay.principal import Visitor
 from meshproxy.serving.announcements import Announcements
+from meshproxy.serving.directory import Directory
 from meshproxy.serving.http import HttpApp
 from meshproxy.serving.server import listen, run, serve_http, serve_pipes
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.upstream.client import CLIENT, ProxyClient
 from meshproxy.upstream.link_choice import SessionMode
 from meshproxy.upstream.provider import ProxyProvider
-from meshproxy.wire.codec import Raw, dumps, opened
+from meshproxy.wire.codec import opened
 from meshproxy.wire.protocol import (
     COMPLETE,
     LOG_LEVELS,
     META_SUBSCRIPTION,
-    MODERN_VERSIONS,
     TASK_METHODS,
     Era,
     negotiated,
@@ -54,6 +57,7 @@ class FastMCP:
 
     Attributes:
         composite: the providers, and the snapshot that is served.
+        entrance: who may come in over HTTP.
         stamp: its name and version, for results of the modern era.
     """
 
@@ -66,13 +70,12 @@ class FastMCP:
         list_grace: float = 3.0,
     ) -> None:
         self.composite = CompositeProvider()
-        self.instructions = instructions
+        self.entrance = Entrance()
         self.info: dict[str, Any] = {"name": name, "version": version or CLIENT["version"]}
         self.stamp = ServerSignature(self.info)
-        self._views: dict[object, Raw] = {}
-        self._viewed = self.composite.snapshot
         self._announcements = Announcements(self.composite)
         self.composite.on_announce(self._announcements.announce)
+        self._directory = Directory(self.composite, self.stamp, instructions)
         self._grace = Grace(self.composite, list_grace)
         self.composite.settle = self._grace.wait
         self._is_running = False
@@ -104,6 +107,12 @@ class FastMCP:
         if self._is_running:
             self.extend_grace()
             provider.start()
+
+    def take(self, config: MeshConfig) -> None:
+        """Go by a config, but for its upstreams: what is said of the mesh, who may come in, and what each may use. A snapshot has to follow in the same step."""
+        self.instructions = config.instructions
+        self.composite.views.take(config)
+        self.entrance.take(config)
 
     # --- life
 
@@ -145,7 +154,7 @@ class FastMCP:
 
     def http_app(self, settings: HttpSettings | None = None) -> HttpApp:
         """An ASGI application of its own, which starts and closes the providers with its lifespan."""
-        return HttpApp(self, settings, lifespan=lambda: self)
+        return HttpApp(self, settings, entrance=self.entrance, lifespan=lambda: self)
 
     def run(
         self, transport: Transport = "stdio", *, host: str = "127.0.0.1", port: int = 8000, path: str = "/mcp"
@@ -166,6 +175,15 @@ class FastMCP:
                     await serve_pipes(self, stopping)
 
         run(main)
+
+    @property
+    def instructions(self) -> str | None:
+        """Its own words to a model, put before those of the upstreams."""
+        return self._directory.instructions
+
+    @instructions.setter
+    def instructions(self, instructions: str | None) -> None:
+        self._directory.instructions = instructions
 
     # --- the handler
 
@@ -202,9 +220,9 @@ class FastMCP:
             for mounted in self.composite.mounted:
                 self._spawn(mounted.provider.audience.roots_changed(downstream))
 
-    def annotated_schema(self, tool: str) -> dict[str, Any] | None:
-        """See `meshproxy.relay.downstream.Handler`."""
-        route = self.composite.router.snapshot.find(Kind.TOOL, tool)
+    def annotated_schema(self, visitor: Visitor, tool: str) -> dict[str, Any] | None:
+        """See `meshproxy.relay.handler.Handler`."""
+        route = self.composite.router.seen_by(visitor).find(Kind.TOOL, tool)
         if route is None or not route.headers or route.component is None:
             return None
         schema: dict[str, Any] = route.component.definition["inputSchema"]
@@ -215,22 +233,10 @@ class FastMCP:
     def _initialize(self, call: Call) -> None:
         version = negotiated(opened(call.params.get("protocolVersion")))
         call.context.downstream.headers = call.context.headers
-        call.end(
-            self._view(
-                ("initialize", version),
-                lambda: {"protocolVersion": version, **self._about(Era.LEGACY), "serverInfo": self.info},
-            )
-        )
+        call.end(self._directory.initialized(call.context.downstream.visitor, version))
 
     def _discover(self, call: Call) -> None:
-        call.end(
-            self._view(
-                call.method,
-                lambda: self.stamp.into(
-                    {"supportedVersions": list(MODERN_VERSIONS), **self._about(Era.MODERN)}, cacheable=True
-                ),
-            )
-        )
+        call.end(self._directory.discovered(call.context.downstream.visitor))
 
     def _ping(self, call: Call) -> None:
         call.end(self._own(call, {}))
@@ -248,8 +254,8 @@ class FastMCP:
             self._listed(call, None)
 
     def _listed(self, call: Call, _: None) -> None:
-        spec, era = BY_LIST_METHOD[call.method], call.context.downstream.era
-        call.end(self._view((call.method, era), lambda: self._listing(spec, era)))
+        spec, downstream = BY_LIST_METHOD[call.method], call.context.downstream
+        call.end(self._directory.listing(downstream.visitor, spec, downstream.era))
 
     def _set_level(self, call: Call) -> None:
         downstream, level = call.context.downstream, opened(call.params.get("level"))
@@ -288,44 +294,6 @@ class FastMCP:
         if call.context.downstream.era is Era.MODERN and isinstance(outcome, dict) and "resultType" not in outcome:
             return self.stamp.into(outcome, cacheable=False)
         return outcome
-
-    def _about(self, era: Era) -> dict[str, Any]:
-        """What the mesh can do. A reload may bring any kind at any time, so every kind is promised."""
-        about: dict[str, Any] = {
-            "capabilities": {
-                "tools": {"listChanged": True},
-                "resources": {"subscribe": True, "listChanged": True},
-                "prompts": {"listChanged": True},
-                "completions": {},
-                "logging": {},
-            }
-        }
-        offered = self.composite.snapshot.extensions
-        extensions = {key: value for key, value in offered.items() if key in CARRIED_EXTENSIONS[era]}
-        if extensions:
-            about["capabilities"]["extensions"] = extensions
-        instructions = self.composite.snapshot.instructions(self.instructions)
-        if instructions:
-            about["instructions"] = instructions
-        return about
-
-    def _listing(self, spec: KindSpec, era: Era) -> dict[str, Any]:
-        listing: dict[str, Any] = {spec.items: Raw(self.composite.snapshot.listing(spec.kind, era))}
-        if era is Era.MODERN:
-            ttl, public = self.composite.snapshot.caching(spec.kind)
-            listing |= {"ttlMs": ttl, "cacheScope": "public" if public else "private"}
-            self.stamp.into(listing, cacheable=True)
-        return listing
-
-    def _view(self, key: object, make: Callable[[], dict[str, Any]]) -> Raw:
-        """What `make` makes, encoded once for each snapshot."""
-        if self._viewed is not self.composite.snapshot:
-            self._viewed = self.composite.snapshot
-            self._views.clear()
-        view = self._views.get(key)
-        if view is None:
-            view = self._views[key] = Raw(dumps(make()))
-        return view
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

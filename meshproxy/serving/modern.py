@@ -173,7 +173,7 @@ class ModernPosts:
             return None
         try:
             params = params_of(message)
-            refusal = checked(self._handler, message, params, headers, duplicated, raw_headers)
+            refusal = checked(self._handler, visitor, message, params, headers, duplicated, raw_headers)
         except RpcError as error:
             refusal = error
             params = {}
@@ -203,6 +203,7 @@ class ModernPosts:
 
 def checked(
     handler: Handler,
+    visitor: Visitor,
     message: Request,
     params: dict[str, Any],
     headers: Mapping[bytes, bytes],
@@ -222,7 +223,7 @@ def checked(
     )
     if error is not None or method != "tools/call" or not isinstance(name := params.get("name"), str):
         return error
-    schema = handler.annotated_schema(name)
+    schema = handler.annotated_schema(visitor, name)
     if schema is None:
         return None
     given = params.get("arguments")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -9,14 +10,12 @@ from typing import Any
 
 import httpx2
 import pytest
-from meshproxy.access.access import Access, Entrance
 from meshproxy.access.keys import hash_of
 from meshproxy.config.load import load
-from meshproxy.config.models import MeshConfig
 from meshproxy.http.server import Http1Server
 from meshproxy.mesh.mesh import Mesh
 from meshproxy.serving.fastmcp import FastMCP
-from meshproxy.serving.http import HttpApp, HttpSettings
+from meshproxy.serving.http import HttpApp
 from meshproxy.wire.protocol import LATEST_LEGACY
 from tests.kit.journal import Journal
 from tests.kit.light import document, light
@@ -55,6 +54,7 @@ class Guarded:
         self.base = f"http://127.0.0.1:{port}"
         self.journal = journal
         self._edits = 0
+        self._ids = itertools.count(10)
 
     async def edit(self, text: str) -> Json:
         """Save the file, and wait until the mesh has said what became of it."""
@@ -74,6 +74,8 @@ class Guarded:
     ) -> Json:
         """A request of the modern era: the JSON-RPC answer."""
         message, headers = modern(request(method, params), **(meta or {}))
+        if "uri" in params:
+            headers["mcp_name"] = params["uri"]
         return answer_of(await self.send(message, secret, path, **headers))
 
     async def open(self, secret: str | None, path: str = "/mcp", **capabilities: Any) -> dict[str, str]:
@@ -89,7 +91,7 @@ class Guarded:
         self, secret: str | None, session: dict[str, str], method: str, path: str = "/mcp", **params: Any
     ) -> Json:
         """A request of a session: the JSON-RPC answer."""
-        return answer_of(await self.send(request(method, params), secret, path, **session))
+        return answer_of(await self.send(request(method, params, next(self._ids)), secret, path, **session))
 
     async def status(self, secret: str | None, session: dict[str, str] | None = None, path: str = "/mcp") -> int:
         """The HTTP status of a listing."""
@@ -103,7 +105,7 @@ def answer_of(response: httpx2.Response) -> Json:
     """The answer in a response, be it JSON or a stream."""
     if response.headers.get("content-type", "").startswith("text/event-stream"):
         return [frame for frame in messages_in(response.text) if "id" in frame and "method" not in frame][-1]
-    return {"status": response.status_code, **response.json()}
+    return {"status": response.status_code, **response.json(), "id": None}
 
 
 Guard = Callable[..., contextlib.AbstractAsyncContextManager[Guarded]]
@@ -120,13 +122,8 @@ def guarded(tmp_path: Path, journal: Journal) -> Guard:
         async with nothing_left():
             config = load(file)
             server = FastMCP(config.name, list_grace=config.server.list_grace)
-            entrance = Entrance(Access(config.server.auth))
-
-            def take(config: MeshConfig) -> None:
-                entrance.take(config)
-
-            mesh = Mesh(config, server.composite, server.stamp, take)
-            app = HttpApp(server, HttpSettings(), entrance=entrance)
+            mesh = Mesh(config, server.composite, server.stamp, server.take)
+            app = server.http_app()
             listening = listener()
             endpoint = Http1Server(app)
             await endpoint.start([listening])

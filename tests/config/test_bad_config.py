@@ -72,7 +72,7 @@ def test_a_file_that_is_no_config_is_one_line_with_a_remedy(tmp_path, data, mess
         ("nam: x", "1:1: nam: unknown key; did you mean 'name'?"),
         ("port: 1", "1:1: port: unknown key; it belongs under 'server'"),
         ("servers: {}", "1:1: servers: unknown key; did you mean 'upstreams'?"),
-        ("zzz: 1", "1:1: zzz: unknown key; known here: name, instructions, separator, server, reload, upstreams, mcpServers, defaults"),
+        ("zzz: 1", "1:1: zzz: unknown key; known here: name, instructions, separator, state, server, reload, access, profiles, upstreams, mcpServers, defaults"),
         ("name:", "1:1: name: has no value; give it one, or remove the key"),
         ("name: ''", "1:7: name: cannot be empty"),
         ("name: 5", '1:7: name: must be text, not a number; put it in quotes: "5"'),
@@ -284,3 +284,31 @@ upstreams:
 """, API_KEY="s3cret-variable")  # fmt: skip
     assert len({line.split(": ")[1] for line in lines}) == 10
     assert not [line for line in lines if "s3cret" in line or "3637265" in line]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("server: {auth: {keys: [{name: a, hash: mesh_secret}]}}", "1:40: server.auth.keys[0].hash: must be sha256: and 64 hexadecimal digits; `meshproxy key new` prints it"),
+        ("server: {auth: {keys: [{name: a, hsh: x}]}}", "1:24: server.auth.keys[0]: needs hash"),
+        ("server: {auth: {keys: [{name: a, hash: '#'}]}}", "1:40: server.auth.keys[0].hash: holds no hash"),
+        ("server: {auth: {key: []}}", "1:17: server.auth.key: unknown key; did you mean 'keys'?"),
+        (f"server: {{auth: {{keys: [{{name: a, hash: 'sha256:{'0' * 64}'}}, {{name: a, hash: 'sha256:{'1' * 64}'}}]}}}}", "1:123: server.auth.keys[1].name: another key is called 'a' already"),
+        (f"server: {{auth: {{keys: [{{name: a, hash: 'sha256:{'0' * 64}'}}, {{name: b, hash: 'sha256:{'0' * 64}'}}]}}}}", "1:132: server.auth.keys[1].hash: is the hash of key 'a' too"),
+        (f"server: {{auth: {{keys: [{{name: a, hash: 'sha256:{'0' * 64}', expires: soon}}]}}}}", "1:124: server.auth.keys[0].expires: must be a day such as 2027-06-30"),
+        (f"server: {{auth: {{keys: [{{name: a, hash: 'sha256:{'0' * 64}', expires: '2027-01-01T00:00:00'}}]}}}}", "1:124: server.auth.keys[0].expires: needs a time zone"),
+        (f"server: {{auth: {{keys: [{{name: a, hash: 'sha256:{'0' * 64}', profiles: [p]}}]}}}}", "1:126: server.auth.keys[0].profiles[0]: there is no profile 'p'"),
+        ("access: [{who: any}]", "1:10: access[0]: decides nothing; it needs allow or deny"),
+        ("access: [{who: nobody, allow: [x]}]", "1:16: access[0].who: must be 'any', 'anonymous' or 'local'"),
+        ("access: [{who: {keys: []}, allow: [x]}]", "1:16: access[0].who: names nobody; write who: any for everybody"),
+        ("access: [{allow: [x], only: readonly}]", "1:29: access[0].only: must be 'read_only'; did you mean 'read_only'?"),
+        ("profiles: {p: {upstreams: [b]}}", "1:28: profiles.p.upstreams[0]: there is no upstream 'b'"),
+        ("profiles: {a/b: {}}", '1:12: profiles."a/b": names an address'),
+        ("profiles: {p: {resources: {rename: {}}}}", "1:28: profiles.p.resources.rename: unknown key; only tools and prompts have other names in a profile"),
+        ("profiles: {p: {tools: {incl: []}}}", "1:24: profiles.p.tools.incl: unknown key; did you mean 'include'?"),
+    ],
+)  # fmt: skip
+def test_a_mistake_of_access_is_said_with_its_place(refused, text, message):
+    lines = refused(f"{text}\nupstreams: {{a: {{command: x}}}}\n")
+    assert lines[0].startswith(f"mesh.yaml:{message}"), lines
+    assert "mesh_secret" not in str(lines)

@@ -37,7 +37,7 @@ def described(node, path=""):
 def test_every_key_is_described_and_has_a_type():
     for where, found in described(json_schema()):
         assert found.get("description"), where
-        assert {"type", "enum", "anyOf", "$ref"} & found.keys(), where
+        assert {"type", "enum", "anyOf", "oneOf", "$ref"} & found.keys(), where
         assert found.get("default", 0) is not None, where
 
 

@@ -83,7 +83,7 @@ class EchoHandler:
         if method == "notifications/broken":
             raise ValueError("a secret of the implementation")
 
-    def annotated_schema(self, tool: str) -> dict[str, Any] | None:
+    def annotated_schema(self, visitor: Any, tool: str) -> dict[str, Any] | None:
         return SCHEMA if tool == "regional" else None
 
     def _complete(self, context: RequestContext, result: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ class Nobody:
     def on_notification(self, *_: Any) -> None:
         raise AssertionError
 
-    def annotated_schema(self, tool: str) -> None:
+    def annotated_schema(self, visitor: Any, tool: str) -> None:
         raise AssertionError
 
 

@@ -3,10 +3,14 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from meshproxy.catalog.snapshot import Snapshot
 from meshproxy.errors import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError
+from meshproxy.kinds import Kind
+from meshproxy.relay.principal import ANONYMOUS
 from meshproxy.serving.fastmcp import FastMCP, FastMCPProxy
 from meshproxy.supervision.states import State
 from meshproxy.upstream.client import ProxyClient
@@ -78,6 +82,12 @@ async def serving(settle: bool = True, *, options: Any = None, **wires: Wire) ->
             if settle:
                 await asyncio.gather(*(one.provider.settled() for one in server.composite.mounted))
         yield Serving(server, endpoints)
+
+
+def without(server: FastMCP, *kinds: Kind) -> Snapshot:
+    """What is served, as if there was nothing of these kinds yet."""
+    snapshot = server.composite.snapshot
+    return replace(snapshot, routes={**snapshot.routes, **{kind: {} for kind in kinds}})
 
 
 async def refusal(client: Client, method: str, params: dict[str, Any] | None = None) -> RpcError:
@@ -218,9 +228,9 @@ async def test_the_schema_of_annotated_arguments_is_known_by_the_public_name() -
     schema = {"type": "object", "properties": {"r": {"type": "string", "x-mcp-header": "Region"}}}
     tools = {"tools": [{"name": "t", "inputSchema": schema}, {"name": "plain", "inputSchema": {"type": "object"}}]}
     async with serving(up=wire(tools__list=tools)) as it:
-        assert it.server.annotated_schema("up_t") == schema
-        assert it.server.annotated_schema("up_plain") is None
-        assert it.server.annotated_schema("t") is None
+        assert it.server.annotated_schema(ANONYMOUS, "up_t") == schema
+        assert it.server.annotated_schema(ANONYMOUS, "up_plain") is None
+        assert it.server.annotated_schema(ANONYMOUS, "t") is None
 
 
 async def test_a_clients_new_roots_are_told_to_the_upstreams_that_may_ask_for_them() -> None:
@@ -304,7 +314,7 @@ async def test_a_stream_is_acknowledged_first_with_what_it_can_honour_and_tagged
         assert client.heard.methods() == [ACKNOWLEDGED]
         it.says("up", UPDATED, {"uri": "r://x", "_meta": {"k": 1}})
         assert await client.heard.until(UPDATED) == {"uri": "r://up/x", "_meta": {"k": 1, META_SUBSCRIPTION: tag}}
-        it.server._announcements.announce((TOOLS, "notifications/prompts/list_changed"))
+        it.server._announcements.announce(without(it.server, Kind.TOOL, Kind.PROMPT))
         assert client.heard.of(TOOLS) == [{"_meta": {META_SUBSCRIPTION: tag}}]
         assert client.heard.of("notifications/prompts/list_changed") == []
         it.server.end_streams()
@@ -359,9 +369,9 @@ async def test_a_stream_that_its_client_leaves_is_forgotten_with_what_it_subscri
 async def test_a_session_hears_of_changes_from_its_start_to_its_end() -> None:
     async with serving(up=wire()) as it:
         staying, leaving = Legacy(it.server), Legacy(it.server)
-        it.server._announcements.announce((TOOLS,))
+        it.server._announcements.announce(without(it.server, Kind.TOOL))
         leaving.close()
-        it.server._announcements.announce((TOOLS,))
+        it.server._announcements.announce(without(it.server, Kind.TOOL))
         assert staying.heard.all == [(TOOLS, {})] * 2
         assert leaving.heard.all == [(TOOLS, {})]
 

@@ -1,4 +1,4 @@
-"""`meshproxy key` as the user sees it: names, arguments, options and help. What each does is in `keys`, imported when it runs."""
+"""`meshproxy key` and `meshproxy why` as the user sees it: names, arguments, options and help. What each does is in modules of their own, imported when it runs."""
 
 # ruff: noqa: D301, FBT002 - \b is typer's own mark for a paragraph that stays as it is, and an option is a parameter with a default
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["key_app"]
+__all__ = ["key_app", "why"]
 
 key_app = typer.Typer(
     name="key",
@@ -22,9 +22,9 @@ KeyName = Annotated[
 ]
 
 
-def _keys() -> Any:
+def _command(name: str) -> Any:
     importlib.import_module("meshproxy.observe.logs")
-    return importlib.import_module("meshproxy.cli.keys")
+    return importlib.import_module(f"meshproxy.cli.{name}")
 
 
 @key_app.command()
@@ -60,7 +60,7 @@ def new(
       meshproxy key new ada mesh.yaml --group dev --rights use,view
       meshproxy key new ci
     """
-    return _keys().new(
+    return _command("keys").new(
         name,
         file,
         rights=[right.strip() for right in rights.split(",")] if rights else [],
@@ -76,10 +76,46 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> Any:
     """List the keys of a config: their names, rights, groups, profiles and ends."""
-    return _keys().list_(file, as_json=as_json)
+    return _command("keys").list_(file, as_json=as_json)
 
 
 @key_app.command()
 def revoke(name: KeyName, file: Config) -> Any:
     """Take a key out of FILE. A mesh that serves FILE refuses it as soon as it has read the edit, and ends its sessions."""
-    return _keys().revoke(name, file)
+    return _command("keys").revoke(name, file)
+
+
+def why(
+    principal: Annotated[
+        str,
+        typer.Argument(
+            metavar="PRINCIPAL",
+            show_default=False,
+            help="The name of a key, token:SUBJECT, certificate:NAME, anonymous or local.",
+        ),
+    ],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", show_default=False, help="The public name or URI of a component.")
+    ],
+    file: Annotated[str, typer.Argument(metavar="FILE", show_default=False, help="The config, YAML or JSON.")],
+    group: Annotated[
+        list[str] | None, typer.Option(metavar="GROUP", show_default=False, help="A group of a token. Can be repeated.")
+    ] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(metavar="SCOPE", show_default=False, help="A scope of a token. Can be repeated.")
+    ] = None,
+    profile: Annotated[
+        str, typer.Option(metavar="PROFILE", show_default=False, help="At the address of this profile.")
+    ] = "",
+) -> Any:
+    """Say whether a principal may use a component, and which rule decides, with its line.
+
+    The upstreams of FILE are started and listed, since rules may go by what a tool says of itself. Exits with 0 if it may be used,
+    and with 1 if not.
+
+    \b
+    Examples:
+      meshproxy why ada docs_search mesh.yaml
+      meshproxy why token:ada@example.com files_write mesh.yaml --group dev --profile research
+    """
+    return _command("why").why(principal, name, file, groups=group or [], scopes=scope or [], profile=profile)

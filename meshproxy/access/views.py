@@ -1,0 +1,158 @@
+"""`Views`: what each visitor sees of a snapshot. A view is a snapshot itself, with less in it. Place: access.
+
+One is made for each class of principals at each address when the first of them comes, and is thrown away with the snapshot. Whatever is listed, called, completed,
+read, subscribed to or announced is looked up in it and nowhere else, so that none of these can disagree.
+"""
+
+from dataclasses import replace
+from typing import Any, Final
+
+from meshproxy.access.rules import FREE, Facts, Rules, Verdict
+from meshproxy.catalog.catalog import Filter
+from meshproxy.catalog.snapshot import Member, Part, Route, Snapshot
+from meshproxy.config.access import Profile
+from meshproxy.config.models import MeshConfig
+from meshproxy.config.upstream import Renaming
+from meshproxy.kinds import KINDS, Kind
+from meshproxy.naming import TemplateMatcher
+from meshproxy.relay.principal import Visitor
+
+__all__ = ["Views"]
+
+_MOST: Final = 4096
+"""Views that are kept of one snapshot; tokens of many people may make many classes."""
+
+
+class Views:
+    """The views of the snapshot that is looked at, by the rules and profiles in force."""
+
+    def __init__(self) -> None:
+        self.rules = FREE
+        self.is_private = False
+        self._profiles: dict[str, Profile] = {}
+        self._of: Snapshot | None = None
+        self._made: dict[tuple[str, tuple[int, ...]], Snapshot] = {}
+
+    def take(self, config: MeshConfig) -> None:
+        """Go by what a config says, from the next snapshot on."""
+        self.rules = Rules(config.access)
+        self.is_private = config.server.auth is not None
+        self._profiles = dict(config.profiles)
+        self._of = None
+
+    def look(self, visitor: Visitor, snapshot: Snapshot) -> Snapshot:
+        """What a visitor sees of a snapshot; it is remembered with the visitor."""
+        if visitor.viewed is not snapshot:
+            if self._of is not snapshot or len(self._made) >= _MOST:
+                self._of = snapshot
+                self._made.clear()
+            kind = (visitor.profile, self.rules.about(visitor.principal))
+            view = self._made.get(kind)
+            if view is None:
+                view = self._made[kind] = self._make(snapshot, *kind)
+            visitor.viewed, visitor.view = snapshot, view
+        found: Snapshot = visitor.view
+        return found
+
+    def verdict(self, visitor: Visitor, facts: Facts) -> Verdict:
+        """What the rules say to a visitor of a component, whatever its profile has."""
+        return self.rules.decide(self.rules.about(visitor.principal), facts)
+
+    def profile(self, name: str) -> Profile | None:
+        """A profile by its name."""
+        return self._profiles.get(name)
+
+    def _make(self, snapshot: Snapshot, name: str, numbers: tuple[int, ...]) -> Snapshot:
+        profile = self._profiles.get(name)
+        if self.rules.rules is None and profile is None:
+            return replace(snapshot, is_private=True) if self.is_private else snapshot
+        return _Choice(self.rules, numbers, profile or Profile()).of(snapshot)
+
+
+class _Choice:
+    """What one class of principals may have at one address."""
+
+    def __init__(self, rules: Rules, numbers: tuple[int, ...], profile: Profile) -> None:
+        self._rules = rules
+        self._numbers = numbers
+        self._upstreams = None if profile.upstreams is None else frozenset(profile.upstreams)
+        self._filters = {kind: _filter(profile, kind) for kind in Kind}
+        self._hidden: dict[str, TemplateMatcher] = {}
+
+    def of(self, snapshot: Snapshot) -> Snapshot:
+        """What it is of a snapshot."""
+        members = tuple(member for member in snapshot.members if self._has(member))
+        routes: dict[Kind, dict[str, Route]] = {kind: {} for kind in Kind}
+        parts = []
+        for part in snapshot.parts:
+            chosen = {kind: self._chosen(snapshot, part, kind) for kind in Kind}
+            is_altered = False
+            for kind, pairs in chosen.items():
+                for (public, route), name, as_seen in pairs:
+                    routes[kind].setdefault(name, as_seen)
+                    is_altered |= as_seen is not route or name != public
+            # One of which nothing is altered is listed from what is encoded already, less what is not in the table.
+            altered = {kind: tuple((name, seen) for _, name, seen in pairs) for kind, pairs in chosen.items()}
+            parts.append(Part(part.member, altered) if is_altered else part)
+        for matcher, route in snapshot.matchers:
+            if route.component is not None and (public := route.component.public) not in routes[Kind.TEMPLATE]:
+                self._hidden[public] = matcher
+        heard = {id(route.source) for table in routes.values() for route in table.values()}
+        silent = frozenset(member.mount.name for member in members if id(member.source) not in heard)
+        return Snapshot(members, routes, snapshot.collisions, tuple(parts), silent, self._admits, is_private=True)
+
+    def _chosen(self, snapshot: Snapshot, part: Part, kind: Kind) -> list[tuple[tuple[str, Route], str, Route]]:
+        """What is seen of a part: the public name and the route, and what both are for whoever sees it."""
+        table, shown = snapshot.routes[kind], self._filters[kind]
+        chosen = []
+        for public, route in part.routes[kind]:
+            if table.get(public) is route and (verdict := self._verdict(kind, public, route)).allowed:
+                chosen.append(
+                    ((public, route), shown.rename.get(public, public), _called(route, shown, public, verdict))
+                )
+        return chosen
+
+    def _has(self, member: Member) -> bool:
+        return self._upstreams is None or member.mount.name in self._upstreams
+
+    def _admits(self, public: str, route: Route) -> bool:
+        """Whether a URI that is not listed may be read, by the rules for itself and for its template, if it has one.
+
+        An expansion need not be included, since its template is; one of a template that the profile leaves out is left out, too.
+        """
+        if self._filters[Kind.RESOURCE].excludes(public):
+            return False
+        template = self._template(public) if route.component is None else route.component.public
+        if template is None:
+            return self._verdict(Kind.RESOURCE, public, route).allowed
+        if not self._filters[Kind.TEMPLATE].admits(template):
+            return False
+        facts = Facts(Kind.RESOURCE, public, route.mount.name, route.origin, {}, template)
+        return self._rules.decide(self._numbers, facts).allowed
+
+    def _template(self, public: str) -> str | None:
+        """The template that is not shown and that a URI is an expansion of, or that it is itself."""
+        if public in self._hidden:
+            return public
+        return next((template for template, hidden in self._hidden.items() if hidden.matches(public)), None)
+
+    def _verdict(self, kind: Kind, public: str, route: Route) -> Verdict:
+        upstream = route.mount.name
+        if (self._upstreams is not None and upstream not in self._upstreams) or not self._filters[kind].admits(public):
+            return Verdict(allowed=False)
+        definition: Any = route.component.definition if route.component is not None else {}
+        return self._rules.decide(self._numbers, Facts(kind, public, upstream, route.origin, definition))
+
+
+def _called(route: Route, shown: Filter, public: str, verdict: Verdict) -> Route:
+    """A route as a profile calls it."""
+    component, name = route.component, shown.rename.get(public)
+    if name is not None and component is not None:
+        route = replace(route, component=replace(component, public=name))
+    return replace(route, confirm=True) if verdict.confirm else route
+
+
+def _filter(profile: Profile, kind: Kind) -> Filter:
+    written = getattr(profile, KINDS[kind].plural)
+    renames = dict(written.rename) if isinstance(written, Renaming) else {}
+    return Filter(tuple(written.include), tuple(written.exclude), renames)

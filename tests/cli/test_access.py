@@ -1,0 +1,142 @@
+"""`meshproxy key` and `meshproxy why`: what they print, and what they do to the file."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from meshproxy.access.keys import hash_of
+from meshproxy.config.load import load
+from tests.kit.light import light
+
+Run = Callable[..., Any]
+
+WRITTEN = """\
+# Ours.
+upstreams:        # the servers
+  "a": {command: python3, args: ['-c', "pass"]}   # quoted
+
+server:
+  # Where.
+  port: 0
+"""
+
+
+def test_a_key_is_printed_once_and_its_hash_goes_into_the_file(meshproxy: Run, config: Run) -> None:
+    file = config(WRITTEN)
+    made = meshproxy("key", "new", "ci", file, "--expires", "90d", "--group", "bots", "--rights", "use,view")
+    assert made.returncode == 0
+    secret = made.stdout.strip()
+    assert secret.startswith("mesh_")
+    assert secret not in made.stderr
+    (key,) = load(file).server.auth.keys
+    assert (key.name, key.hash, key.groups, key.rights) == ("ci", hash_of(secret), ("bots",), ("use", "view"))
+    assert key.expires
+    # Every other line is as it was.
+    text = file.read_text()
+    assert text.startswith(WRITTEN)
+    assert secret not in text
+    again = meshproxy("key", "new", "ci", file)
+    assert (again.returncode, again.stdout) == (2, "")
+    assert "there is a key 'ci' already" in again.stderr
+    assert file.read_text() == text
+    assert meshproxy("key", "new", "ada", file, "--expires", "2027-06-30").returncode == 0
+    listed = json.loads(meshproxy("key", "list", file, "--json").stdout)
+    assert [(one["name"], one["expires"], one["expired"]) for one in listed][1:] == [
+        ("ada", "2027-07-01T00:00:00Z", False)
+    ]
+    assert "ci: rights use, view; groups bots; expires" in meshproxy("key", "list", file).stdout
+    for name in ("ci", "ada"):
+        assert meshproxy("key", "revoke", name, file).returncode == 0
+    assert load(file).server.auth.keys == ()
+    assert file.read_text().startswith(WRITTEN)
+    gone = meshproxy("key", "revoke", "ci", file)
+    assert (gone.returncode, "there is no key 'ci'" in gone.stderr) == (2, True)
+    assert "no keys" in meshproxy("key", "list", file).stderr
+
+
+def test_without_a_file_the_line_for_it_is_printed(meshproxy: Run) -> None:
+    made = meshproxy("key", "new", "ci", "--profile", "p")
+    assert f'{{name: ci, hash: "{hash_of(made.stdout.strip())}", profiles: [p]}}' in made.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--rights", "use,fly"), "--rights: fly"),
+        (("--expires", "soon"), "expires: must be a day"),
+        (("--profile", "p"), "there is no profile 'p'"),
+    ],
+)
+def test_a_key_that_would_not_load_is_not_written(
+    meshproxy: Run, config: Run, arguments: tuple[str, ...], message: str
+) -> None:
+    file = config(WRITTEN)
+    made = meshproxy("key", "new", "ci", file, *arguments)
+    assert (made.returncode, made.stdout) == (2, "")
+    assert message in made.stderr
+    assert file.read_text() == WRITTEN
+
+
+def test_a_file_of_json_and_one_that_is_missing_are_left_alone(meshproxy: Run, config: Run, tmp_path: Path) -> None:
+    file = config('{"upstreams": {}}', "mesh.json")
+    for place, message in ((file, "is JSON"), (tmp_path / "none.yaml", "does not exist")):
+        made = meshproxy("key", "new", "ci", place)
+        assert (made.returncode, made.stdout) == (2, "")
+        assert message in made.stderr
+
+
+def test_a_link_to_the_file_stays_one(meshproxy: Run, config: Run, tmp_path: Path) -> None:
+    file = config(WRITTEN)
+    link = tmp_path / "link.yaml"
+    link.symlink_to(file)
+    assert meshproxy("key", "new", "ci", link).returncode == 0
+    assert link.is_symlink()
+    assert "ci" in file.read_text()
+
+
+RULES = """\
+upstreams:
+  a: %s
+server: {auth: {keys: [{name: ada, groups: [dev], hash: "%s"}, {name: bob, profiles: [p], hash: "%s"}]}}
+profiles:
+  p: {tools: {include: [a_find]}}
+access:
+  - {who: {groups: [dev]}, allow: ["*_find", "r://a/*"]}
+  - who: {keys: [bob]}
+    allow: ["*"]
+    confirm: destructive
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (("ada", "a_find"), 0, ["tool a_find for key:ada: allowed", "mesh.yaml:7"]),
+        (("ada", "a_drop"), 1, ["forbidden", "no rule matches"]),
+        (("bob", "a_find"), 1, ["forbidden", "rule 2, at", "mesh.yaml:8", "these profiles alone: p"]),
+        (("bob", "a_find", "--profile", "p"), 0, ["allowed, if the caller agrees"]),
+        (("bob", "a_drop", "--profile", "p"), 1, ["forbidden", "profile 'p' leaves it out"]),
+        (("token:eve", "a_find", "--group", "dev"), 0, ["for token:eve: allowed"]),
+        (("anonymous", "r://a/1"), 1, ["resource r://a/1 for anonymous:anonymous: forbidden"]),
+        (("ada", "r://a/unlisted"), 0, ["resource r://a/unlisted for key:ada: allowed"]),
+    ],
+)
+def test_why_says_which_rule_decides(
+    meshproxy: Run, config: Run, arguments: tuple[str, ...], status: int, told: list[str]
+) -> None:
+    offer = json.dumps(light("--tools", "find,drop", "--resources", "r://1"))
+    file = config(RULES % (offer, hash_of("a"), hash_of("b")))
+    who, name, *rest = arguments
+    asked = meshproxy("why", who, name, file, *rest)
+    assert asked.returncode == status, asked.stderr
+    for words in told:
+        assert words in asked.stdout
+
+
+def test_why_names_what_there_is_not(meshproxy: Run, config: Run) -> None:
+    file = config(RULES % (json.dumps(light()), hash_of("a"), hash_of("b")))
+    assert "there is no component 'a_nothing'" in meshproxy("why", "ada", "a_nothing", file).stderr
+    assert "there is no key 'eve'" in meshproxy("why", "eve", "a_echo", file).stderr
+    assert "there is no profile 'q'" in meshproxy("why", "ada", "a_echo", file, "--profile", "q").stderr
