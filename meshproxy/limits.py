@@ -7,6 +7,7 @@ in `meshproxy.http`, in the two modules that read them, which are compiled.
 from typing import Any, Final
 
 __all__ = [
+    "KEPT_STDERR",
     "MAX_CUT",
     "MAX_DEFINITION",
     "MAX_DEFINITION_DEPTH",
@@ -33,6 +34,8 @@ MAX_DEFINITION_DEPTH: Final = 100
 """The same in one definition, which stands in listings of the mesh's own, and these in answers."""
 MAX_MESSAGE: Final = 256 << 20
 """Bytes of one message of an upstream, on whatever wire."""
+KEPT_STDERR: Final = 64_000
+"""Bytes of what an upstream's processes wrote to standard error last, unless the config says otherwise."""
 MAX_LINE: Final = 64 << 20
 """Bytes of one message of a client on standard input. Over HTTP it is `server.max_body`."""
 MAX_PAGES: Final = 10_000

@@ -109,7 +109,7 @@ def parse_size(value: object) -> int:
 
 def format_size(size: int) -> str:
     """The shortest spelling that `parse_size` reads back."""
-    for unit in ("GiB", "MiB", "KiB"):
+    for unit in ("GiB", "MiB", "KiB", "GB", "MB", "kB"):
         if size % _BYTES[unit] == 0:
             return f"{size // _BYTES[unit]}{unit}"
     return f"{size}B"

@@ -34,19 +34,20 @@ from meshproxy.config.values import (
     Program,
     Repeats,
     ResultSize,
+    Size,
     Transport,
     UnlessOff,
     Url,
     Variable,
 )
 from meshproxy.errors import Problem
-from meshproxy.limits import MAX_MESSAGE
+from meshproxy.limits import KEPT_STDERR, MAX_MESSAGE
 from meshproxy.naming import default_namespace
 
 COMMAND_KEYS: Final = ("command", "args", "env", "cwd")
 URL_KEYS: Final = ("url", "transport", "headers", "forward_headers")
 VIEW_KEYS: Final = ("namespace", "required", "when_down", "tools", "resources", "templates", "prompts")
-GUARD_KEYS: Final = ("limits", "breaker", "retry")
+LIVE_KEYS: Final = ("limits", "breaker", "retry", "stderr")
 CONNECTION_KEYS: Final = (*COMMAND_KEYS, *URL_KEYS, "start", "session", "timeouts")
 RENAMED_KEYS: Final = ("tools", "resources", "prompts")
 
@@ -261,6 +262,10 @@ class UpstreamDefaults(Section):
     timeouts: Timeouts = Field(
         default=Timeouts(), description="Deadlines: durations such as 30s, 5m, 250ms, 1h30m, or never."
     )
+    stderr: Size = Field(
+        default=KEPT_STDERR,
+        description="Of a command: how much of what it wrote to standard error last is kept. A change takes effect at once.",
+    )
     limits: Limits = Field(default=Limits(), description="How much may be asked of it. A change takes effect at once.")
     breaker: Annotated[Breaker | None, UnlessOff] = Field(
         default=None,
@@ -331,9 +336,9 @@ class UpstreamSpec(UpstreamDefaults):
         return tuple(getattr(self, key) for key in VIEW_KEYS)
 
     @property
-    def guard(self) -> tuple[Any, ...]:
-        """What only limits and repeats calls: it is in force at once, and costs no connection either. Hashable."""
-        return tuple(getattr(self, key) for key in GUARD_KEYS)
+    def live(self) -> tuple[Any, ...]:
+        """What limits and repeats calls, and how much is kept: it is in force at once, and costs no connection either. Hashable."""
+        return tuple(getattr(self, key) for key in LIVE_KEYS)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -366,7 +371,7 @@ class UpstreamSpec(UpstreamDefaults):
 
     @property
     def _compared(self) -> tuple[Any, ...]:
-        return (self.name, self.enabled, self.connection, self.view, self.guard)
+        return (self.name, self.enabled, self.connection, self.view, self.live)
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         yield "name", self.name

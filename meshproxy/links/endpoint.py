@@ -118,6 +118,9 @@ class Endpoint(ABC):
     def let_callers_bring(self, names: Collection[str]) -> None:  # noqa: B027  # optional by nature: most ways have no headers
         """From the next connection on, HTTP headers of these names are each caller's own, and ours go with what the mesh itself asks."""
 
+    def keep_stderr(self, size: int) -> None:  # noqa: B027  # as above: only programs have such
+        """From now on keep so many bytes of what its processes write to standard error."""
+
     @abstractmethod
     async def aclose(self) -> None:
         """Close what the links share, and links that are still open. Idempotent."""

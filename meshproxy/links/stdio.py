@@ -22,6 +22,7 @@ from meshproxy.links.endpoint import Endpoint
 from meshproxy.links.faults import Faults
 from meshproxy.links.link import Link, Listener
 from meshproxy.links.process import Process
+from meshproxy.links.stderr import Stderr
 from meshproxy.wire.protocol import Era
 
 __all__ = ["StdioEndpoint", "StdioLink"]
@@ -57,8 +58,11 @@ class StdioEndpoint(Endpoint):
         env: added to the inherited environment.
         cwd: its working directory; ours if None.
         shutdown: seconds that a process has for its end, all in all.
-        stderr: told each line of standard error.
+        stderr: takes each line of standard error; what is a function is told them, a flood in part.
         max_message: bytes of one message.
+
+    Attributes:
+        stderr: what its processes wrote to standard error last, be they gone or not.
     """
 
     is_process = True
@@ -72,7 +76,7 @@ class StdioEndpoint(Endpoint):
         cwd: str | None = None,
         *,
         shutdown: float = 5.0,
-        stderr: Callable[[str], None] = lambda _: None,
+        stderr: Callable[[str], None] | Stderr = lambda _: None,
         max_message: int = MAX_MESSAGE,
     ) -> None:
         super().__init__(name)
@@ -81,7 +85,7 @@ class StdioEndpoint(Endpoint):
         self._env = dict(env or {})
         self._cwd = cwd
         self._shutdown = shutdown
-        self._stderr = stderr
+        self.stderr = stderr if isinstance(stderr, Stderr) else Stderr(stderr)
         self._max_message = max_message
         self._links: set[StdioLink] = set()
         self._dies_anyway = False
@@ -104,7 +108,7 @@ class StdioEndpoint(Endpoint):
                 client,
                 capabilities,
                 shutdown=self._shutdown,
-                stderr=self._stderr,
+                stderr=self.stderr.take,
                 max_message=self._max_message,
                 on_gone=self._links.discard,
             )
@@ -141,6 +145,9 @@ class StdioEndpoint(Endpoint):
             raise
         known.era, self._dies_anyway = link.era, False
         return link
+
+    def keep_stderr(self, size: int) -> None:
+        self.stderr.keep(size)
 
     async def aclose(self) -> None:
         await asyncio.gather(*(link.aclose() for link in list(self._links)))

@@ -71,10 +71,15 @@ def endpoint_of(target: Any, name: str | None = None, headers: Mapping[str, str]
 def endpoint_of_spec(spec: "UpstreamSpec", scrub: Callable[[str], str] = str) -> Endpoint:
     """Make the way in that one upstream of a config describes; `scrub` takes the secrets out of what it writes to its standard error."""
     if spec.command is not None:
+        from meshproxy.links.stderr import LINES, Stderr  # noqa: PLC0415
         from meshproxy.links.stdio import StdioEndpoint  # noqa: PLC0415
 
-        def stderr(line: str) -> None:
+        def tell(line: str) -> None:
             log.info("upstream.stderr", upstream=spec.name, line=scrub(line))
+
+        def flooded() -> None:
+            consequence = f"it writes more than {LINES} lines in a second; the rest of this second's is not logged"
+            log.warning("upstream.stderr_flood", upstream=spec.name, consequence=consequence)
 
         return StdioEndpoint(
             spec.name,
@@ -83,7 +88,7 @@ def endpoint_of_spec(spec: "UpstreamSpec", scrub: Callable[[str], str] = str) ->
             dict(spec.env),
             str(spec.cwd) if spec.cwd is not None else None,
             shutdown=NEVER if spec.timeouts.shutdown is None else spec.timeouts.shutdown,
-            stderr=stderr,
+            stderr=Stderr(tell, flooded, spec.stderr),
         )
     url, headers = str(spec.url), dict(spec.headers)
     if spec.transport == "sse":

@@ -316,6 +316,7 @@ class Mesh:
 
     def _adopt(self, spec: UpstreamSpec, provider: ProxyProvider) -> None:
         provider.limit(rules_of(spec))
+        provider.keep_stderr(spec.stderr)
         self._specs[spec.name] = spec
         self._providers[spec.name] = provider
         self._memory.keep(spec, provider)

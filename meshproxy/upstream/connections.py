@@ -89,6 +89,11 @@ class Connections:
         """Whether each connection is a process."""
         return self.client is not None and self.client.endpoint.is_process
 
+    def keep_stderr(self, size: int) -> None:
+        """From now on keep so many bytes of what a command writes to standard error."""
+        if self.client is not None:
+            self.client.endpoint.keep_stderr(size)
+
     def shown_by(self, downstream: Downstream) -> Mapping[str, str] | None:
         """The headers by which a client shows itself to the upstream; None if there are none that clients bring."""
         headers = downstream.headers

@@ -48,10 +48,10 @@ class ProxyProvider:
 
     Attributes:
         name: the upstream's name.
-        carry: carries a `Call` in the upstream's own names; its outcome is in those of its mount, and of the era of its client. It ends with the
-            upstream's error, an `RpcError`; with `UpstreamUnavailable`, nothing was sent; or with `AnswerLost`, it was sent, and no answer will
-            come. What cannot even be tried is raised.
+        carry: carries a `Call` in the upstream's own names; its outcome is in those of its mount, and of the era of its client. It ends with the upstream's
+            error, an `RpcError`; `UpstreamUnavailable`, nothing was sent; or `AnswerLost`, no answer will come. What cannot even be tried is raised.
         limit: takes the `Rules` that its calls go by from now on; those in flight and those that wait for their turn keep what they have.
+        keep_stderr: says how many bytes to keep of what a command writes to standard error.
         audience: who wants to hear what of it.
         recollection: what outlives the mesh.
     """
@@ -116,7 +116,7 @@ class ProxyProvider:
             turn=call_timeout,
         )
         self.audience.join(self._connections, self._choice, self._in_use)
-        self._carrier = Carrier(
+        self._carrier = carrier = Carrier(
             self,
             rules or Rules(),
             self._choice,
@@ -128,7 +128,7 @@ class ProxyProvider:
             forward,
             call_timeout,
         )
-        self.carry, self.limit = self._carrier.carry, self._carrier.limit
+        self.carry, self.limit, self.keep_stderr = carrier.carry, carrier.limit, self._connections.keep_stderr
 
     def __repr__(self) -> str:
         tools = len(self.catalog[Kind.TOOL]) if self.catalog else 0

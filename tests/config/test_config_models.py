@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from meshproxy.config.frozen import FrozenMapping
 from meshproxy.config.models import MeshConfig, ServerConfig, Timeouts, UpstreamSpec
-from meshproxy.config.upstream import CONNECTION_KEYS, GUARD_KEYS, VIEW_KEYS, Environment, Headers, Renaming
+from meshproxy.config.upstream import CONNECTION_KEYS, LIVE_KEYS, VIEW_KEYS, Environment, Headers, Renaming
 from meshproxy.naming import default_namespace
 from pydantic import ValidationError
 
@@ -58,29 +58,30 @@ CHANGES = [
     (COMMAND, "view", {"resources": {"exclude": ["x"]}}),
     (COMMAND, "view", {"templates": {"include": ["x"]}}),
     (COMMAND, "view", {"prompts": {"rename": {"x": "y"}}}),
-    (COMMAND, "guard", {"limits": {"concurrency": 8}}),
-    (COMMAND, "guard", {"breaker": {}}),
-    (URL, "guard", {"retry": {"reads": 0}}),
+    (COMMAND, "live", {"limits": {"concurrency": 8}}),
+    (COMMAND, "live", {"breaker": {}}),
+    (URL, "live", {"retry": {"reads": 0}}),
+    (COMMAND, "live", {"stderr": 1000}),
 ]
 
 
 @pytest.mark.parametrize(("base", "part", "change"), CHANGES)
-def test_a_change_of_a_key_is_one_of_the_connection_or_of_the_view_or_of_the_guard_and_not_of_two(base, part, change):
+def test_a_change_of_a_key_is_one_of_the_connection_or_of_the_view_or_is_live_and_not_of_two(base, part, change):
     one, other = UpstreamSpec(**base), UpstreamSpec(**{**base, **change})
     assert one != other
     assert (one.connection != other.connection) == (part == "connection")
     assert (one.view != other.view) == (part == "view")
-    assert (one.guard != other.guard) == (part == "guard")
+    assert (one.live != other.live) == (part == "live")
     assert UpstreamSpec(**{**base, **change}) == other
     assert hash(UpstreamSpec(**{**base, **change})) == hash(other)
-    assert len({one.connection, other.connection, one.view, other.view, one.guard, other.guard}) == 4
+    assert len({one.connection, other.connection, one.view, other.view, one.live, other.live}) == 4
 
 
-def test_every_key_belongs_to_the_connection_or_to_the_view_or_to_the_guard():
-    assert {*CONNECTION_KEYS, *VIEW_KEYS, *GUARD_KEYS, "name", "enabled"} == set(UpstreamSpec.model_fields)
-    assert len({*CONNECTION_KEYS, *VIEW_KEYS, *GUARD_KEYS}) == len([*CONNECTION_KEYS, *VIEW_KEYS, *GUARD_KEYS])
+def test_every_key_belongs_to_the_connection_or_to_the_view_or_is_live():
+    assert {*CONNECTION_KEYS, *VIEW_KEYS, *LIVE_KEYS, "name", "enabled"} == set(UpstreamSpec.model_fields)
+    assert len({*CONNECTION_KEYS, *VIEW_KEYS, *LIVE_KEYS}) == len([*CONNECTION_KEYS, *VIEW_KEYS, *LIVE_KEYS])
     tested = {key for _, _, change in CHANGES for key in change}
-    assert tested == {*CONNECTION_KEYS, *VIEW_KEYS, *GUARD_KEYS}
+    assert tested == {*CONNECTION_KEYS, *VIEW_KEYS, *LIVE_KEYS}
 
 
 def test_how_a_value_is_written_makes_no_difference_and_what_it_stands_for_does(loaded):
