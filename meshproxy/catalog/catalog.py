@@ -22,6 +22,7 @@ class Catalog:
         instructions: its own words to a model; None without.
         ttl: per kind, the milliseconds for which a listing may be kept (SEP-2549); absent or 0 is not at all.
         private: the kinds whose listing it calls private to its caller.
+        trail: the meshes that it came through; see `meshproxy.links.trail`.
         failed: the kinds that could not be listed, and why; what is here of them is what was known before.
     """
 
@@ -31,6 +32,7 @@ class Catalog:
     ttl: Mapping[Kind, int] = field(default_factory=dict)
     private: frozenset[Kind] = frozenset(Kind)
     failed: Mapping[Kind, str] = field(default_factory=dict)
+    trail: frozenset[str] = frozenset()
 
     def __getitem__(self, kind: Kind) -> tuple[Mapping[str, Any], ...]:
         return self.definitions.get(kind, ())

@@ -184,6 +184,11 @@ class Snapshot:
         return ttl, is_public and not any(kind in catalog.private for catalog in catalogs)
 
     @cached_property
+    def trail(self) -> frozenset[str]:
+        """The other meshes that what is listed here came through."""
+        return frozenset().union(*(member.catalog.trail for member in self.members if member.catalog is not None))
+
+    @cached_property
     def extensions(self) -> dict[str, Any]:
         """Server extensions that pass through the mesh, the first upstream's settings of each."""
         found: dict[str, Any] = {}

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from meshproxy.catalog.component import decoded
 from meshproxy.cli.caller import CallerContext
 from meshproxy.cli.entry import Failure, note
+from meshproxy.cli.nesting import enter
 from meshproxy.config.load import load
 from meshproxy.config.models import MeshConfig
 from meshproxy.config.secrecy import secrets_of_header, secrets_of_url
@@ -69,6 +70,7 @@ def is_url(target: str) -> bool:
 def loaded(file: str) -> MeshConfig:
     """The config of a file; its warnings go to stderr. Raises `ConfigError`."""
     config = load(file)
+    enter(file, over_stdio=False)
     for warning in config.source.warnings:
         note(f"warning: {warning}")
     return config

@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from meshproxy.cli.entry import Failure
+from meshproxy.cli.nesting import enter
 from meshproxy.config.load import load, with_server
 from meshproxy.config.models import MeshConfig, ServerConfig
 from meshproxy.errors import ConfigError
@@ -37,6 +38,7 @@ def serve(
     on_terminal = form == "console" and sys.stderr.isatty()
     logs.configure(level, form, colours=on_terminal)
     config = load(file)
+    enter(file, over_stdio=transport == "stdio")
     endpoint, url = (_over_stdio, None) if transport == "stdio" else _over_http(config, host, port)
     start_up: StartUp = Mesh.settled
     if on_terminal:

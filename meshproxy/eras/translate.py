@@ -3,6 +3,7 @@
 `publish` gives what a caller may have of an upstream's answer; what stands above it are its tools.
 """
 
+import secrets
 import uuid
 from collections.abc import Mapping
 from functools import lru_cache
@@ -42,10 +43,11 @@ _MODERN_ONLY: Final = ("resultType", "ttlMs", "cacheScope")
 
 
 class ServerSignature:
-    """The mesh's own `serverInfo`, which modern results carry (2026-07-28 basic/index, "_meta")."""
+    """The mesh's own `serverInfo`, which modern results carry (2026-07-28 basic/index, "_meta"), and `token`, its name in trails (`meshproxy.links.trail`)."""
 
     def __init__(self, server_info: dict[str, Any]) -> None:
         self.info = server_info
+        self.token = secrets.token_hex(8)
         self.meta = {META_SERVER: server_info}
         self._own = Raw(dumps(self.meta))
         self._remembered = lru_cache(maxsize=256)(self._sign)

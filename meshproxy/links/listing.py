@@ -12,6 +12,7 @@ from meshproxy.limits import MAX_LISTED, MAX_PAGES
 from meshproxy.links.duplex import excerpt
 from meshproxy.links.link import Link
 from meshproxy.links.page import Page, read_page
+from meshproxy.links.trail import trail_in
 from meshproxy.wire.headers import find_invalid_annotation
 
 NAMED: Final = 5
@@ -24,11 +25,15 @@ CUT_OFF: Final = "what has been listed until then is kept"
 
 
 class Listing(NamedTuple):
-    """One kind as an upstream lists it: `ttl` is for how many milliseconds that may be kept, `private` whether by its caller alone."""
+    """One kind as an upstream lists it.
+
+    `ttl` is for how many milliseconds that may be kept, `private` whether by its caller alone, and `trail` the meshes that it came through.
+    """
 
     definitions: tuple[Mapping[str, Any], ...]
     ttl: int
     private: bool
+    trail: frozenset[str] = frozenset()
 
 
 _NOTHING: Final = Listing((), 0, private=True)
@@ -71,6 +76,7 @@ async def list_catalog(
         failed={
             kind: error.reason if isinstance(error, UpstreamError) else str(error) for kind, error in errors.items()
         },
+        trail=frozenset().union(*(listing.trail for listing in found.values())) or trail_in(link.server),
     )
 
 
@@ -110,6 +116,7 @@ async def _pages(link: Link, spec: KindSpec) -> Listing:
     """All pages as one listing. One that would never end is cut off, and what has been listed until then is kept."""
     found = _Found(link, spec)
     ttls: list[int] = []
+    trail: frozenset[str] = frozenset()
     private = False
     cursor: str | None = None
     seen: set[str] = set()
@@ -129,6 +136,7 @@ async def _pages(link: Link, spec: KindSpec) -> Listing:
         if found.is_full:
             found.cut_off(f"it has {MAX_LISTED} and more, and more are not read")
             break
+        trail |= trail_in(page.rest)
         ttl = page.rest.get("ttlMs")
         ttls.append(max(ttl, 0) if type(ttl) is int else 0)
         private = private or page.rest.get("cacheScope") != "public"
@@ -145,7 +153,7 @@ async def _pages(link: Link, spec: KindSpec) -> Listing:
     else:
         found.cut_off(f"it has more than {MAX_PAGES} pages")
     found.say_faults()
-    return Listing(tuple(found.definitions.values()), min(ttls, default=0), private)
+    return Listing(tuple(found.definitions.values()), min(ttls, default=0), private, trail)
 
 
 async def _page(link: Link, spec: KindSpec, params: dict[str, Any]) -> Page:

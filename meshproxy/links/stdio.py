@@ -29,8 +29,10 @@ __all__ = ["StdioEndpoint", "StdioLink"]
 
 log = structlog.get_logger(__name__)
 
-INHERITED: Final = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
-"""What a program gets of our environment: nothing that could be a secret (the SDK's set)."""
+SERVED: Final = "MESHPROXY_SERVED"
+"""The environment variable that names the files of the meshes above a program; see `meshproxy.cli.nesting`."""
+INHERITED: Final = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", SERVED)
+"""What a program gets of our environment: nothing that could be a secret (the SDK's set, and the name above)."""
 UNFIT: Final = frozenset(
     {
         errno.EACCES,

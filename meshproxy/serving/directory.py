@@ -6,6 +6,7 @@ from typing import Any
 from meshproxy.catalog.snapshot import Snapshot
 from meshproxy.eras.translate import ServerSignature
 from meshproxy.kinds import KindSpec
+from meshproxy.links.trail import meta_of
 from meshproxy.mesh.composite import CompositeProvider
 from meshproxy.relay.downstream import CARRIED_EXTENSIONS
 from meshproxy.relay.principal import Visitor
@@ -52,7 +53,7 @@ class Directory:
         """The result of a kind's list method."""
 
         def make(view: Snapshot) -> dict[str, Any]:
-            listing: dict[str, Any] = {spec.items: Raw(view.listing(spec.kind, era))}
+            listing: dict[str, Any] = {spec.items: Raw(view.listing(spec.kind, era)), "_meta": self._trail(view)}
             if era is Era.MODERN:
                 ttl, public = view.caching(spec.kind)
                 listing |= {"ttlMs": ttl, "cacheScope": "public" if public else "private"}
@@ -77,7 +78,8 @@ class Directory:
                 "prompts": {"listChanged": True},
                 "completions": {},
                 "logging": {},
-            }
+            },
+            "_meta": self._trail(view),
         }
         extensions = {key: value for key, value in view.extensions.items() if key in CARRIED_EXTENSIONS[era]}
         if extensions:
@@ -88,6 +90,10 @@ class Directory:
         if instructions:
             about["instructions"] = instructions
         return about
+
+    def _trail(self, view: Snapshot) -> dict[str, Any]:
+        """What tells a mesh above that what is listed here came from this one."""
+        return meta_of(self._stamps[""].token, view.trail)
 
     def _said(self, visitor: Visitor, key: object, make: Callable[[Snapshot], dict[str, Any]]) -> Raw:
         view = self._composite.router.seen_by(visitor)

@@ -11,6 +11,7 @@ from meshproxy.errors import RpcError, UpstreamError
 from meshproxy.kinds import KINDS
 from meshproxy.links.link import Link
 from meshproxy.links.listing import list_catalog
+from meshproxy.links.trail import check_trail, trail_in
 from meshproxy.supervision.agenda import Agenda
 from meshproxy.supervision.health import lists
 
@@ -29,6 +30,7 @@ class Listings:
         timeout: seconds for each kind; None for any time.
         ttl: see `Agenda`.
         scrub: takes the secrets out of a text.
+        own: the name of this mesh in a trail (`meshproxy.links.trail`).
 
     Attributes:
         catalog: what it offered when it was listed last; None before.
@@ -36,13 +38,21 @@ class Listings:
         agenda: when to list it again.
     """
 
-    def __init__(self, upstream: str, timeout: float | None, ttl: float | None, scrub: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        upstream: str,
+        timeout: float | None,
+        ttl: float | None,
+        scrub: Callable[[str], str],
+        own: Callable[[], str] = str,
+    ) -> None:
         self.catalog: Catalog | None = None
         self.is_remembered = False
         self.agenda = Agenda(ttl, time.monotonic())
         self._upstream = upstream
         self._timeout = timeout
         self._scrub = scrub
+        self._own = own
         self._over: Link | None = None
 
     def recall(self, catalog: Catalog) -> None:
@@ -51,12 +61,17 @@ class Listings:
         self.is_remembered = True
 
     async def read(self, link: Link) -> None:
-        """List it over a new link. Raises `UpstreamError` or `RpcError` if nothing can be listed, or the link ends."""
+        """List it over a new link. Raises `UpstreamError` or `RpcError` if nothing can be listed, or may be, or the link ends."""
+        check_trail(self._upstream, self._own(), trail_in(link.server))
         self.agenda.begin(time.monotonic())
         self._take(await list_catalog(link, self._timeout, self.catalog or EMPTY, needs_any=True))
 
     async def read_again(self, control: Link) -> bool:
-        """List it over the control link, or the one over which it said last that something changed. Says whether there is any news."""
+        """List it over the control link, or the one over which it said last that something changed. Says whether there is any news.
+
+        Raises:
+            UpstreamUnavailable: it lists this very mesh by now.
+        """
         over, self._over = self._over, None
         link = over if over is not None and over.is_open else control
         is_asked = self.agenda.pace.due is not None
@@ -122,6 +137,7 @@ class Listings:
 
     def _take(self, catalog: Catalog) -> None:
         """From now on this is what it offers. What is missing from it is said once, and tried again."""
+        check_trail(self._upstream, self._own(), catalog.trail)
         known = self.catalog.failed if self.catalog is not None else {}
         self.catalog = catalog
         self.is_remembered = False

@@ -34,7 +34,7 @@ class Supervisor:
     """The control link of one upstream.
 
     `connect` opens a link; `opened` is called with it once it is listed, and `closing` before it is closed; `in_use` says whether calls run.
-    Each start waits for its turn at its `place` among those of other upstreams.
+    Each start waits for its turn at its `place` among those of other upstreams. `own` is this mesh's name in a trail (`meshproxy.links.trail`).
 
     Attributes:
         condition: how the upstream is, and why.
@@ -57,6 +57,7 @@ class Supervisor:
         cache_ttl: float | None,
         scrub: Callable[[str], str],
         place: Place | None = None,
+        own: Callable[[], str] = str,
     ) -> None:
         self.name = name
         self.condition = Condition(name, State.IDLE if lazy else State.STARTING, scrub)
@@ -75,7 +76,7 @@ class Supervisor:
         self._wanted = asyncio.Event()
         self._settled = asyncio.Event()
         self.last_use = time.monotonic()
-        self._listings = Listings(name, list_timeout, cache_ttl, scrub)
+        self._listings = Listings(name, list_timeout, cache_ttl, scrub, own)
         self._backoff = Backoff()
         self._lost = ""
         self._is_renewing = False

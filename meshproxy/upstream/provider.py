@@ -105,6 +105,7 @@ class ProxyProvider:
             cache_ttl=cache_ttl,
             scrub=scrub,
             place=(starts or Starts()).place(is_program=self._connections.is_dear),
+            own=lambda: self._bridge.stamp.token,
         )
         self.recollection = Recollection(self._supervisor, self._connections.known)
         self._choice = LinkChoice(
@@ -260,9 +261,8 @@ class ProxyProvider:
             with self._in_use():
                 try:
                     link = await self._choice.control()
-                    if "task" in params:
-                        return await request_task(link, method, params)
-                    return await link.request(method, params)
+                    asked = request_task(link, method, params) if "task" in params else link.request(method, params)
+                    return await asked
                 except (RpcError, UpstreamError) as error:
                     raise self.scrubbed(error) from None
         call = Call(context, method, params)

@@ -407,3 +407,16 @@ def test_a_tools_annotated_arguments_are_known_to_its_route() -> None:
     assert annotated.headers
     assert plain is not None
     assert not plain.headers
+
+
+def test_a_snapshot_came_through_every_mesh_that_its_upstreams_name() -> None:
+    snapshot = build_snapshot(
+        [
+            member("a", catalog(trail=frozenset({"1", "2"}))),
+            member("b", catalog(trail=frozenset({"2", "3"}))),
+            member("c", catalog()),
+            member("d", None),
+        ]
+    )
+    assert snapshot.trail == {"1", "2", "3"}
+    assert Snapshot().trail == frozenset()

@@ -10,6 +10,7 @@ from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.kinds import KINDS, Kind
 from meshproxy.links import listing
 from meshproxy.links.listing import list_catalog, list_kind
+from meshproxy.links.trail import META_TRAIL, check_trail, meta_of, trail_in
 from meshproxy.wire.codec import Raw
 from meshproxy.wire.protocol import Era
 from structlog.testing import capture_logs
@@ -81,9 +82,38 @@ async def test_every_kind_that_is_promised_is_listed_at_once() -> None:
 
 async def test_one_kind_is_listed_alone() -> None:
     wire = Wire(tools__list={"tools": [tool("a")], "ttlMs": 5, "cacheScope": "public"})
-    assert await tools(wire) == ((tool("a"),), 5, False)
+    assert await tools(wire) == ((tool("a"),), 5, False, frozenset())
     assert [method for method, _ in wire.sent] == ["tools/list"]
-    assert await tools(Wire(capabilities={"prompts": {}})) == ((), 0, True)
+    assert await tools(Wire(capabilities={"prompts": {}})) == ((), 0, True, frozenset())
+
+
+async def test_a_listing_came_through_the_meshes_that_its_pages_name_or_else_those_that_its_server_names() -> None:
+    wire = Wire(tools__list={"tools": [], "_meta": {META_TRAIL: ["inner", "beyond"]}})
+    wire.server |= {"_meta": {META_TRAIL: ["inner"]}}
+    assert (await listed(wire)).trail == {"inner", "beyond"}
+    wire = Wire(tools__list={"tools": []})
+    wire.server |= {"_meta": {META_TRAIL: ["inner"]}}
+    assert (await listed(wire)).trail == {"inner"}
+
+
+@pytest.mark.parametrize(
+    "said", [None, "mesh", [META_TRAIL], {}, {META_TRAIL: "mesh"}, {META_TRAIL: [1, None, "x" * 65]}]
+)
+def test_whoever_says_nothing_of_meshes_came_through_none(said: Any) -> None:
+    assert trail_in({"_meta": said}) == frozenset()
+
+
+def test_a_trail_of_any_length_is_kept_within_bounds() -> None:
+    assert len(trail_in({"_meta": {META_TRAIL: [str(number) for number in range(1000)]}})) == 64
+    said = meta_of("own", (str(number) for number in range(1000)))[META_TRAIL]
+    assert (said[0], len(said)) == ("own", 64)
+
+
+def test_only_the_own_name_leads_back_and_trying_again_does_not_help() -> None:
+    check_trail("docs", "own", frozenset({"other"}))
+    with pytest.raises(UpstreamUnavailable, match="it lists this mesh itself") as raised:
+        check_trail("docs", "own", frozenset({"own", "other"}))
+    assert raised.value.is_lasting
 
 
 async def test_what_is_not_promised_is_not_asked_for() -> None:

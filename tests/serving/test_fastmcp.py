@@ -10,6 +10,7 @@ import pytest
 from meshproxy.catalog.snapshot import Snapshot
 from meshproxy.errors import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError
 from meshproxy.kinds import Kind
+from meshproxy.links.trail import META_TRAIL
 from meshproxy.relay.principal import ANONYMOUS
 from meshproxy.serving.fastmcp import FastMCP, FastMCPProxy
 from meshproxy.supervision.states import State
@@ -117,7 +118,7 @@ async def test_discovery_says_the_same_to_a_modern_client() -> None:
             "resultType": "complete",
             "ttlMs": 0,
             "cacheScope": "private",
-            "_meta": {META_SERVER: {"name": "m", "version": "1"}},
+            "_meta": {META_SERVER: {"name": "m", "version": "1"}, META_TRAIL: [it.server.stamp.token]},
         }
 
 
