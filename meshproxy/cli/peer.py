@@ -21,6 +21,7 @@ from meshproxy.mesh.upstreams import mount_of, provider_of
 from meshproxy.observe import logs
 from meshproxy.serving.fastmcp import FastMCP
 from meshproxy.serving.server import run
+from meshproxy.supervision.starts import Starts
 from meshproxy.upstream.client import ProxyClient
 from meshproxy.upstream.provider import ProxyProvider
 
@@ -121,9 +122,10 @@ async def peer_of_config(config: MeshConfig, wanted: Wanted = lambda *_: True) -
     """The wanted upstreams of a config, starting, lazy ones too."""
     server = FastMCP(config.name, list_grace=0)
     logs.conceal(config.scrubber.scrub)
+    starts = Starts()
     for spec in config.enabled:
         if wanted(config, spec):
-            server.composite.add(provider_of(spec, config.scrubber, server.stamp), mount_of(spec, config))
+            server.composite.add(provider_of(spec, config.scrubber, server.stamp, starts), mount_of(spec, config))
     async with server:
         peer = Peer(server)
         for provider in peer.providers:

@@ -39,10 +39,11 @@ class SessionCheck:
             self._checking = self._loop.create_task(self._check(method))
         return await asyncio.shield(self._checking)
 
-    def aclose(self) -> None:
+    async def aclose(self) -> None:
         """Ask no more."""
         if self._checking is not None:
             self._checking.cancel()
+            await asyncio.wait([self._checking])
 
     async def _check(self, method: str) -> bool:
         try:

@@ -16,8 +16,10 @@ from meshproxy.links.headers import carried
 from meshproxy.links.link import Listener
 from meshproxy.links.negotiation import RefusedError
 from meshproxy.links.redirects import Trail, follow, origin_of, resolved, shown
-from meshproxy.links.refusals import answer_in, judge
+from meshproxy.links.refusals import EXPIRED, SessionExpiredError, answer_in, judge, may_be_of_session
+from meshproxy.links.session_check import SessionCheck
 from meshproxy.links.web import WebEndpoint, WebLink
+from meshproxy.wire.messages import encode_request
 from meshproxy.wire.protocol import Era
 
 __all__ = ["SseEndpoint", "SseLink"]
@@ -69,6 +71,9 @@ class SseLink(DuplexLink, WebLink):
         self._shown = shown
         self._get = self._lines({"accept": "text/event-stream"}) + shown
         self._post_head = self._lines({"accept": "*/*", "content-type": "application/json"})
+        self._check = SessionCheck(
+            lambda method: self._sent(self._post_head + self._shown, encode_request(self.next_id(), method, {}))
+        )
 
     async def open(self, remembered: Era | None, wanted: Era | None = None) -> None:
         """Open the stream, learn where to send, and negotiate."""
@@ -92,6 +97,7 @@ class SseLink(DuplexLink, WebLink):
         tasks = [*self._posts, *([self._stream] if self._stream is not None else [])]
         for task in tasks:
             task.cancel()
+        await self._check.aclose()
         self._endpoint.forget(self)
         await self._questions.aclose()
         if tasks:
@@ -180,11 +186,7 @@ class SseLink(DuplexLink, WebLink):
         try:
             if call is not None and call.headers:
                 head += encode_headers(carried(call.headers, self._endpoint.configured))
-            target = self._target.result()
-            trail = Trail(self.upstream, self._url)
-            deadline = self._loop.time() + SENDING
-            response = await self._http.request("POST", target, head, message, timeout=SENDING)
-            response = await follow(self._http, trail, response, "POST", head, message, deadline=deadline)
+            response = await self._sent(head, message)
         except RefusedError as error:
             self._fail(request_id, error)
         except TransportError as error:
@@ -195,7 +197,27 @@ class SseLink(DuplexLink, WebLink):
         else:
             response.release()
             if response.status >= 300:
-                self._fail(request_id, self._refused(response, request_id, is_a_clients=is_a_clients))
+                refusal = self._refused(response, request_id, is_a_clients=is_a_clients)
+                if await self._expires(response):
+                    self.has_expired, self.is_open = True, False
+                    answer = answer_in(response.body)
+                    # What answers this very request is its answer, and what a server error has left open stays so.
+                    if response.status < 500 and (answer is None or answer.id != request_id):
+                        refusal = SessionExpiredError(self.upstream, EXPIRED)
+                self._fail(request_id, refusal)
+                if self.has_expired:
+                    self._lost(EXPIRED)
+
+    async def _sent(self, head: bytes, message: bytes) -> Response:
+        """Send a message. Raises as `follow`."""
+        trail, target = Trail(self.upstream, self._url), self._target.result()
+        deadline = self._loop.time() + SENDING
+        response = await self._http.request("POST", target, head, message, timeout=SENDING)
+        return await follow(self._http, trail, response, "POST", head, message, deadline=deadline)
+
+    async def _expires(self, response: Response) -> bool:
+        """Whether a refusal turns out to be one of the session, which here is the stream, and of whatever is sent in it."""
+        return self._adopted and may_be_of_session(response) and await self._check.is_refused(self.capabilities)
 
     def _refused(self, response: Response, request_id: int | None, *, is_a_clients: bool) -> Exception:
         answer, brought = answer_in(response.body), self._endpoint.brought

@@ -237,7 +237,6 @@ class StreamableLink(ReceivingLink, WebLink):
         ending: list[asyncio.Task[Any]] = list(self._background)
         for task in ending:
             task.cancel()
-        self._check.aclose()
         abandoned = [post.abandon() for post in list(self._posts.waiting.values())]
         ending += [task for task in abandoned if task is not None]
         session = None
@@ -249,6 +248,7 @@ class StreamableLink(ReceivingLink, WebLink):
         if self._standing is not None:
             await self._standing.aclose()
         await self._questions.aclose()
+        await self._check.aclose()
         if ending:
             await asyncio.wait(ending, timeout=FAREWELL)
         if session is not None:

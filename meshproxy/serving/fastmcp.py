@@ -32,6 +32,7 @@ from meshproxy.serving.directory import Directory
 from meshproxy.serving.http import HttpApp
 from meshproxy.serving.server import listen, run, serve_http, serve_pipes
 from meshproxy.serving.settings import HttpSettings
+from meshproxy.supervision.starts import Starts
 from meshproxy.upstream.client import CLIENT, ProxyClient
 from meshproxy.upstream.link_choice import SessionMode
 from meshproxy.upstream.provider import ProxyProvider
@@ -331,8 +332,9 @@ class FastMCPProxy(FastMCP):
         super().__init__(name, **options)
         config = config_of(target) if isinstance(target, Mapping) and client_factory is None else None
         if config is not None and len(config.enabled) > 1:
+            starts = Starts()
             for spec in config.enabled:
-                self.composite.add(provider_of(spec, config.scrubber, self.stamp), mount_of(spec, config))
+                self.composite.add(provider_of(spec, config.scrubber, self.stamp, starts), mount_of(spec, config))
             return
         if target is not None and not isinstance(target, ProxyClient) and not callable(target):
             target = ProxyClient(target)

@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 import pytest
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.links import session_check
+from meshproxy.links.sse import SseEndpoint
 from meshproxy.links.streamable import HttpEndpoint
 from tests.kit.links import Listens, call, connect
 from tests.kit.waiting import within
 from tests.kit.web import Behaviour, Web, accept, answer, error, never, refuse
+from tests.links.test_sse import SseWeb
 
 pytestmark = pytest.mark.anyio
 
@@ -168,6 +170,47 @@ async def test_a_link_that_is_closed_while_it_is_asked_leaves_nothing(web, link,
     await within(link.aclose())
     with pytest.raises(AnswerLost):
         await within(calling)
+
+
+# The older transport, whose session is its stream
+
+
+@pytest.fixture
+async def sse(server) -> AsyncIterator[SseWeb]:
+    made = SseWeb(server)
+    yield made
+    await made.stop()
+
+
+@pytest.mark.parametrize("how", NOT_CARRIED_OUT.values(), ids=NOT_CARRIED_OUT.keys())
+async def test_a_stream_whose_messages_are_refused_has_expired(sse, listener, how):
+    endpoint = SseEndpoint("w", sse.url)
+    link = await connect(endpoint, listener)
+    waiting = asyncio.create_task(call(link, "y"))
+    sse.on["y"] = accept
+    await sse.request("tools/call")
+    forget(sse, how)
+    with pytest.raises(UpstreamUnavailable, match=EXPIRED):
+        await within(call(link, "x"))
+    # What was taken before is lost.
+    with pytest.raises(AnswerLost, match=EXPIRED):
+        await within(waiting)
+    assert listener.closed == [EXPIRED]
+    assert link.has_expired
+    await endpoint.aclose()
+
+
+@pytest.mark.parametrize("status", [400, 409, 500])
+async def test_a_message_that_is_refused_for_itself_costs_no_stream(sse, listener, status):
+    endpoint = SseEndpoint("w", sse.url)
+    link = await connect(endpoint, listener)
+    sse.on["x"] = refuse(status, b"not in this session of the shop" if status == 500 else b"no")
+    with pytest.raises((UpstreamUnavailable, AnswerLost), match=f"HTTP {status}"):
+        await within(call(link, "x"))
+    assert await call(link, "y")
+    assert not listener.closed
+    assert len(sse.told("tools/list")) == 1
+    await endpoint.aclose()
 
 
 async def test_without_a_session_nothing_is_asked(web, listener):
