@@ -169,7 +169,7 @@ class AnswerLost(UpstreamError):
         return RpcError(
             INTERNAL_ERROR,
             f"the answer of upstream {self.upstream!r} was lost: {self.reason}; "
-            "the call may have been carried out, so it was not repeated",
+            "the call may have been carried out, so it is not repeated",
             {"upstream": self.upstream, "reason": self.reason, "retryable": False},
         )
 
@@ -182,3 +182,8 @@ class AnswerTooLarge(AnswerLost):
     """It is larger than the config allows."""
 
     is_fault = False
+
+    @classmethod
+    def than(cls, upstream: str, size: str) -> Self:
+        """The error, for a bound as a config spells it."""
+        return cls(upstream, f"it is larger than {size}: ask for less, or raise `limits.result` of this upstream")

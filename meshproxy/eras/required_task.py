@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, cast
 import structlog
 
 from meshproxy.errors import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, AnswerLost, RpcError, UpstreamError
+from meshproxy.limits import MAX_MESSAGE
 from meshproxy.links.link import Call, Link
 from meshproxy.wire.codec import JsonError, Raw, dumps, mapping, opened, text
 from meshproxy.wire.protocol import META_PROGRESS, META_RELATED_TASK, Era
@@ -84,6 +85,7 @@ class _Own:
 
     owner: object = None
     timeout: float | None = None
+    max_result: int = MAX_MESSAGE
     wants_progress: bool = False
     capabilities: dict[str, Any] | None = None
     log_level: str | None = None
@@ -111,6 +113,7 @@ class _Voice:
         self._following = following
         self.owner = following.owner
         self.headers = following.headers
+        self.max_result = following.max_result
         self.on_notification = following.on_notification
         self.on_request = following.on_request
         self.on_stream_ended = following.on_stream_ended
@@ -132,6 +135,7 @@ class _Following:
     def __init__(self, link: Link, call: Call) -> None:
         self.owner = call.owner
         self.headers = call.headers
+        self.max_result = call.max_result
         self.wants_progress = call.wants_progress
         self._call = call
         self._link = link

@@ -189,6 +189,13 @@ class Response:
         if not self._ended:
             self._connection.resume()
 
+    def bound(self, most: int) -> None:
+        """For an ``on_head``: the body, which is read whole, may have so many bytes. One that says that it has more is not read."""
+        self._max_body = most
+        length = self.headers.get(b"content-length", b"")
+        if self._inflater is None and length.isdigit() and int(length) > most:
+            self._connection.fail(_too_large(most))
+
     def release(self) -> None:
         """Say that the rest does not matter: what waits for this response gets it now, and the connection is kept if the end is near.
 

@@ -12,10 +12,13 @@ from typing import Any, Final
 
 import structlog
 
-from meshproxy.errors import AnswerLost, AnswerTooLate, RpcError, UpstreamUnavailable
+from meshproxy.config.units import format_size
+from meshproxy.errors import AnswerLost, AnswerTooLarge, AnswerTooLate, RpcError, UpstreamUnavailable
 from meshproxy.http.deadlines import Deadlines
+from meshproxy.limits import MAX_MESSAGE
 from meshproxy.links.envelope import UNCANCELLABLE, RequestMeta, greeting, probe
 from meshproxy.links.faults import Faults
+from meshproxy.links.large import KEPT, answered_at_last, answered_at_start
 from meshproxy.links.link import Call, Done, GiveUp, Listener
 from meshproxy.links.negotiation import negotiate
 from meshproxy.links.questions import Questions
@@ -52,6 +55,8 @@ class DuplexLink(ReceivingLink):
         self._questions = Questions(upstream, self._send)
         self._stamp: RequestMeta | None = None
         self._last_id = 0
+        # Of the last call: what is larger is looked at.
+        self._max_result = MAX_MESSAGE
         self._ended: str | None = None
         self._adopted = False
         self._room: asyncio.Future[None] | None = None
@@ -69,6 +74,8 @@ class DuplexLink(ReceivingLink):
 
     def _received(self, data: bytes, call: Call | None = None) -> None:
         """A message has arrived; it belongs to `call`, where the channel can tell."""
+        if len(data) > self._max_result and self._is_too_large(data):
+            return
         try:
             message = parse_answer(data, self._is_relayed)
         except RpcError as error:
@@ -89,6 +96,34 @@ class DuplexLink(ReceivingLink):
             self.on_notification(message, call)
         else:
             self.on_request(message, call)
+
+    # Answers that are larger than their calls allow.
+
+    def _allowed(self, head: bytes) -> int:
+        """How many bytes a message may have that begins so; where that does not tell which request it answers, as many as any of them."""
+        request_id = answered_at_start(head)
+        if request_id is not None:
+            return _bound_of(self.calls.get(request_id))
+        return max(map(_bound_of, self.calls.values()), default=MAX_MESSAGE)
+
+    def _left_out(self, head: bytes, tail: bytes) -> None:
+        """A message that begins and ends so was too large and is not kept: the call that it answers fails, and no other."""
+        request_id = answered_at_last(head, tail)
+        if request_id is None or request_id not in self._answers:
+            reason = "a message that is too large, of which it is not known whose it is"
+            log.warning("upstream.garbage", upstream=self.upstream, reason=reason, text=excerpt(head))
+            return
+        bound = format_size(_bound_of(self.calls.get(request_id)))
+        self._ended_with(request_id, AnswerTooLarge.than(self.upstream, bound))
+
+    def _is_too_large(self, data: bytes) -> bool:
+        """Whether a message is an answer that is larger than its call allows; then the call has failed."""
+        head, tail = data[:KEPT], data[-KEPT:]
+        request_id = answered_at_last(head, tail)
+        if request_id is None or len(data) <= _bound_of(self.calls.get(request_id)):
+            return False
+        self._left_out(head, tail)
+        return True
 
     def _is_relayed(self, request_id: int) -> bool:
         return self.calls.get(request_id) is not None
@@ -193,6 +228,8 @@ class DuplexLink(ReceivingLink):
             self._loop.call_soon(self._ended_with, request_id, error)
             return
         self.calls[request_id] = call
+        if call is not None:
+            self._max_result = call.max_result
         self._send(message, request_id)
 
     def _ended_with(self, request_id: int, outcome: Raw | BaseException) -> None:
@@ -275,6 +312,11 @@ class DuplexLink(ReceivingLink):
 
 def _nothing() -> None:
     """Give up what has ended already."""
+
+
+def _bound_of(call: Call | None) -> int:
+    """How large the answer to a request may be: the mesh's own are not limited by what a user allows calls."""
+    return MAX_MESSAGE if call is None else call.max_result
 
 
 def _seconds(call: Call | None) -> float:

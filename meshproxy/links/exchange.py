@@ -9,10 +9,12 @@ from typing import Any, Protocol
 
 import structlog
 
-from meshproxy.errors import RpcError
+from meshproxy.config.units import format_size
+from meshproxy.errors import AnswerTooLarge, RpcError
 from meshproxy.http.response import Response
 from meshproxy.http.sse import SseParser
 from meshproxy.http.transport_errors import TransportError
+from meshproxy.limits import MAX_MESSAGE
 from meshproxy.links.faults import Faults
 from meshproxy.links.link import Call
 from meshproxy.wire.messages import Answer, Message, Notification, Request, parse_answer
@@ -107,10 +109,27 @@ class Exchange:
         self.response = response
         if is_stream(response):
             before = self._parser
-            parser = self._parser = SseParser(self._inbox.max_event)
+            parser = self._parser = SseParser(min(self.max_result, self._inbox.max_event))
             if before is not None:
                 parser.last_event_id, parser.retry = before.last_event_id, before.retry
             response.on_data(self._on_data, self._on_end)
+        elif response.status == 200 and self.is_limited:
+            response.bound(self.max_result)
+
+    @property
+    def max_result(self) -> int:
+        """Bytes that the answer may have."""
+        call = self.call
+        return MAX_MESSAGE if call is None else call.max_result
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether that is less than any message may have."""
+        return self.max_result < self._inbox.max_event
+
+    def too_large(self) -> AnswerTooLarge:
+        """How the call ends whose answer has more."""
+        return AnswerTooLarge.than(self._inbox.upstream, format_size(self.max_result))
 
     def _on_data(self, data: bytes) -> None:
         parser = self._parser

@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 from meshproxy.errors import AnswerLost, AnswerTooLate, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.http.client import BadResponse, BodyTooLarge, HttpClient, Response, TransportError, encode_headers
 from meshproxy.http.response import OnHead
+from meshproxy.http.sse import SseOverflow
 from meshproxy.links.envelope import RequestMeta
 from meshproxy.links.exchange import Exchange, is_stream
 from meshproxy.links.headers import RESUME_HEADER
@@ -172,6 +173,11 @@ class Following:
         link = self._link
         if error is not None and not error.sent:
             raise UpstreamUnavailable(link.upstream, str(error))
+        if exchange.is_limited and (
+            isinstance(error, BodyTooLarge) or isinstance(getattr(error, "__cause__", None), SseOverflow)
+        ):
+            link.give_up(exchange, "its answer is too large")
+            raise exchange.too_large()
         deadline = exchange.deadline
         failures = 0
         while True:

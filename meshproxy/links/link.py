@@ -30,12 +30,14 @@ class Call(Protocol):
         capabilities: what its caller declared, for the envelope of a modern request; None for the link's own.
         log_level: the least severe level that its caller wants to hear, likewise.
         timeout: seconds until it is given up, None for never.
+        max_result: bytes that its answer may have, as a message.
         wants_progress: whether to ask the upstream for progress.
     """
 
     owner: object
     headers: Mapping[str, str]
     timeout: float | None
+    max_result: int
     wants_progress: bool
 
     @property

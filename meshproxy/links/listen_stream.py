@@ -10,6 +10,7 @@ from typing import Any, Final
 import structlog
 
 from meshproxy.errors import MeshError, RpcError
+from meshproxy.limits import MAX_MESSAGE
 from meshproxy.links.link import Link
 from meshproxy.wire.codec import opened
 
@@ -129,6 +130,7 @@ class _Stream:
         self.capabilities = capabilities
         self.log_level: str | None = None
         self.timeout: float | None = None
+        self.max_result = MAX_MESSAGE
         self.wants_progress = False
         self.replaces: _Stream | None = None
         self.said: dict[tuple[str, Any], int] | None = None

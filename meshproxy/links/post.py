@@ -192,6 +192,10 @@ class Post(Exchange):
         """See `meshproxy.http.client_connection.Errand`."""
         if self.method == "initialize" and (session := headers.get(SESSION_HEADER.encode())) is not None:
             self.session = session.decode("latin-1")
+        call = self.call
+        if call is not None and len(body) > call.max_result:
+            self.end(self.too_large())
+            return
         answer = self.answer_in(body)
         if answer is None:
             self.end(AnswerLost(self._link.upstream, not_mcp(200, headers, body)))

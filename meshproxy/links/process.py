@@ -17,9 +17,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from meshproxy.links import kin
+from meshproxy.links.lines import Lines, LineTooLong
 from meshproxy.links.warden import warden
 
-__all__ = ["LineTooLong", "Lines", "Process"]
+__all__ = ["Process"]
 
 LAST_WORDS: Final = 3
 """Lines of stderr that are kept for the reason of an end."""
@@ -29,39 +30,6 @@ GRACE: Final = 0.5
 REAP: Final = 2.0
 """Seconds for the system to report the end of a program that was killed."""
 POLL: Final = 0.02
-
-
-class LineTooLong(ValueError):
-    """A line is longer than the bound. The splitter must not be fed again."""
-
-
-class Lines:
-    """Cuts bytes into lines, in linear time however they come."""
-
-    def __init__(self, bound: int) -> None:
-        self._bound = bound
-        self._parts: list[bytes] = []
-        self._size = 0
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """The lines that `data` completes, without their ends.
-
-        Raises:
-            LineTooLong: what has no end yet is longer than the bound.
-        """
-        lines = data.split(b"\n")
-        rest = lines.pop()
-        if lines and self._parts:
-            self._parts.append(lines[0])
-            lines[0] = b"".join(self._parts)
-            self._parts.clear()
-            self._size = 0
-        if rest:
-            self._parts.append(rest)
-            self._size += len(rest)
-            if self._size > self._bound:
-                raise LineTooLong(f"a line is longer than {self._bound} bytes")
-        return lines
 
 
 class Process:
@@ -77,7 +45,7 @@ class Process:
         on_room: told false when its standard input takes no more for now, and true when it does again.
         on_gone: told once when nothing of it is left.
         shutdown: seconds for `aclose`: two fifths each for its leaving by itself and upon SIGTERM, the rest upon SIGKILL.
-        max_line: bytes of a line of standard output.
+        lines: cuts its standard output into lines.
 
     Attributes:
         pid: of the program and of its group; 0 before it runs.
@@ -93,7 +61,7 @@ class Process:
         on_gone: Callable[[], None],
         *,
         shutdown: float,
-        max_line: int,
+        lines: Lines,
     ) -> None:
         self.pid = 0
         self.status: int | None = None
@@ -103,7 +71,7 @@ class Process:
         self._on_room = on_room
         self._on_gone = on_gone
         self._shutdown = shutdown
-        self._lines = Lines(max_line)
+        self._lines = lines
         self._partial_stderr = b""
         self._last_words: deque[str] = deque(maxlen=LAST_WORDS)
         self._stdin: asyncio.WriteTransport | None = None

@@ -20,6 +20,7 @@ from meshproxy.limits import MAX_MESSAGE
 from meshproxy.links.duplex import CLOSED, DuplexLink, excerpt
 from meshproxy.links.endpoint import Endpoint
 from meshproxy.links.faults import Faults
+from meshproxy.links.lines import Lines
 from meshproxy.links.link import Link, Listener
 from meshproxy.links.process import Process
 from meshproxy.links.stderr import Stderr
@@ -184,7 +185,7 @@ class StdioLink(DuplexLink):
             lambda is_room: self._resumed() if is_room else self._paused(),
             lambda: on_gone(self),
             shutdown=shutdown,
-            max_line=max_message,
+            lines=Lines(max_message, self._allowed, self._left_out),
         )
 
     async def start(self, command: str, args: Sequence[str], env: Mapping[str, str], cwd: str | None) -> None:

@@ -17,7 +17,7 @@ import structlog
 
 from meshproxy.errors import INVALID_REQUEST, RpcError
 from meshproxy.limits import MAX_LINE
-from meshproxy.links.process import Lines, LineTooLong
+from meshproxy.links.lines import Lines, LineTooLong
 from meshproxy.relay.handler import Handler
 from meshproxy.serving.channel import Channel
 from meshproxy.wire.messages import encode_error

@@ -10,7 +10,9 @@ from meshproxy.links.negotiation import NotNowError, RequestRefusedError
 from meshproxy.links.refusals import SessionExpiredError
 
 
-@pytest.mark.parametrize(("method", "times"), [*((read, 3) for read in READS), ("tools/call", 2), ("tasks/cancel", 0)])
+@pytest.mark.parametrize(
+    ("method", "times"), [*((read, 3) for read in sorted(READS)), ("tools/call", 2), ("tasks/cancel", 0)]
+)
 def test_reads_and_tools_are_repeated_as_often_as_their_key_says(method: str, times: int) -> None:
     assert repeats(method, Rules(reads=3, idempotent_tools=2)) == times
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from meshproxy.limits import MAX_MESSAGE
 from meshproxy.links.endpoint import Endpoint
 from meshproxy.links.link import Link
 from meshproxy.links.stdio import StdioEndpoint
@@ -70,6 +71,7 @@ class Calls(Listens):
         self.capabilities = settings.get("capabilities")
         self.log_level = settings.get("log_level")
         self.timeout = settings.get("timeout")
+        self.max_result = settings.get("max_result", MAX_MESSAGE)
         self.wants_progress = settings.get("wants_progress", False)
         self.ends = 0
 

@@ -70,6 +70,18 @@ def call(request: dict) -> None:
         text(request, "fine")
     elif name == "big":
         text(request, "x" * arguments["size"])
+    elif name == "big_last":
+        # The id behind the outcome, as nothing forbids.
+        content = [{"type": "text", "text": "x" * arguments["size"]}]
+        write(
+            json.dumps(
+                {"result": {"resultType": "complete", "content": content}, "jsonrpc": "2.0", "id": request["id"]}
+            )
+            + "\n"
+        )
+    elif name == "big_talk":
+        notify("notifications/message", level="info", data="x" * arguments["size"])
+        text(request, "said")
     elif name == "word":
         text(request, WORD)
     elif name == "echo":

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
+from meshproxy.errors import AnswerLost, AnswerTooLarge, RpcError, UpstreamUnavailable
 from meshproxy.links import kin
-from meshproxy.links.process import Lines, LineTooLong
+from meshproxy.links.large import KEPT
+from meshproxy.links.lines import EARLY, Lines, LineTooLong
 from meshproxy.links.stdio import StdioEndpoint
 from meshproxy.links.warden import kill_all
 from meshproxy.wire.codec import Raw, loads, opened
@@ -338,6 +339,34 @@ async def test_a_message_over_the_bound_ends_the_link():
     assert len(listener.closed) == 1
 
 
+@pytest.mark.parametrize("size", [20_000, 200_000, 5_000_000])
+@pytest.mark.parametrize("tool", ["big", "big_last"])
+async def test_an_answer_that_is_larger_than_its_call_allows_fails_that_call_alone(link, listener, tool, size):
+    held = asyncio.create_task(call(link, "hold", Calls(max_result=10_000), n=2, word="a"))
+    with pytest.raises(AnswerTooLarge) as error:
+        await call(link, tool, Calls(max_result=10_000), size=size)
+    assert error.value.reason == "it is larger than 10kB: ask for less, or raise `limits.result` of this upstream"
+    assert not error.value.retryable
+    # Others have what they allow, and the link goes on.
+    assert len(text(await call(link, tool, Calls(max_result=2 * size), size=size))) == size
+    assert len(text(await call(link, tool, size=size))) == size
+    await call(link, "hold", Calls(), n=2, word="b")
+    assert text(await held) == "a"
+    assert not listener.closed
+
+
+async def test_an_answer_that_is_too_large_is_told_while_it_comes(link):
+    with pytest.raises(AnswerTooLarge):
+        await call(link, "big", Calls(max_result=100_000), size=30_000_000)
+    lines = link.process._lines
+    assert sum(map(len, lines._parts)) < 200_000
+
+
+async def test_something_large_that_is_no_answer_costs_no_call_anything(link, listener):
+    assert text(await call(link, "big_talk", Calls(max_result=1000), size=2_000_000)) == "said"
+    assert not listener.closed
+
+
 async def test_what_a_program_has_started_ends_with_it(link):
     child = int(text(await call(link, "child")))
     await link.aclose()
@@ -593,6 +622,41 @@ def test_lines_are_cut_alike_however_they_come():
         lines = Lines(10_000)
         cut = [line for start in range(0, len(data), size) for line in lines.feed(data[start : start + size])]
         assert cut == whole == [b"one", b"", b"two\r", b"three" + b"x" * 1000]
+
+
+def test_of_a_line_that_may_not_be_so_large_no_more_is_kept_than_its_ends():
+    heads: list[bytes] = []
+    left: list[tuple[bytes, bytes]] = []
+
+    def judge(head: bytes) -> int:
+        heads.append(head)
+        return 1000 if head.startswith(b"small") else 1 << 20
+
+    large = b"small" + b"x" * (3 * EARLY) + b"end"
+    allowed = b"large" + b"y" * (3 * EARLY)
+    data = b"before\n" + large + b"\n" + allowed + b"\nafter\n"
+    for size in (7, 1000, EARLY, EARLY + 1, 2 * EARLY):
+        lines = Lines(1 << 20, judge, lambda head, tail: left.append((head, tail)))
+        cut = []
+        for start in range(0, len(data), size):
+            cut += lines.feed(data[start : start + size])
+            assert sum(map(len, lines._parts)) <= len(allowed)
+        assert cut == [b"before", allowed, b"after"]
+        assert left == [(large[:KEPT], large[-KEPT:])]
+        assert [head[:5] for head in heads] == [b"small", b"large"]
+        left.clear()
+        heads.clear()
+
+
+def test_a_line_that_is_left_out_is_bounded_too():
+    lines = Lines(4 * EARLY, lambda _: 10)
+    for _ in range(4):
+        assert lines.feed(b"x" * EARLY) == []
+    with pytest.raises(LineTooLong):
+        lines.feed(b"x")
+    lines = Lines(4 * EARLY, lambda _: 10)
+    assert lines.feed(b"x" * 2 * EARLY) == []
+    assert lines.feed(b"\nnext\n") == [b"next"]
 
 
 def test_a_line_without_end_is_bounded():

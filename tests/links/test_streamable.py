@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
+from meshproxy.errors import AnswerLost, AnswerTooLarge, RpcError, UpstreamUnavailable
 from meshproxy.links import following, session_stream, streamable
 from meshproxy.links.post import routing
 from meshproxy.links.streamable import HttpEndpoint
@@ -366,6 +366,32 @@ async def test_an_answer_over_the_bound_is_lost_and_says_so(web):
             await call(link, tool)
     assert (await call(link, "x"))["echo"]
     await closed(endpoint)
+
+
+@pytest.mark.parametrize("size", [20_000, 2_000_000])
+async def test_an_answer_that_is_larger_than_its_call_allows_fails_that_call_alone(web, link, size):
+    async def stream_of(request):
+        stream(request, event(encode(id=request.id, result={"text": "x" * size})))
+
+    async def whole(request):
+        answer(request, {"text": "x" * size})
+
+    async def endless(request):
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+        request.peer.send(head, *(chunk(b"x" * 1000) for _ in range(20)))
+
+    web.on["stream"], web.on["whole"], web.on["endless"] = stream_of, whole, endless
+    for _ in range(2):
+        # The second answer comes over a connection that knows the head of the first.
+        for tool in ("stream", "whole", "endless"):
+            with pytest.raises(AnswerTooLarge) as error:
+                await call(link, tool, Calls(max_result=10_000, timeout=60))
+            assert (
+                error.value.reason == "it is larger than 10kB: ask for less, or raise `limits.result` of this upstream"
+            )
+        for tool in ("stream", "whole"):
+            assert len((await call(link, tool, Calls(max_result=2 * size)))["text"]) == size
+            assert len((await call(link, tool))["text"]) == size
 
 
 async def test_ten_thousand_progress_notifications_come_in_order_and_before_the_answer(web, link, listener):

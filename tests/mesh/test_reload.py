@@ -678,3 +678,22 @@ async def test_an_edit_of_limits_holds_at_once_and_neither_the_process_nor_a_run
         assert (await client.says("a_echo"))["pid"] == pid
         release(pid)
         assert (await running)["pid"] == pid == mesh.pid("a")
+
+
+async def test_an_answer_that_is_larger_than_the_config_allows_fails_its_call_alone_and_a_listing_is_not_limited(
+    run_mesh: RunMesh,
+) -> None:
+    big = json.dumps({"content": [{"type": "text", "text": "x" * 100_000}]})
+    tools = [f"tool{number}" for number in range(1000)]
+    upstream = light("--tools", ",".join(tools), limits={"result": "20kB"})
+    async with run_mesh(document({"a": upstream})) as mesh:
+        client, pid = mesh.legacy(), mesh.pid("a")
+        assert len(await client.names()) == len(tools)
+        with pytest.raises(RpcError) as large:
+            await client.call("a_tool1", raw=big)
+        reason = "it is larger than 20kB: ask for less, or raise `limits.result` of this upstream"
+        assert large.value.data == {"upstream": "a", "reason": reason, "retryable": False}
+        assert (await client.says("a_tool2"))["pid"] == pid
+        await mesh.edit(document({"a": {**upstream, "limits": {"result": "1MiB"}}}))
+        assert len((await client.call("a_tool1", raw=big))["content"][0]["text"]) == 100_000
+        assert mesh.pid("a") == pid
