@@ -40,7 +40,7 @@ class LoadClient:
         return answer
 
     def close(self) -> None:
-        with self.process:
+        with self.process, contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
 
 

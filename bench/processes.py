@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -25,6 +26,18 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
+
+
+def unwind_on_signals() -> None:
+    """Have SIGTERM and SIGINT raise SystemExit, so that what was started is ended by whoever started it. Further ones change nothing."""
+
+    def leave(number: int, _: object) -> None:
+        for one in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(one, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, leave)
 
 
 def start(

@@ -17,6 +17,7 @@ from bench.arena import Arena
 from bench.ground import ROOT, Ground, say
 from bench.measures.kinds import CALLS, KINDS, over_pipes
 from bench.measures.plan import start_all
+from bench.processes import unwind_on_signals
 from bench.rounds import Entry, errors, ratio, rounds
 
 BASELINE = ROOT / "bench" / "baseline.json"
@@ -31,6 +32,7 @@ Ratios = dict[str, dict[str, float]]
 
 
 def main() -> int:
+    unwind_on_signals()
     options = argparse.ArgumentParser(prog="scripts/bench --regression", description=__doc__.splitlines()[0])
     options.add_argument("--write", action="store_true", help="make what is measured the new baseline")
     asked = options.parse_args()

@@ -17,6 +17,7 @@ from pathlib import Path
 from bench.contenders import CONTENDERS
 from bench.ground import ROOT, Ground, say
 from bench.measures.plan import FULL, QUICK
+from bench.processes import unwind_on_signals
 from bench.table import Report
 
 MEASURES = ("hop", "kinds", "listing", "memory", "scale", "start", "reload", "profile")
@@ -27,6 +28,7 @@ BETWEEN = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- end of table -->)", re.DO
 
 
 def main() -> None:
+    unwind_on_signals()
     options = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.splitlines()[0])
     options.add_argument("--quick", action="store_true", help="fewer and shorter rounds, without 64 clients")
     options.add_argument("--only", default=",".join(MEASURES), help=f"some of {', '.join(MEASURES)}")

@@ -1,5 +1,7 @@
 """The benchmark's own instruments: the fixture is an MCP server to the SDK's clients, and the load client notices wrong answers."""
 
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -12,11 +14,12 @@ from bench.arena import Arena
 from bench.calls import KINDS, TEXT, Calls
 from bench.connection import Broken
 from bench.contenders import CONTENDERS, PIPES
-from bench.ground import Ground
+from bench.ground import ROOT, Ground
 from bench.rounds import ratio
 from bench.table import Report
 from bench.upstream import FILLER, MODERN, NOTE, NOTE_TEXT, PROMPT
 from tests.kit.processes import is_alive
+from tests.kit.waiting import DEADLINE
 
 pytestmark = pytest.mark.anyio
 UPSTREAM = str(Path(__file__).parents[2] / "bench" / "upstream.py")
@@ -138,3 +141,27 @@ def test_a_run_in_which_nothing_was_measured_makes_a_table() -> None:
     assert "not measured" in report.markdown()
     assert "nginx did not take part: there is none" in report.markdown()
     assert report.pictures() == {}
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_a_benchmark_that_is_told_to_end_leaves_no_process_behind(ending: signal.Signals) -> None:
+    script = """
+import os, signal
+from bench.arena import Arena
+from bench.ground import ROOT, Ground
+from bench.processes import fields, unwind_on_signals
+from pathlib import Path
+unwind_on_signals()
+with Arena(Ground()) as arena:
+    arena.http(["one", "two"])
+    mine = [int(each.name) for each in Path("/proc").iterdir() if each.name.isdigit() and int(fields(int(each.name))[1]) == os.getpid()]
+    print(*mine, flush=True)
+    signal.pause()
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=ROOT) as running:
+        assert running.stdout is not None
+        started = [int(pid) for pid in running.stdout.readline().split()]
+        assert len(started) == 3
+        running.send_signal(ending)
+        assert running.wait(DEADLINE) == 128 + ending
+    assert [pid for pid in started if is_alive(pid)] == []
