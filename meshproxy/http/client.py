@@ -19,6 +19,7 @@ from urllib.parse import quote, urlsplit
 from meshproxy.http.client_connection import Connection
 from meshproxy.http.dial import Proxy, basic_auth, default_tls, dial, proxy_for, reason_of
 from meshproxy.http.pool import EARLY, SMALL, Pool
+from meshproxy.http.reading import ReadResponse
 from meshproxy.http.response import OnHead, Response, Told
 from meshproxy.http.transport_errors import (
     BadResponse,
@@ -144,7 +145,7 @@ class HttpClient:
         timeout: float | None = None,
         on_head: OnHead | None = None,
         stream: bool = False,
-    ) -> Response:
+    ) -> ReadResponse:
         """Send a request and wait for the answer. Redirects and statuses are the caller's to judge.
 
         The response is whole, unless it is an event stream or ``stream`` is true: then its head has arrived, and it has to be read to
@@ -177,8 +178,8 @@ class HttpClient:
         connection = pool.take(now)
         if connection is None:
             connection = await self._connect(loop, min(deadline, now + self._connect_timeout))
-        future: asyncio.Future[Response] = loop.create_future()
-        response = Response(connection, partial(_settle, future), on_head, stream, self._max_body)
+        future: asyncio.Future[ReadResponse] = loop.create_future()
+        response = ReadResponse(connection, partial(_settle, future), on_head, stream, self._max_body)
         pool.expect(connection, deadline)
         size = len(body)
         if size == 0 and method not in ("POST", "PUT", "PATCH"):
@@ -258,11 +259,11 @@ class HttpClient:
         return connection
 
 
-def _settle(future: "asyncio.Future[Response]", response: Response, error: TransportError | None) -> None:
+def _settle(future: "asyncio.Future[ReadResponse]", response: Response, error: TransportError | None) -> None:
     if future.done():  # nobody waits for it any more
         return
     if error is None:
-        future.set_result(response)
+        future.set_result(cast("ReadResponse", response))
     else:
         future.set_exception(error)
 

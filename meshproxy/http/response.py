@@ -10,10 +10,12 @@ import math
 from collections.abc import Callable
 from typing import Protocol
 
+from mypy_extensions import mypyc_attr
+
 from meshproxy.http.inflate import Inflater
 from meshproxy.http.transport_errors import BadResponse, BodyTooLarge, ConnectionLost, TransportError
 
-__all__ = ["Carrier", "OnHead", "Response", "Told"]
+__all__ = ["Carrier", "OnHead", "Response", "Told", "too_large"]
 
 _HIGH_WATER = 256 * 1024
 """Bytes of a streamed body that wait for their reader before the socket is left alone."""
@@ -45,31 +47,38 @@ class Carrier(Protocol):
         ...
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Response:
     """An answer: status and headers are there, and the body is whole or arriving.
 
     One that is not an event stream is whole when the client hands it out, unless ``stream=True`` was asked for: `body` has it.
-    Of the others, the body is taken in one of three ways: ``await read()``, ``async for chunk in response`` (with back-pressure), or
-    `on_data` (pushed, without waking a task). Until its end, or `close` or `release`, it occupies its connection.
+    Of the others, the body is pushed (`on_data`, without waking a task), or read (`meshproxy.http.reading`). Until its end, or `close` or `release`, it
+    occupies its connection.
 
     Attributes:
         status: 200 to 999.
         headers: by lower-case name; the values of a repeated field are joined with ", " (RFC 9110, 5.3).
     """
 
-    status: int = 0
-    headers: dict[bytes, bytes]
-
-    # Most responses never touch these, so they cost nothing to make: the class has them until an instance needs its own.
-    _error: TransportError | None = None
-    _ended: bool = False
-    _streamed: bool = False
-    _released: bool = False
-    _size: int = 0
-    _inflater: Inflater | None = None
-    _on_data: Callable[[bytes], None] | None = None
-    _on_end: Callable[[TransportError | None], None] | None = None
-    _waiter: asyncio.Future[None] | None = None
+    __slots__ = (
+        "_chunks",
+        "_connection",
+        "_ended",
+        "_error",
+        "_inflater",
+        "_max_body",
+        "_on_data",
+        "_on_end",
+        "_on_head",
+        "_released",
+        "_size",
+        "_stream",
+        "_streamed",
+        "_told",
+        "_waiter",
+        "headers",
+        "status",
+    )
 
     def __init__(
         self,
@@ -79,12 +88,21 @@ class Response:
         stream: bool,  # noqa: FBT001 - called positionally from one place, for each request
         max_body: int | None,
     ) -> None:
+        self.status = 0
+        self.headers: dict[bytes, bytes] = {}
         self._connection = connection
         self._told: Told | None = told
         self._on_head = on_head
         self._stream = stream
         self._max_body = max_body
         self._chunks: list[bytes] = []
+        self._size = 0
+        self._error: TransportError | None = None
+        self._ended = self._streamed = self._released = False
+        self._inflater: Inflater | None = None
+        self._on_data: Callable[[bytes], None] | None = None
+        self._on_end: Callable[[TransportError | None], None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
         state = "whole" if self._ended and self._error is None else "broken" if self._error else "arriving"
@@ -114,51 +132,6 @@ class Response:
         joined = b"".join(chunks)
         self._chunks = [joined]
         return joined
-
-    async def read(self) -> bytes:
-        """The rest of the body.
-
-        Raises:
-            BodyTooLarge: it is larger than the client's ``max_body``; the connection is closed.
-            TransportError: it broke off.
-        """
-        if self._ended and self._error is None:
-            if self._streamed and self._max_body is not None and len(self.body) > self._max_body:
-                raise _too_large(self._max_body)
-            return self.body
-        taken: list[bytes] = []
-        size = 0
-        async for chunk in self:
-            taken.append(chunk)
-            size += len(chunk)
-            if self._max_body is not None and size > self._max_body:
-                self.close()
-                raise _too_large(self._max_body)
-        self._chunks = [b"".join(taken)]
-        return self.body
-
-    def __aiter__(self) -> "Response":
-        return self
-
-    async def __anext__(self) -> bytes:
-        """What has arrived of the body since the last time; never empty."""
-        while not self._chunks:
-            if self._error is not None:
-                raise self._error
-            if self._ended:
-                raise StopAsyncIteration
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        chunk = self.body
-        self._chunks = []
-        self._size = 0
-        self.resume()
-        if not chunk:
-            raise StopAsyncIteration
-        return chunk
 
     def on_data(self, on_data: Callable[[bytes], None], on_end: Callable[[TransportError | None], None]) -> None:
         """Have the body pushed: ``on_data`` for each piece of it, in ``data_received``, then ``on_end`` once.
@@ -194,7 +167,7 @@ class Response:
         self._max_body = most
         length = self.headers.get(b"content-length", b"")
         if self._inflater is None and length.isdigit() and int(length) > most:
-            self._connection.fail(_too_large(most))
+            self._connection.fail(too_large(most))
 
     def release(self) -> None:
         """Say that the rest does not matter: what waits for this response gets it now, and the connection is kept if the end is near.
@@ -284,9 +257,9 @@ class Response:
             if self._size > _HIGH_WATER:
                 self.pause()
                 if self._size > _MAX_UNREAD:
-                    self._connection.fail(_too_large(_MAX_UNREAD))
+                    self._connection.fail(too_large(_MAX_UNREAD))
         elif self._max_body is not None and self._size > self._max_body:
-            self._connection.fail(_too_large(self._max_body))
+            self._connection.fail(too_large(self._max_body))
 
     def _push(self, data: bytes) -> None:
         if self._on_data is None:  # closed or released by an earlier piece
@@ -311,7 +284,8 @@ OnHead = Callable[[Response], None]
 """Told of a response when its head has arrived, in ``data_received``; it may call `Response.on_data`."""
 
 
-def _too_large(bound: int) -> BodyTooLarge:
+def too_large(bound: int) -> BodyTooLarge:
+    """What a body beyond a bound, in bytes, ends with."""
     return BodyTooLarge(f"the body is larger than the bound of {bound} bytes")
 
 

@@ -111,7 +111,7 @@ class MemoryLink(DuplexLink):
             self._input.close()
             self._lost(reason)
 
-    def _send(self, message: bytes, request_id: int | None = None) -> None:
+    def write(self, message: bytes, request_id: int | None = None) -> None:
         with contextlib.suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
             self._input.send_nowait(self._wrap(whole(message)))
 
@@ -121,7 +121,7 @@ class MemoryLink(DuplexLink):
             return
         related = getattr(item.metadata, "related_request_id", None)
         call = self.calls.get(related) if type(related) is int else None
-        self._received(dumps(item.message.model_dump(by_alias=True, exclude_unset=True)), call)
+        self._requests.received(dumps(item.message.model_dump(by_alias=True, exclude_unset=True)), call)
 
 
 class _Output:

@@ -86,7 +86,7 @@ class SseLink(DuplexLink, WebLink):
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if not self._target.done():
             raise self._refused_with or UpstreamUnavailable(
-                self.upstream, self._ended or "the event stream ended at once"
+                self.upstream, self._requests.ended or "the event stream ended at once"
             )
 
     def identify(self, headers: Mapping[str, str]) -> None:
@@ -112,7 +112,7 @@ class SseLink(DuplexLink, WebLink):
         """Hold the stream until it ends."""
         trail = self._trail
         try:
-            response = await self._http.request("GET", None, self._get, on_head=self._on_head)
+            response: Response = await self._http.request("GET", None, self._get, on_head=self._on_head)
             response = await follow(self._http, trail, response, "GET", self._get, on_head=self._on_head)
         except (TransportError, RefusedError) as error:
             self._lost(error.reason if isinstance(error, RefusedError) else str(error))
@@ -128,7 +128,7 @@ class SseLink(DuplexLink, WebLink):
     def _on_data(self, data: bytes) -> None:
         for event in self._parser.feed(data):
             if event.event == "message":
-                self._received(event.data)
+                self._requests.received(event.data)
             elif event.event == "endpoint" and not self._target.done():
                 self._on_endpoint(event)
 
@@ -172,7 +172,7 @@ class SseLink(DuplexLink, WebLink):
         # Posts run beside each other, and this one is not to be overtaken.
         await self._post(message, None)
 
-    def _send(self, message: bytes, request_id: int | None = None) -> None:
+    def write(self, message: bytes, request_id: int | None = None) -> None:
         task = asyncio.create_task(self._post(message, request_id))
         self._posts.add(task)
         task.add_done_callback(self._posts.discard)

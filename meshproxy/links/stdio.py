@@ -222,7 +222,7 @@ class StdioLink(DuplexLink):
         self._end(CLOSED)
         await self.process.aclose(at_once=True)
 
-    def _send(self, message: bytes, request_id: int | None = None) -> None:
+    def write(self, message: bytes, request_id: int | None = None) -> None:
         # Blanks of somebody's pretty-printed JSON; inside of strings JSON has no bare line ends.
         if b"\n" in message or b"\r" in message:
             message = message.replace(b"\n", b" ").replace(b"\r", b" ")
@@ -230,7 +230,7 @@ class StdioLink(DuplexLink):
 
     def _on_line(self, line: bytes) -> None:
         if line and not line.isspace():
-            self._received(line)
+            self._requests.received(line)
 
     def _on_garbage(self, data: bytes, error: RpcError) -> None:
         if error.data is not None:

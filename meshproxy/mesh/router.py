@@ -25,6 +25,9 @@ from meshproxy.wire.protocol import Era
 
 __all__ = ["Find", "Router", "not_found", "public_id", "public_task", "uri_of"]
 
+_TOOL: Final = Kind.TOOL
+_PROMPT: Final = Kind.PROMPT
+"""A look-up of a member costs as much as that of a name (3.11)."""
 _REFERENCES: Final = {"ref/prompt": "name", "ref/resource": "uri"}
 _NAMES: Final = frozenset(_REFERENCES.values())
 _IN_REFERENCES: Final = _NAMES | {"type"}
@@ -62,13 +65,21 @@ class Router:
             return view
         return self._look(visitor, self.snapshot)
 
+    def annotated_schema(self, visitor: Visitor, tool: str) -> dict[str, Any] | None:
+        """See `meshproxy.relay.handler.Handler`."""
+        route = self.seen_by(visitor).find(_TOOL, tool)
+        if route is None or not route.headers or route.component is None:
+            return None
+        schema: dict[str, Any] = route.component.definition["inputSchema"]
+        return schema
+
     def call_tool(self, call: Call) -> None:
         """`tools/call`. Raises `RpcError`, -32602, for a name that nobody has or parameters of the wrong type."""
-        self._use(call, Kind.TOOL)
+        self._use(call, _TOOL)
 
     def get_prompt(self, call: Call) -> None:
         """`prompts/get`, likewise."""
-        self._use(call, Kind.PROMPT)
+        self._use(call, _PROMPT)
 
     def read(self, call: Call) -> None:
         """`resources/read`, by its public URI. Raises `RpcError`: see `not_found`."""

@@ -17,8 +17,8 @@ from meshproxy.access.access import Entrance
 from meshproxy.catalog.catalog import Mount
 from meshproxy.config.models import MeshConfig
 from meshproxy.eras.translate import ServerSignature
-from meshproxy.errors import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError, UpstreamError
-from meshproxy.kinds import BY_LIST_METHOD, Kind
+from meshproxy.errors import INVALID_PARAMS, RpcError, UpstreamError
+from meshproxy.kinds import BY_LIST_METHOD
 from meshproxy.links.target import config_of
 from meshproxy.mesh.composite import CompositeProvider
 from meshproxy.mesh.grace import Grace
@@ -26,10 +26,10 @@ from meshproxy.mesh.upstreams import mount_of, provider_of
 from meshproxy.relay.call import Call, ended
 from meshproxy.relay.downstream import Downstream, Outcome, RequestContext, Result
 from meshproxy.relay.handler import finish
-from meshproxy.relay.principal import Visitor
 from meshproxy.serving.announcements import Announcements
 from meshproxy.serving.directory import Directory
 from meshproxy.serving.http import HttpApp
+from meshproxy.serving.methods import Answer, Methods
 from meshproxy.serving.server import listen, run, serve_http, serve_pipes
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.supervision.starts import Starts
@@ -46,8 +46,6 @@ from meshproxy.wire.protocol import (
     negotiated,
 )
 
-Answer = Callable[[Call], None]
-"""Ends a call, or hands it on. May raise `RpcError`."""
 Transport = Literal["http", "stdio"]
 
 
@@ -57,6 +55,8 @@ class FastMCP:
     `async with` starts and stops its providers; `run` does so around a transport.
 
     Attributes:
+        answer: takes every request, see `meshproxy.relay.handler.Handler`.
+        annotated_schema: see there.
         composite: the providers, and the snapshot that is served.
         entrance: who may come in over HTTP.
         stamp: its name and version, for results of the modern era.
@@ -80,9 +80,8 @@ class FastMCP:
         self._grace = Grace(self.composite, list_grace)
         self.composite.settle = self._grace.wait
         self._is_running = False
-        self._is_overridden = type(self).on_request is not FastMCP.on_request
         self._background: set[asyncio.Task[None]] = set()
-        self._methods: dict[str, Answer] = {
+        methods: dict[str, Answer] = {
             "initialize": self._initialize,
             "server/discover": self._discover,
             "ping": self._ping,
@@ -97,6 +96,10 @@ class FastMCP:
             **dict.fromkeys(BY_LIST_METHOD, self._list),
             **dict.fromkeys(TASK_METHODS, self.composite.task),
         }
+        self._methods = Methods(methods)
+        # On the way of every call, so nothing stands between it and the table.
+        self.answer: Answer = self._methods.answer if type(self).on_request is FastMCP.on_request else self._await
+        self.annotated_schema = self.composite.router.annotated_schema
 
     def __repr__(self) -> str:
         return f"<FastMCP {self.info['name']!r} {self.composite!r}>"
@@ -188,10 +191,6 @@ class FastMCP:
 
     # --- the handler
 
-    def answer(self, call: Call) -> None:
-        """See `meshproxy.relay.handler.Handler`."""
-        call.go(self._await if self._is_overridden else self._dispatch)
-
     async def on_request(self, context: RequestContext, method: str, params: dict[str, Any]) -> Result:
         """Answer a request, as `answer` does, for who rather awaits it. A subclass may override this: then every request comes through here.
 
@@ -199,18 +198,15 @@ class FastMCP:
             RpcError: an error answer.
         """
         try:
-            return await finish(Call(context, method, params), self._dispatch)
+            return await finish(Call(context, method, params), self._methods.dispatch)
         except UpstreamError as error:
             raise error.rpc from None
 
     def _await(self, call: Call) -> None:
-        call.wait(self.on_request(call.context, call.method, call.params), ended)
+        call.go(self._ask_subclass)
 
-    def _dispatch(self, call: Call) -> None:
-        answer = self._methods.get(call.method)
-        if answer is None or call.method in _FOREIGN[call.context.downstream.era]:
-            raise RpcError(METHOD_NOT_FOUND, f"Method not found: {call.method}")
-        answer(call)
+    def _ask_subclass(self, call: Call) -> None:
+        call.wait(self.on_request(call.context, call.method, call.params), ended)
 
     def on_notification(self, downstream: Downstream, method: str, params: dict[str, Any]) -> None:
         """See `meshproxy.relay.downstream.Handler`."""
@@ -220,14 +216,6 @@ class FastMCP:
         elif method == "notifications/roots/list_changed":
             for mounted in self.composite.mounted:
                 self._spawn(mounted.provider.audience.roots_changed(downstream))
-
-    def annotated_schema(self, visitor: Visitor, tool: str) -> dict[str, Any] | None:
-        """See `meshproxy.relay.handler.Handler`."""
-        route = self.composite.router.seen_by(visitor).find(Kind.TOOL, tool)
-        if route is None or not route.headers or route.component is None:
-            return None
-        schema: dict[str, Any] = route.component.definition["inputSchema"]
-        return schema
 
     # --- answers
 
@@ -339,10 +327,3 @@ class FastMCPProxy(FastMCP):
         if target is not None and not isinstance(target, ProxyClient) and not callable(target):
             target = ProxyClient(target)
         self.add_provider(ProxyProvider(target, client_factory=client_factory, session=session))
-
-
-_FOREIGN: dict[Era, frozenset[str]] = {
-    Era.LEGACY: frozenset({"server/discover", "subscriptions/listen", *TASK_METHODS}),
-    Era.MODERN: frozenset({"initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"}),
-}
-"""Methods that an era does not have (2026-07-28 changelog)."""

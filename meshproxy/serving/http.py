@@ -4,29 +4,26 @@ The era of a request is that of its `MCP-Protocol-Version`: none, or that of a l
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 import structlog
 
-from meshproxy.access.access import Access, Entrance
+from meshproxy.access.access import Entrance
 from meshproxy.errors import REQUEST_CANCELLED, RpcError
-from meshproxy.http.server_request import Head, Request
 from meshproxy.http.stream import Receive, Scope, Send
 from meshproxy.relay.handler import Handler
-from meshproxy.relay.principal import Visitor
 from meshproxy.serving.cors import is_preflight, preflight, readable
 from meshproxy.serving.doors import Doors
-from meshproxy.serving.exchange import HttpExchange
 from meshproxy.serving.legacy import LegacyHttp
 from meshproxy.serving.modern import ModernPosts
-from meshproxy.serving.reply import AsgiReply, Reply
+from meshproxy.serving.posts import Admission, Posts, admission
+from meshproxy.serving.reply import AsgiReply
 from meshproxy.serving.response import JSON, TEXT, refuse, refuse_shutdown, respond
 from meshproxy.serving.security import Guard
+from meshproxy.serving.seen import Seen, is_legacy
 from meshproxy.serving.settings import HttpSettings
-from meshproxy.wire.protocol import LEGACY_VERSIONS
 
 __all__ = ["Health", "HttpApp", "HttpSettings"]
 
@@ -36,7 +33,6 @@ Health: TypeAlias = Callable[[], tuple[int, bytes]]
 """Answers a GET of its path with a status and a JSON body."""
 Lifespan: TypeAlias = Callable[[], AbstractAsyncContextManager[object]]
 
-_LEGACY: Final = frozenset(version.encode() for version in LEGACY_VERSIONS)
 _ONCE: Final = frozenset(
     {
         *(b"host", b"origin", b"content-type", b"mcp-protocol-version", b"mcp-method", b"mcp-name"),
@@ -44,10 +40,7 @@ _ONCE: Final = frozenset(
     }
 )
 """Headers of which two copies would make two readers see two requests."""
-_REMEMBERED: Final = 256
 _DISCARDED: Final = 16 * 1024 * 1024
-
-_Admission: TypeAlias = tuple[bytes | None, bytes | None, bytes | None, bytes | None]
 
 
 class HttpApp:
@@ -75,8 +68,8 @@ class HttpApp:
         self._entrance.on_change(self._reconsider)
         self._health = dict(health or {})
         self._lifespan = lifespan
-        self._passed: set[_Admission] = set()
-        self._closed = False
+        self._posts = Posts(self._legacy.posts, self._modern, self._entrance, self._doors, self.settings.max_body)
+        self.take = self._posts.take
 
     def statistics(self) -> dict[str, int]:
         """How many sessions are open, and how many requests of each era are being carried out."""
@@ -102,47 +95,10 @@ class HttpApp:
 
     async def aclose(self) -> None:
         """End every session, stream and request; what comes later is refused with 503. Idempotent."""
-        self._closed = True
+        self._posts.is_closed = True
         self._legacy.sessions.close()
         self._modern.close()
         await asyncio.sleep(0)
-
-    def take(self, head: Head, body: bytes, request: Request) -> bool:
-        """See `meshproxy.http.server_request.Take`: a message whose head holds nothing new."""
-        seen = head.seen
-        if (
-            seen is None
-            or seen.access is not self._entrance.access
-            or (seen.expires != 0.0 and time.time() >= seen.expires)
-        ):
-            seen = self._look_at(head)
-        if seen is None or self._closed or len(body) > self.settings.max_body:
-            return False
-        self._post(seen, None, body, request)
-        return True
-
-    def _post(self, seen: "_Seen", duplicated: str | None, body: bytes, reply: Reply) -> HttpExchange | None:
-        """Take a message of a client; the request, if it is one that a handler answers."""
-        if seen.is_legacy:
-            return self._legacy.posts.post(seen.visitor, seen.headers, seen.raw, body, reply)
-        return self._modern.post(seen.visitor, seen.headers, duplicated, seen.raw, body, reply)
-
-    def _look_at(self, head: Head) -> "_Seen | None":
-        scope = head.scope
-        raw: list[tuple[bytes, bytes]] = scope["headers"]
-        headers = dict(raw)
-        head.seen = None
-        if scope["method"] != "POST" or len(headers) != len(raw):
-            return None
-        # What is answered at once has no room for what a browser wants to be told.
-        if b"origin" in headers or _admission(headers, "POST") not in self._passed:
-            return None
-        visitor = self._doors.at_once(scope)
-        if visitor is None:
-            return None
-        expires = visitor.principal.expires
-        head.seen = seen = _Seen(visitor, self._entrance.access, expires, headers, raw, _is_legacy(headers))
-        return seen
 
     def _reconsider(self) -> None:
         """Who may come in has changed: what is of those who may not any more is over."""
@@ -184,10 +140,10 @@ class HttpApp:
         headers = dict(raw)
         duplicated = None if len(headers) == len(raw) else _fold(raw, headers)
         method = scope["method"]
-        legacy = _is_legacy(headers)
-        admission = _admission(headers, method)
-        if (admission not in self._passed or duplicated or self._closed) and not await self._admitted(
-            method, admission, duplicated, send
+        legacy = is_legacy(headers)
+        asked = admission(headers, method)
+        if (asked not in self._posts.passed or duplicated or self._posts.is_closed) and not await self._admitted(
+            method, asked, duplicated, send
         ):
             return
         if is_preflight(method, headers):
@@ -208,8 +164,8 @@ class HttpApp:
             ):
                 return
             reply = AsgiReply(scope, receive, send)
-            seen = _Seen(visitor, access, 0.0, headers, raw, legacy)
-            await reply.served(self._post(seen, duplicated, body, reply))
+            seen = Seen(visitor, access, 0.0, headers, raw, duplicated)
+            await reply.served(self._posts.post(seen, body, reply))
         elif legacy and method == "GET":
             await self._legacy.get(visitor, headers, receive, send)
         elif legacy and method == "DELETE":
@@ -218,10 +174,10 @@ class HttpApp:
             allowed = b"GET, POST, DELETE" if legacy else b"POST"
             await refuse(send, 405, f"Method not allowed: {method}", extra=((b"allow", allowed),))
 
-    async def _admitted(self, method: str, admission: _Admission, duplicated: str | None, send: Send) -> bool:
+    async def _admitted(self, method: str, asked: Admission, duplicated: str | None, send: Send) -> bool:
         """Whether a request may be looked at; if not, it is answered. What passed is remembered, since clients repeat themselves."""
-        host, origin, accept, content_type = (None if value is None else value.decode("latin-1") for value in admission)
-        if self._closed:
+        host, origin, accept, content_type = (None if value is None else value.decode("latin-1") for value in asked)
+        if self._posts.is_closed:
             await refuse_shutdown(send)
         elif duplicated in ("host", "origin", "content-type", "mcp-session-id", "last-event-id"):
             await refuse(send, 400, f"Invalid request: the {duplicated} header appears more than once")
@@ -237,9 +193,7 @@ class HttpApp:
             await refuse(send, 406, f"Not acceptable: Accept must include {missing}")
         else:
             if duplicated is None and method == "POST":
-                if len(self._passed) >= _REMEMBERED:
-                    self._passed.clear()
-                self._passed.add(admission)
+                self._posts.remember(asked)
             return True
         return False
 
@@ -297,32 +251,6 @@ class HttpApp:
             await receive()
             await self.aclose()
         await send({"type": "lifespan.shutdown.complete"})
-
-
-class _Seen(NamedTuple):
-    """What the head of a request that may be begun means. `access` is what says that `visitor` may come in, until `expires`; 0 is for ever."""
-
-    visitor: Visitor
-    access: Access
-    expires: float
-    headers: dict[bytes, bytes]
-    raw: list[tuple[bytes, bytes]]
-    is_legacy: bool
-
-
-def _is_legacy(headers: Mapping[bytes, bytes]) -> bool:
-    version = headers.get(b"mcp-protocol-version")
-    return version is None or version in _LEGACY or version.strip() in _LEGACY
-
-
-def _admission(headers: Mapping[bytes, bytes], method: str) -> _Admission:
-    """All that decides whether a request may be looked at."""
-    return (
-        headers.get(b"host"),
-        headers.get(b"origin"),
-        headers.get(b"accept"),
-        headers.get(b"content-type") if method == "POST" else None,
-    )
 
 
 def _fold(raw: list[tuple[bytes, bytes]], headers: dict[bytes, bytes]) -> str | None:

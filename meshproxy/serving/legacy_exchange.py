@@ -13,7 +13,6 @@ from meshproxy.http.stream import EventStream
 from meshproxy.limits import MAX_IN_FLIGHT, MAX_KEPT, MAX_LABEL
 from meshproxy.relay.downstream import kept_of
 from meshproxy.relay.handler import Handler
-from meshproxy.relay.principal import Visitor
 from meshproxy.serving.exchange import HttpExchange, speak
 from meshproxy.serving.notifications import take
 from meshproxy.serving.places import holder_of
@@ -25,6 +24,7 @@ from meshproxy.serving.response import (
     encode_malformed,
     too_many_in_flight,
 )
+from meshproxy.serving.seen import Seen
 from meshproxy.serving.session import Session, Sessions
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.wire.codec import dumps, mapping, opened
@@ -206,15 +206,8 @@ class LegacyPosts:
         self._sessions = sessions
         self._silence: Deadlines[HttpExchange] = Deadlines(speak)
 
-    def post(
-        self,
-        visitor: Visitor,
-        headers: Mapping[bytes, bytes],
-        raw_headers: list[tuple[bytes, bytes]],
-        body: bytes,
-        reply: Reply,
-    ) -> HttpExchange | None:
-        """Take one message of a client, who was let in as `visitor`: a request, a notification or an answer. The request, if it is one that a handler answers."""
+    def post(self, seen: Seen, body: bytes, reply: Reply) -> HttpExchange | None:
+        """Take one message of a client: a request, a notification or an answer. The request, if it is one that a handler answers."""
         try:
             message = parse(body)
         except RpcError as error:
@@ -224,8 +217,8 @@ class LegacyPosts:
                 return None
             message = meant
         if isinstance(message, Request):
-            return self._request(visitor, message, headers, raw_headers, reply)
-        session = self._session_of(visitor, headers, reply)
+            return self._request(seen, message, reply)
+        session = self._session_of(seen, reply)
         if session is None:
             return None
         if isinstance(message, Notification):
@@ -236,9 +229,9 @@ class LegacyPosts:
         reply.answer(202)
         return None
 
-    def _session_of(self, visitor: Visitor, headers: Mapping[bytes, bytes], reply: Reply) -> Session | None:
+    def _session_of(self, seen: Seen, reply: Reply) -> Session | None:
         """The session that a message is sent in; None if there is no such, which has been answered then."""
-        key = headers.get(b"mcp-session-id")
+        key, visitor = seen.session, seen.visitor
         if key is None:
             reason = "Missing session ID: the Mcp-Session-Id header is required after initialize"
             reply.answer(400, encode_error(None, RpcError(INVALID_REQUEST, reason)))
@@ -250,21 +243,14 @@ class LegacyPosts:
             reply.answer(404, encode_error(None, RpcError(INVALID_REQUEST, UNKNOWN_SESSION)))
         return session
 
-    def _request(
-        self,
-        visitor: Visitor,
-        message: Request,
-        headers: Mapping[bytes, bytes],
-        raw_headers: list[tuple[bytes, bytes]],
-        reply: Reply,
-    ) -> HttpExchange | None:
+    def _request(self, seen: Seen, message: Request, reply: Reply) -> HttpExchange | None:
         request_id, method = message.id, message.method
         if self.is_shut:
             reply.answer(503, *SHUTDOWN)
             return None
-        if method == "initialize" and b"mcp-session-id" not in headers:
-            return self._initialize(visitor, message, raw_headers, reply)
-        session = self._session_of(visitor, headers, reply)
+        if method == "initialize" and seen.session is None:
+            return self._initialize(seen, message, reply)
+        session = self._session_of(seen, reply)
         if session is None:
             return None
         try:
@@ -280,36 +266,29 @@ class LegacyPosts:
         if len(session.running) >= MAX_IN_FLIGHT:
             reply.answer(200, encode_error(request_id, too_many_in_flight()))
             return None
-        exchange = LegacyExchange(session, request_id, params, raw_headers, reply, self._settings)
-        if session.resumable and prefers_stream(headers):
+        exchange = LegacyExchange(session, request_id, params, seen.raw, reply, self._settings)
+        if session.resumable and seen.prefers_stream:
             exchange.open_stream()
         exchange.start(self._handler, method, params, self._silence)
         return exchange
 
-    def _initialize(
-        self, visitor: Visitor, message: Request, raw_headers: list[tuple[bytes, bytes]], reply: Reply
-    ) -> HttpExchange | None:
-        holder = holder_of(visitor.principal, reply.address)
+    def _initialize(self, seen: Seen, message: Request, reply: Reply) -> HttpExchange | None:
+        holder = holder_of(seen.visitor.principal, reply.address)
         if not self._sessions.have_room(holder):
             reply.answer(503, *TOO_MANY_SESSIONS)
             return None
         session = Session(self._settings, holder)
-        session.visitor = visitor
+        session.visitor = seen.visitor
         try:
             params = params_of(message)
             record_client(session, params)
         except RpcError as error:
             reply.answer(200, encode_error(message.id, error))
             return None
-        exchange = InitializeExchange(session, message.id, params, raw_headers, reply, self._settings)
+        exchange = InitializeExchange(session, message.id, params, seen.raw, reply, self._settings)
         exchange.sessions = self._sessions
         exchange.start(self._handler, "initialize", params, self._silence)
         return exchange
-
-
-def prefers_stream(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether a client names streams first: then it wants one, and can resume it from the first moment on (SEP-1699)."""
-    return headers.get(b"accept", b"").lstrip().startswith(b"text/event-stream")
 
 
 def record_client(session: Any, params: Mapping[str, Any]) -> None:

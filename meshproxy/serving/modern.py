@@ -4,7 +4,7 @@ Source: 2026-07-28 basic/transports/streamable-http. Closing the response's stre
 """
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import structlog
@@ -19,6 +19,7 @@ from meshproxy.relay.principal import Visitor
 from meshproxy.serving.exchange import HttpExchange, speak
 from meshproxy.serving.reply import Reply
 from meshproxy.serving.response import SHUTDOWN, encode_malformed
+from meshproxy.serving.seen import Seen
 from meshproxy.serving.settings import HttpSettings
 from meshproxy.wire.codec import opened
 from meshproxy.wire.headers import check_agreement, unsupported_version, validate_param_headers
@@ -64,7 +65,7 @@ class ModernDownstream(Downstream):
         client, level = meta.get(META_CLIENT), meta.get(META_LOG_LEVEL)
         if isinstance(client, dict):
             self.client = client
-        if level in LOG_LEVELS:
+        if level is not None and level in LOG_LEVELS:
             self.log_level = level
 
     def notify(self, method: str, params: Mapping[str, Any] | None) -> None:
@@ -149,23 +150,15 @@ class ModernPosts:
         self._settings = settings
         self._silence: Deadlines[HttpExchange] = Deadlines(speak)
 
-    def post(
-        self,
-        visitor: Visitor,
-        headers: Mapping[bytes, bytes],
-        duplicated: str | None,
-        raw_headers: list[tuple[bytes, bytes]],
-        body: bytes,
-        reply: Reply,
-    ) -> HttpExchange | None:
-        """Take one message of a client, who was let in as `visitor`; `duplicated` is the name of a header that may stand only once and does not. The request, if a handler answers it."""
+    def post(self, seen: Seen, body: bytes, reply: Reply) -> HttpExchange | None:
+        """Take one message of a client. The request, if a handler answers it."""
         try:
             message = parse(body)
         except RpcError as malformed:
             reply.answer(400, encode_malformed(malformed))
             return None
         if not isinstance(message, Request):
-            self._not_asked(message, headers, reply)
+            self._not_asked(message, seen, reply)
             return None
         request_id, method = message.id, message.method
         if self.is_shut:
@@ -173,26 +166,26 @@ class ModernPosts:
             return None
         try:
             params = params_of(message)
-            refusal = checked(self._handler, visitor, message, params, headers, duplicated, raw_headers)
+            refusal = checked(self._handler, message, params, seen)
         except RpcError as error:
             refusal = error
             params = {}
         if refusal is not None:
             reply.answer(HTTP_STATUS.get(refusal.code, 400), encode_error(request_id, refusal))
             return None
-        downstream = ModernDownstream(visitor, params["_meta"])
-        exchange = ModernExchange(downstream, request_id, params, raw_headers, reply, self._settings, self.running)
+        downstream = ModernDownstream(seen.visitor, params["_meta"])
+        exchange = ModernExchange(downstream, request_id, params, seen.raw, reply, self._settings, self.running)
         exchange.start(self._handler, method, params, self._silence)
         return exchange
 
-    def _not_asked(self, message: Notification | Answer, headers: Mapping[bytes, bytes], reply: Reply) -> None:
+    def _not_asked(self, message: Notification | Answer, seen: Seen, reply: Reply) -> None:
         """Answer what is no request: this era defines no notification over HTTP, and nothing here could act on one."""
         if isinstance(message, Answer):
             refusal: RpcError | None = RpcError(
                 INVALID_REQUEST, "answers are not sent to a server of this protocol version"
             )
         else:
-            refusal = unsupported_version(text_of(headers.get(b"mcp-protocol-version")) or "")
+            refusal = unsupported_version(seen.version or "")
         reply.answer(202) if refusal is None else reply.answer(400, encode_error(None, refusal))
 
     def close(self) -> None:
@@ -201,39 +194,20 @@ class ModernPosts:
             exchange.cancel(RpcError(REQUEST_CANCELLED, "the server is shutting down"))
 
 
-def checked(
-    handler: Handler,
-    visitor: Visitor,
-    message: Request,
-    params: dict[str, Any],
-    headers: Mapping[bytes, bytes],
-    duplicated: str | None,
-    raw_headers: Iterable[tuple[bytes, bytes]],
-) -> RpcError | None:
-    """What is wrong with a request: its envelope, or its headers, which repeat what is in its body. Arguments as `ModernPosts.post`."""
-    if duplicated is not None:
-        return RpcError(HEADER_MISMATCH, f"the {duplicated} header appears more than once")
+def checked(handler: Handler, message: Request, params: dict[str, Any], seen: Seen) -> RpcError | None:
+    """What is wrong with a request: its envelope, or its headers, which repeat what is in its body."""
+    if seen.duplicated is not None:
+        return RpcError(HEADER_MISMATCH, f"the {seen.duplicated} header appears more than once")
     method = message.method
-    error = check_agreement(
-        method,
-        params,
-        text_of(headers.get(b"mcp-protocol-version")),
-        text_of(headers.get(b"mcp-method")),
-        text_of(headers.get(b"mcp-name")),
-    )
+    error = check_agreement(method, params, seen.version, seen.method, seen.name)
     if error is not None or method != "tools/call" or not isinstance(name := params.get("name"), str):
         return error
-    schema = handler.annotated_schema(visitor, name)
+    schema = handler.annotated_schema(seen.visitor, name)
     if schema is None:
         return None
     given = params.get("arguments")
     arguments = opened(given)
     if arguments is None and given is not None:
         return None  # they cannot be read, which is said where they are sent on
-    pairs = [(key.decode("latin-1"), value.decode("latin-1").strip()) for key, value in raw_headers]
+    pairs = [(key.decode("latin-1"), value.decode("latin-1").strip()) for key, value in seen.raw]
     return validate_param_headers(schema, arguments, pairs)
-
-
-def text_of(value: bytes | None) -> str | None:
-    """A header's value without the blanks around it, which not every parser takes off."""
-    return None if value is None else value.decode("latin-1").strip()

@@ -37,6 +37,7 @@ from meshproxy.links.link import Link
 from meshproxy.relay.call import Lease
 from meshproxy.relay.downstream import Downstream
 from meshproxy.supervision.supervisor import Supervisor
+from meshproxy.upstream.at_hand import AtHand
 from meshproxy.upstream.common import Common
 from meshproxy.upstream.exclusive import Exclusive
 from meshproxy.upstream.sessions import Sessions
@@ -60,15 +61,13 @@ class Place(NamedTuple):
     is_counterpart: bool = False
 
 
-class LinkChoice:
+class LinkChoice(AtHand):
     """The links of one upstream.
 
     `opener` makes the links. A call that waits for its turn on a link does so for `turn` seconds, and one for a free link for `patience`.
 
     Attributes:
         sessions: the links of downstream sessions.
-        shared: the links that clients share.
-        mode: which links clients share, as configured.
     """
 
     def __init__(
@@ -82,42 +81,14 @@ class LinkChoice:
         turn: float | None,
     ) -> None:
         self.sessions = Sessions(name, self._open_session, opener.close_session)
-        self._owned = self.sessions.leases
-        self.shared = Shared(name, mode, opener)
+        super().__init__(mode, supervisor, opener.mirror, self.sessions.leases, Shared(name, mode, opener))
         self._name = name
-        self.mode = mode
-        self._supervisor = supervisor
         self._known = opener.known
-        self._mirror = opener.mirror
         self._opener = opener
         self._turn = turn
         self._exclusive = Exclusive(name, opener.open_exclusive, patience)
-        self._open: Lease | None = None
 
     # --- for a call
-
-    def at_hand(self, downstream: Downstream, use: object) -> Lease | None:
-        """The lease of a call if nothing must be waited for; see `reach`."""
-        control = self._supervisor.link
-        if control is None or not control.is_open:
-            # What a session did on its own link is there, whatever became of the control link.
-            return self._own(downstream)
-        is_modern = control.era is Era.MODERN
-        if downstream.era is Era.LEGACY and self.mode != "shared":
-            own = self._owned.get(downstream.key)
-            if own is not None and own.link.is_open:
-                return own
-            if is_modern and control.tells_calls_apart and not self._mirror.is_worth_trying:
-                # Bridged, and there is nothing of a session that could be kept apart.
-                return self._anybodys(control)
-            common = self.shared.by(downstream, control)
-            return None if common is None else common.join(downstream, use)
-        if self.mode != "shared" and not is_modern:
-            return self.shared.at(control).join(downstream, use) if self.shared.is_tried(downstream) else None
-        if self.mode != "shared" and downstream.log_level is not None and not control.tells_calls_apart:
-            return self.shared.at(control).alone(downstream)
-        lease = self._open
-        return lease if lease is not None and lease.link is control else self._anybodys(control)
 
     async def reach(self, downstream: Downstream, use: object) -> Lease:
         """The lease of a call; `use` tells what is called from what else can be. Waits for nothing where a link is open and free.
@@ -219,18 +190,6 @@ class LinkChoice:
         await asyncio.gather(self.sessions.aclose(), self._exclusive.aclose(), self.shared.counterpart.aclose())
 
     # --- which
-
-    def _own(self, downstream: Downstream) -> Lease | None:
-        """The open link of a session's own, if there is one."""
-        own = self._owned.get(downstream.key)
-        return own if own is not None and own.link.is_open else None
-
-    def _anybodys(self, link: Link) -> Lease:
-        """The lease of a link of which nothing is one call's own, so that it can be every call's."""
-        lease = self._open
-        if lease is None or lease.link is not link:
-            lease = self._open = Lease(link)
-        return lease
 
     async def _of_session(self, control: Link, downstream: Downstream, use: object) -> Lease | None:
         """The lease of a legacy client's call; None if it is to be looked for again, by what is known now."""

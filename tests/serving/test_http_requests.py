@@ -281,4 +281,4 @@ async def test_more_kinds_of_clients_than_are_remembered_are_served_too() -> Non
         for number in range(300):
             accept = f"application/json, text/event-stream, x/{number}"
             assert (await server.post(b"{}", accept=accept)).status_code == 400
-        assert len(server.app._passed) < 300
+        assert len(server.app._posts.passed) < 300
