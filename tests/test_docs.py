@@ -107,6 +107,7 @@ def access_rows() -> list[str]:
     return [
         *keys(schema["AuthConfig"]["properties"], "server.auth."),
         *keys(schema["KeyConfig"]["properties"], "server.auth.keys[]."),
+        *keys(schema["JwtConfig"]["properties"], "server.auth.jwt[]."),
     ]
 
 

@@ -6,19 +6,30 @@ A credential is looked at when a connection shows it first; what came of it is r
 
 import hashlib
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
+
+import structlog
 
 from meshproxy.access.challenge import Refusal
 from meshproxy.access.keys import KeyRing
+from meshproxy.access.tokens import Tokens
 from meshproxy.config.access import AuthConfig
 from meshproxy.config.models import MeshConfig
 from meshproxy.relay.principal import ANONYMOUS, Principal, Visitor
 
 __all__ = ["Access", "Entrance"]
 
+log = structlog.get_logger(__name__)
+
 _BEARER: Final = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9\-._~+/]+=*) *")
 """RFC 6750, 2.1; the scheme's case does not matter (RFC 9110, 11.1)."""
+
+
+_MOST: Final = 10_000
+"""Visitors that are remembered: keys are few, but each token makes one."""
 
 
 class Access:
@@ -27,26 +38,43 @@ class Access:
     Attributes:
         auth: what it was made of; None where nobody is asked who he is.
         profiles: the names of the profiles that have addresses.
+        tokens: tells whose a token is; None where none is accepted.
     """
 
-    def __init__(self, auth: AuthConfig | None = None, profiles: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, auth: AuthConfig | None = None, profiles: frozenset[str] = frozenset(), tokens: Tokens | None = None
+    ) -> None:
         self.auth = auth
         self.profiles = profiles
+        self.tokens = tokens
         self._keys = KeyRing(auth.keys if auth is not None else ())
-        self._visitors: dict[tuple[str, str], Visitor] = {}
+        self._visitors: OrderedDict[tuple[Principal, str], Visitor] = OrderedDict()
 
     @classmethod
-    def of(cls, config: MeshConfig) -> "Access":
-        """What a config says."""
-        return cls(config.server.auth, frozenset(config.profiles))
+    def of(cls, config: MeshConfig, before: "Access") -> "Access":
+        """What a config says. What is known of issuers that it leaves as they were `before` stays known."""
+        auth = config.server.auth
+        tokens = before.tokens
+        if auth is None or not auth.jwt:
+            tokens = None
+        elif tokens is None or tokens.configs != auth.jwt:
+            tokens = Tokens(auth.jwt, config.source.path.parent if config.source.path else Path())
+        return cls(auth, frozenset(config.profiles), tokens)
 
     @property
     def asks(self) -> bool:
         """Whether those who come are asked who they are."""
         return self.auth is not None
 
-    def enter(self, shown: Sequence[bytes], query: bytes, profile: str) -> Visitor | Refusal:
-        """Who comes in at a profile's address, or why he may not. `shown` are the values of `Authorization`, `query` is the URL's."""
+    def enter(self, shown: Sequence[bytes], query: bytes, profile: str, resource: str = "") -> Visitor | Refusal | None:
+        """Who comes in at a profile's address, or why he may not; None if that cannot be said before `fetch` was awaited.
+
+        Args:
+            shown: the values of `Authorization`.
+            query: the URL's.
+            profile: that of the address.
+            resource: the address as the mesh's metadata names it; "" where there is none.
+        """
         auth = self.auth
         if auth is None:
             return self._visitor(ANONYMOUS.principal, profile)
@@ -67,10 +95,39 @@ class Access:
             if shown[0][:6].lower() == b"bearer":
                 return Refusal(400, "The Authorization header holds no bearer token", "invalid_request")
             return Refusal(401, "Unauthorized: the scheme of Authorization must be Bearer")
-        principal = self._keys.find(hashlib.sha256(match[1]).digest())
+        token = match[1]
+        digest = hashlib.sha256(token).digest()
+        principal = self._keys.find(digest)
+        if principal is None and self.tokens is not None:
+            found = self.tokens.find(token, digest, profile, resource)
+            if not isinstance(found, Principal):
+                return found
+            principal = found
         if principal is None:
             return Refusal(401, "Unauthorized: this credential is not known here", "invalid_token")
         return self._admitted(principal, profile)
+
+    def has(self, shown: Sequence[bytes], right: str) -> bool:
+        """Whether what was shown is a credential with a right; `admin` includes `view`."""
+        match = _BEARER.fullmatch(shown[0]) if len(shown) == 1 else None
+        if match is None:
+            return False
+        digest = hashlib.sha256(match[1]).digest()
+        found = self._keys.find(digest) or (self.tokens and self.tokens.find(match[1], digest, "", ""))
+        if not isinstance(found, Principal) or Visitor(found).is_over():
+            return False
+        return right in found.rights or (right == "view" and "admin" in found.rights)
+
+    async def fetch(self, shown: Sequence[bytes]) -> None:
+        """Fetch what is lacked to say whose a token is."""
+        match = _BEARER.fullmatch(shown[0]) if shown else None
+        if match is not None and self.tokens is not None:
+            await self.tokens.fetch(match[1])
+
+    @property
+    def scope(self) -> str:
+        """The scopes that every token needs, apart by blanks."""
+        return " ".join(self.tokens.scopes) if self.tokens is not None else ""
 
     def _admitted(self, principal: Principal, profile: str) -> Visitor | Refusal:
         """What a principal may do at an address, now that it is known."""
@@ -101,16 +158,23 @@ class Access:
                 if self.auth is None or self.auth.anonymous
                 else None
             )
-        if principal.kind != "key" or (now := self._keys.named(principal.name)) is None:
+        if principal.kind == "token":
+            # What it is for was looked at when it came in.
+            now = principal if self.auth is not None and principal.origin in self.auth.jwt else None
+        else:
+            now = self._keys.named(principal.name) if principal.kind == "key" else None
+        if now is None:
             return None
         found = self._admitted(now, visitor.profile)
         return found if isinstance(found, Visitor) else None
 
     def _visitor(self, principal: Principal, profile: str) -> Visitor:
-        key = (principal.identity, profile)
+        key = (principal, profile)
         visitor = self._visitors.get(key)
         if visitor is None:
             visitor = self._visitors[key] = Visitor(principal, profile)
+            if len(self._visitors) > _MOST:
+                self._visitors.popitem(last=False)
         return visitor
 
 
@@ -119,9 +183,11 @@ class Entrance:
 
     Attributes:
         access: it.
+        must_ask: others than this machine reach the port, so that nobody comes in unasked whatever an edit says.
     """
 
     def __init__(self) -> None:
+        self.must_ask = False
         self.access = Access()
         self._on_change: list[Callable[[], None]] = []
 
@@ -131,8 +197,20 @@ class Entrance:
 
     def take(self, config: MeshConfig) -> None:
         """Put what a config says in force."""
-        access = Access.of(config)
+        access = Access.of(config, self.access)
+        if access.auth is None and self.must_ask:
+            # The port stays where it is until the mesh is started again, be it that the edit moves it to this machine.
+            log.warning(
+                "access.closed",
+                reason="server.auth was removed, and other machines reach the port; start the mesh again",
+            )
+            access = Access(AuthConfig(), access.profiles)
         if (access.auth, access.profiles) != (self.access.auth, self.access.profiles):
             self.access = access
             for callback in self._on_change:
                 callback()
+
+    async def aclose(self) -> None:
+        """Give up what is being fetched."""
+        if self.access.tokens is not None:
+            await self.access.tokens.aclose()

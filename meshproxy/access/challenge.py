@@ -16,7 +16,7 @@ class Refusal:
     """Why a request may not come in.
 
     Attributes:
-        status: 400, 401, 403 or 404.
+        status: 400, 401, 403, 404 or 503.
         message: what the body says, for a person.
         error: the error of RFC 6750, 3.1; "" where the request showed nothing, or where a challenge would not help.
         scope: all scopes that the operation needs, apart by blanks (RFC 6750, 3).
@@ -29,7 +29,7 @@ class Refusal:
 
     def header(self, metadata: str) -> str | None:
         """The value of `WWW-Authenticate`; None where there is nothing to authenticate for. `metadata` is the URL of the resource's, or ""."""
-        if self.status == 404 or (self.status == 403 and not self.error):
+        if self.status in (404, 503) or (self.status == 403 and not self.error):
             return None
         return challenge(
             error=self.error,

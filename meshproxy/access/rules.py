@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Final, NamedTuple
 
+from meshproxy.access.scopes import covers
 from meshproxy.config.access import Rule, Who
 from meshproxy.kinds import KINDS, Kind
 from meshproxy.relay.principal import Principal
@@ -119,7 +120,7 @@ def _is_about(who: str | Who, principal: Principal) -> bool:
     return (
         _matches(principal.name, by_name)
         or not principal.groups.isdisjoint(who.groups)
-        or not principal.scopes.isdisjoint(who.scopes)
+        or any(covers(principal.scopes, scope) for scope in who.scopes)
     )
 
 

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -13,6 +14,7 @@ from meshproxy.cli.nesting import enter
 from meshproxy.config.load import load, with_server
 from meshproxy.config.models import MeshConfig, ServerConfig
 from meshproxy.errors import ConfigError
+from meshproxy.http.loopback import is_loopback
 from meshproxy.mesh.memory import Memory
 from meshproxy.mesh.mesh import Mesh
 from meshproxy.observe import logs
@@ -123,6 +125,7 @@ def _over_http(config: MeshConfig, host: str | None, port: int | None) -> tuple[
         raise Failure(f"{error}; choose another with --port" if error.in_use else str(error)) from None
 
     async def endpoint(server: FastMCP, mesh: Mesh, stopping: asyncio.Event) -> None:
+        server.entrance.must_ask = not (settings.allow_unauthenticated or is_loopback(settings.host))
         app = HttpApp(server, _http_settings(settings), entrance=server.entrance, health=health_of(mesh))
         await serve_http(app, sockets, stopping, before_drain=server.end_streams)
 
@@ -133,11 +136,22 @@ async def _over_stdio(server: FastMCP, mesh: Mesh, stopping: asyncio.Event) -> N
     await serve_pipes(server, stopping)
 
 
+def _hosts(server: ServerConfig) -> tuple[str, ...]:
+    """The names that the mesh goes by besides those of this machine. On other addresses than this machine's, no list is every name."""
+    named = urlsplit(server.public_url or "").netloc
+    return (
+        (*server.allowed_hosts, named)
+        if named and (server.allowed_hosts or is_loopback(server.host))
+        else server.allowed_hosts
+    )
+
+
 def _http_settings(server: ServerConfig) -> HttpSettings:
     return HttpSettings(
         host=server.host,
         path=server.path,
-        allowed_hosts=server.allowed_hosts,
+        public_url=server.public_url or "",
+        allowed_hosts=_hosts(server),
         allowed_origins=server.allowed_origins,
         max_body=server.max_body,
         max_sessions=server.max_sessions,

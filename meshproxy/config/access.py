@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -18,9 +19,10 @@ from pydantic import (
 
 from meshproxy.config.frozen import FrozenMapping
 from meshproxy.config.upstream import Renaming, Section, Selection, refusal
-from meshproxy.config.values import Flag, Name
+from meshproxy.config.values import Flag, Grace, Name, Url
+from meshproxy.http.loopback import is_loopback
 
-__all__ = ["AuthConfig", "KeyConfig", "Profile", "Profiles", "Rule", "Who", "digests_of"]
+__all__ = ["AuthConfig", "JwtConfig", "KeyConfig", "Profile", "Profiles", "Rule", "Who", "digests_of"]
 
 _HASH: Final = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
 _PROFILE: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", re.ASCII)
@@ -73,6 +75,7 @@ Moment = Annotated[
     BeforeValidator(_moment),
     WithJsonSchema({"type": "string", "examples": ["2027-06-30", "2027-06-30T12:00:00Z"]}),
 ]
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 Words = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
 
 
@@ -103,15 +106,82 @@ class KeyConfig(Section):
         return digests_of(self.hash)
 
 
+class JwtConfig(Section):
+    """An identity provider whose access tokens are accepted."""
+
+    issuer: Url = Field(description="Its issuer, byte for byte as in the claim iss and in its metadata.")
+    audience: Annotated[str | Words, Field(union_mode="left_to_right")] = Field(
+        description="Whom tokens must be for, by the claim aud: the URL of the mesh, or what the provider calls it; a list admits each. "
+        "At a profile's address, the same with /NAME behind it is accepted, too."
+    )
+    scopes: Words = Field(default=(), description="Scopes that every token needs.")
+    groups: str | None = Field(
+        default=None,
+        description="The claim that holds the subject's groups; dots lead into objects: realm_access.roles.",
+    )
+    subject: Annotated[str, Field(min_length=1)] = Field(default="sub", description="The claim that names the subject.")
+    jwks: Annotated[str, Field(min_length=1)] = Field(
+        default="auto",
+        description="Where its keys are: auto, as its metadata says; a URL; or a file, relative to this one.",
+    )
+    algorithms: Annotated[tuple[Algorithm, ...], Field(strict=False)] = Field(
+        default=("RS256", "ES256"), description="The signatures that are accepted; no others, whatever a token says."
+    )
+    leeway: Grace = Field(default=60.0, description="How far its clock may be from this one.")
+    implies: FrozenMapping[Words] = Field(
+        default_factory=FrozenMapping,
+        description="Scopes that a scope includes: {admin: [read, write]}. One includes files:read if it is files in any case.",
+    )
+    rights: Annotated[tuple[Literal["use", "view", "admin"], ...], Field(strict=False)] = Field(
+        default=("use",), description="As those of a key."
+    )
+    profiles: Words | None = Field(default=None, description="As those of a key.")
+
+    @field_validator("issuer", "jwks")
+    @classmethod
+    def _is_safe(cls, url: str) -> str:
+        if url.startswith("http://") and not is_loopback(urlsplit(url).hostname or ""):
+            raise ValueError(
+                "must begin with https://, since whoever can change what is fetched there lets in whom he likes"
+            )
+        return url
+
+    @field_validator("algorithms")
+    @classmethod
+    def _are_some(cls, algorithms: tuple[str, ...]) -> tuple[str, ...]:
+        if not algorithms:
+            raise ValueError("cannot be empty; remove the key for RS256 and ES256")
+        return algorithms
+
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        """Whom tokens may be for."""
+        return (self.audience,) if isinstance(self.audience, str) else self.audience
+
+
 class AuthConfig(Section):
     """Who may come in. With this section, even an empty one, a request without a valid credential is refused."""
 
     keys: Annotated[tuple[KeyConfig, ...], Field(strict=False)] = Field(
         default=(), description="Keys that clients show in Authorization: Bearer; made by `meshproxy key new NAME`."
     )
+    jwt: Annotated[tuple[JwtConfig, ...], Field(strict=False)] = Field(
+        default=(),
+        description="Identity providers whose tokens clients show; the mesh is an OAuth 2.1 resource server.",
+    )
     anonymous: Flag = Field(
         default=False, description="true: callers that show no credential come in as the principal anonymous."
     )
+
+    @field_validator("jwt")
+    @classmethod
+    def _are_of_different_issuers(cls, jwt: tuple[JwtConfig, ...]) -> tuple[JwtConfig, ...]:
+        seen: set[str] = set()
+        for index, one in enumerate(jwt):
+            if one.issuer in seen:
+                raise refusal("is there already; put what both say into one entry", index, "issuer")
+            seen.add(one.issuer)
+        return jwt
 
     @field_validator("keys")
     @classmethod

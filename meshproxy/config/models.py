@@ -6,6 +6,7 @@ wrong types raise pydantic's ValidationError. The descriptions are the ones that
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
@@ -22,7 +23,7 @@ from meshproxy.config.upstream import (
     UpstreamSpec,
     refusal,
 )
-from meshproxy.config.values import Count, Deadline, Duration, Flag, Grace, Name, Port, Size, State, UrlPath
+from meshproxy.config.values import Count, Deadline, Duration, Flag, Grace, Name, Port, Size, State, Url, UrlPath
 from meshproxy.http.loopback import is_loopback
 
 __all__ = [
@@ -48,6 +49,10 @@ class ServerConfig(Section):
     allow_unauthenticated: Flag = Field(
         default=False,
         description="true: without auth, whoever can reach host may use the mesh, and with it every upstream.",
+    )
+    public_url: Url | None = Field(
+        default=None,
+        description="Where clients find the mesh, without path: https://mesh.example.com. Its metadata says so, and its host is an allowed one.",
     )
     host: Annotated[str, Field(min_length=1)] = Field(
         default="127.0.0.1",
@@ -76,6 +81,13 @@ class ServerConfig(Section):
     list_grace: Grace = Field(
         default=3.0, description="During start-up, how long a listing waits for upstreams that are still starting."
     )
+
+    @field_validator("public_url")
+    @classmethod
+    def _has_no_path(cls, url: str | None) -> str | None:
+        if url is not None and urlsplit(url).path.strip("/"):
+            raise ValueError("has a path; write what stands before it, and the path under server.path")
+        return None if url is None else url.rstrip("/")
 
     @field_validator("host")
     @classmethod
@@ -164,11 +176,13 @@ class MeshConfig(Section):
             for index, upstream in enumerate(profile.upstreams or ()):
                 if upstream not in self.upstreams:
                     raise refusal(f"there is no upstream {upstream!r}", "profiles", name, "upstreams", index)
-        keys = () if self.server.auth is None else self.server.auth.keys
-        for index, key in enumerate(keys):
-            for at, wanted in enumerate(key.profiles or ()):
+        auth = self.server.auth
+        keys = () if auth is None else [("keys", index, key.profiles) for index, key in enumerate(auth.keys)]
+        tokens = () if auth is None else [("jwt", index, jwt.profiles) for index, jwt in enumerate(auth.jwt)]
+        for section, index, profiles in (*keys, *tokens):
+            for at, wanted in enumerate(profiles or ()):
                 if wanted not in self.profiles:
-                    where = ("server", "auth", "keys", index, "profiles", at)
+                    where = ("server", "auth", section, index, "profiles", at)
                     raise refusal(f"there is no profile {wanted!r}", *where)
         return self
 

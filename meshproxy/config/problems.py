@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pydantic_core import ErrorDetails
 
-from meshproxy.config.access import AuthConfig, KeyConfig, Profile, Rule, Who
+from meshproxy.config.access import AuthConfig, JwtConfig, KeyConfig, Profile, Rule, Who
 from meshproxy.config.document import Item, Path
 from meshproxy.config.models import MeshConfig, ReloadConfig, ServerConfig
 from meshproxy.config.upstream import (
@@ -59,6 +59,8 @@ def known_keys(path: Path) -> tuple[str, ...]:
             return tuple(AuthConfig.model_fields)
         case ("server", "auth", "keys", int()):
             return tuple(KeyConfig.model_fields)
+        case ("server", "auth", "jwt", int()):
+            return tuple(JwtConfig.model_fields)
         case ("access", int()):
             return tuple(Rule.model_fields)
         case ("access", int(), "who"):

@@ -140,6 +140,7 @@ class FastMCP:
         self.end_streams()
         self.composite.close()
         await asyncio.gather(*(mounted.provider.aclose() for mounted in self.composite.mounted))
+        await self.entrance.aclose()
         for task in self._background:
             task.cancel()
         if self._background:

@@ -24,6 +24,7 @@ from meshproxy.serving.response import JSON, TEXT, refuse, refuse_shutdown, resp
 from meshproxy.serving.security import Guard
 from meshproxy.serving.seen import Seen, is_legacy
 from meshproxy.serving.settings import HttpSettings
+from meshproxy.wire.codec import dumps, loads
 
 __all__ = ["Health", "HttpApp", "HttpSettings"]
 
@@ -64,7 +65,7 @@ class HttpApp:
         self._modern = ModernPosts(handler, self.settings)
         self._guard = Guard(self.settings.host, self.settings.allowed_hosts, self.settings.allowed_origins)
         self._entrance = entrance or Entrance()
-        self._doors = Doors(self._entrance, self.settings.path)
+        self._doors = Doors(self._entrance, self.settings.path, self.settings.public_url)
         self._entrance.on_change(self._reconsider)
         self._health = dict(health or {})
         self._lifespan = lifespan
@@ -229,11 +230,16 @@ class HttpApp:
         if is_preflight(scope["method"], headers):
             # Clients look for metadata of the authorization here, with headers of their own, and may see that there is none.
             await respond(send, 204, extra=tuple(preflight(headers)))
+        elif scope["method"] in ("GET", "HEAD") and (metadata := self._doors.metadata(scope)) is not None:
+            await respond(send, 200, metadata, JSON, ((b"cache-control", b"max-age=60"),))
         elif health is None:
             text = f"Not found. The MCP endpoint is {self.settings.path}\n"
             await respond(send, 404, text.encode(), TEXT)
         elif scope["method"] in ("GET", "HEAD"):
             status, body = health()
+            if not self._doors.may(scope, "view"):
+                # What there is behind the mesh is for those to know who may.
+                body = dumps({"status": loads(body)["status"]})
             await respond(send, status, body, JSON, ((b"cache-control", b"no-store"),))
         else:
             await respond(send, 405, b"", extra=((b"allow", b"GET, HEAD"),))

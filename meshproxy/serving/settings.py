@@ -12,6 +12,7 @@ class HttpSettings:
     Attributes:
         host: what the port is bound to; it decides which names are allowed without being listed (`Guard`).
         path: of the endpoint.
+        public_url: what stands before the path for clients; "" if they say so themselves.
         allowed_hosts: `Host` values that are allowed besides.
         allowed_origins: `Origin` values that are.
         max_body: bytes of a request.
@@ -25,6 +26,7 @@ class HttpSettings:
 
     host: str = "127.0.0.1"
     path: str = "/mcp"
+    public_url: str = ""
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     max_body: int = 4 * 1024 * 1024
