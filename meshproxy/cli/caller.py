@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from meshproxy.cli.entry import note
-from meshproxy.cli.text import printable
 from meshproxy.errors import RpcError
+from meshproxy.observe.spelling import named
 from meshproxy.relay.downstream import Downstream, RequestContext
 from meshproxy.upstream.client import CLIENT
 from meshproxy.wire.codec import opened
@@ -62,9 +62,9 @@ class CallerContext(RequestContext):
         told = {key: opened(value) for key, value in (params or {}).items()}
         if method == "notifications/progress" and sys.stderr.isatty():
             total = f"/{told['total']:g}" if isinstance(told.get("total"), int | float) else ""
-            note(f"progress {told.get('progress')}{total} {printable(str(told.get('message') or ''))}".rstrip())
+            note(f"progress {named(str(told.get('progress')))}{total} {told.get('message') or ''!s}".rstrip())
         elif method == "notifications/message":
-            note(f"{told.get('level')}: {printable(str(told.get('data')))}")
+            note(f"{named(str(told.get('level')))}: {told.get('data')}")
 
     async def send_raw_request(self, method: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
         return _decline(method, params)
@@ -72,7 +72,7 @@ class CallerContext(RequestContext):
 
 def _decline(method: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
     message = opened((params or {}).get("message"))
-    what = f": {printable(message)}" if isinstance(message, str) else ""
+    what = f": {message}" if isinstance(message, str) else ""
     note(f"note: the upstream asks ({method}){what}; the command line answers no questions, so this one is declined")
     if method == "elicitation/create":
         return {"action": "decline"}

@@ -5,16 +5,15 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
 
-import typer
-
 from meshproxy.cli.entry import Failure, note
 from meshproxy.cli.headers import headers_of
 from meshproxy.cli.peer import Peer, asked
-from meshproxy.cli.text import contents, printable, resource, show
+from meshproxy.cli.text import contents, resource, show, show_json
 from meshproxy.config.models import MeshConfig
 from meshproxy.config.upstream import UpstreamSpec
 from meshproxy.kinds import Kind
 from meshproxy.naming import may_be_public, split_uri
+from meshproxy.observe.spelling import named
 
 _JSON_TYPES: Final = {"string": str, "boolean": bool, "integer": int, "array": list, "object": dict, "null": type(None)}
 
@@ -47,17 +46,17 @@ def call(target: str, name: str, arguments: Sequence[str], *, headers: Sequence[
                 }
                 result = await peer.request("prompts/get", {"name": name, "arguments": texts})
                 lines = [
-                    f"[{message.get('role')}]\n{contents(message.get('content'))}"
+                    f"[{named(str(message.get('role')))}]\n{contents(message.get('content'))}"
                     for message in _list(result, "messages")
                     if isinstance(message, dict)
                 ]
         failed = result.get("isError") is True
         if as_json:
-            typer.echo(json.dumps(result, indent=2, ensure_ascii=False))
+            show_json(result)
         else:
             for line in lines:
                 if failed:
-                    note(f"error: {printable(line)}")
+                    note(f"error: {line}")
                 else:
                     show(line)
         return 1 if failed else 0

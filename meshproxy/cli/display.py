@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.text import Text
 
 from meshproxy.cli.summary import counted
-from meshproxy.cli.text import printable
 from meshproxy.config.models import MeshConfig
 from meshproxy.mesh.mesh import Mesh
 from meshproxy.observe import logs
+from meshproxy.observe.spelling import named
 
 __all__ = ["Display"]
 
@@ -64,7 +64,7 @@ class Display:
         if state == "up":
             rest = Text(f"{counted(upstream)}  ") + Text(f"{upstream['seconds']:.2f} s", "dim")
         elif state == "down":
-            rest = Text(printable(upstream["reason"])) + Text("; it is tried again and again", "dim")
+            rest = Text(named(upstream["reason"])) + Text("; it is tried again and again", "dim")
         else:
             rest = Text({"idle": "starts when it is used"}.get(state, state), "dim")
         return Text.assemble(head, " ", (f"{name:{self._width}}", "bold"), "  ", rest)

@@ -10,6 +10,7 @@ from typing import TextIO
 
 from meshproxy.cli.init import attend
 from meshproxy.errors import ConfigError, MeshError, RpcError
+from meshproxy.observe.spelling import told
 
 __all__ = ["Failure", "guarded", "main", "note"]
 
@@ -68,8 +69,8 @@ def guarded(run: Callable[[], int]) -> int:
 
 
 def note(text: str) -> None:
-    """Tell the user something beside the output."""
-    sys.stderr.write(text + "\n")
+    """Tell the user something beside the output. What is in it may be somebody else's words."""
+    sys.stderr.write(told(text) + "\n")
 
 
 def _run() -> int:

@@ -40,7 +40,8 @@ def new(
     if expires is not None:
         entry["expires"] = _end(expires)
     if file is None:
-        note(f"put this under server.auth.keys:\n  - {_line(entry)}")
+        note("put this under server.auth.keys:")
+        note(f"  - {_line(entry)}")
     else:
         edit(Path(file), lambda tree: _add(tree, name, entry))
         note(f"added to {file}; this is the only time that the key is shown")

@@ -1,6 +1,5 @@
 """`meshproxy list`: what a mesh offers, by kind."""
 
-import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -11,8 +10,9 @@ from meshproxy.cli.entry import note
 from meshproxy.cli.headers import headers_of
 from meshproxy.cli.peer import Peer, asked
 from meshproxy.cli.summary import how_many
-from meshproxy.cli.text import one_line, printable, show
+from meshproxy.cli.text import one_line, show, show_json
 from meshproxy.kinds import KINDS, KindSpec
+from meshproxy.observe.spelling import named
 from meshproxy.wire.codec import loads
 from meshproxy.wire.protocol import Era
 
@@ -26,7 +26,7 @@ def show_listing(target: str, plural: str | None, *, headers: Sequence[str], as_
         listings = {spec: loads(peer.server.composite.snapshot.listing(spec.kind, Era.MODERN)) for spec in kinds}
         if as_json:
             found = {spec.items: items for spec, items in listings.items()}
-            typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+            show_json(found)
         else:
             _show(listings)
         for line in (*peer.failures, *map(str, peer.server.composite.snapshot.collisions)):
@@ -45,7 +45,7 @@ def _show(listings: dict[KindSpec, list[dict[str, object]]]) -> None:
         width = min(max((len(str(item[spec.key])) for item in items), default=0), 48)
         for item in items:
             about = one_line(item.get("description") or item.get("title") or (item.get("name") if spec.by_uri else ""))
-            show(_cut(f"  {printable(str(item[spec.key])):{width}}  {about}".rstrip()))
+            show(_cut(f"  {named(str(item[spec.key])):{width}}  {about}".rstrip()))
 
 
 def _cut(line: str) -> str:

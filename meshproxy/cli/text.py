@@ -1,11 +1,14 @@
 """What upstreams say, as it may be put on a terminal."""
 
+import json
 import sys
 from typing import Any
 
 import typer
 
-__all__ = ["contents", "one_line", "printable", "show"]
+from meshproxy.observe.spelling import as_json, named, printable
+
+__all__ = ["contents", "one_line", "resource", "show", "show_json"]
 
 
 def show(text: str = "") -> None:
@@ -13,20 +16,15 @@ def show(text: str = "") -> None:
     typer.echo(printable(text) if sys.stdout.isatty() else text)
 
 
-def printable(text: str) -> str:
-    """`text` without control characters other than line ends and tabs: an escape sequence of an upstream's must not reach a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() or character in "\n\t" else "\N{REPLACEMENT CHARACTER}"
-        for character in text
-    )
+def show_json(value: Any) -> None:
+    """Print JSON that programs read, and that a terminal may be shown."""
+    typer.echo(as_json(json.dumps(value, indent=2, ensure_ascii=False)))
 
 
 def one_line(text: Any) -> str:
     """The first paragraph of a description, in one line."""
     first = str(text or "").strip().partition("\n\n")[0]
-    return printable(" ".join(first.split()))
+    return named(" ".join(first.split()))
 
 
 def contents(block: Any) -> str:
@@ -37,13 +35,13 @@ def contents(block: Any) -> str:
         case "text":
             return str(block.get("text", ""))
         case "image" | "audio" as kind:
-            return f"[{kind}, {block.get('mimeType', 'unknown type')}, {_bytes(block.get('data'))}]"
+            return f"[{kind}, {_type(block)}, {_bytes(block.get('data'))}]"
         case "resource_link":
-            return f"[link to {block.get('uri')}: {one_line(block.get('title') or block.get('name'))}]"
+            return f"[link to {named(str(block.get('uri')))}: {one_line(block.get('title') or block.get('name'))}]"
         case "resource":
             return resource(block.get("resource"))
         case other:
-            return f"[{other}]"
+            return f"[{named(str(other))}]"
 
 
 def resource(held: Any) -> str:
@@ -52,7 +50,11 @@ def resource(held: Any) -> str:
         return "[resource]"
     if isinstance(held.get("text"), str):
         return str(held["text"])
-    return f"[{held.get('uri')}, {held.get('mimeType', 'unknown type')}, {_bytes(held.get('blob'))}]"
+    return f"[{named(str(held.get('uri')))}, {_type(held)}, {_bytes(held.get('blob'))}]"
+
+
+def _type(described: dict[str, Any]) -> str:
+    return named(str(described.get("mimeType", "unknown type")))
 
 
 def _bytes(data: Any) -> str:

@@ -30,6 +30,8 @@ def _without_rich() -> Iterator[None]:
 with _without_rich():
     import structlog
 
+from meshproxy.observe.spelling import as_json  # noqa: E402  # what stands above decides what structlog imports
+
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["console", "json"]
 Event = MutableMapping[str, Any]
@@ -154,14 +156,16 @@ def _clean(value: Any) -> Any:
     return _State.scrub(str(value))
 
 
-def _as_json() -> Callable[[object, str, Event], str | bytes]:
-    render: Callable[[object, str, Event], str | bytes] = structlog.processors.JSONRenderer(ensure_ascii=False)
-    return lambda logger, method, event: render(
-        logger,
-        method,
-        {key: event[key] for key in ("timestamp", "level", "event")}
-        | {key: value for key, value in event.items() if key not in ("timestamp", "level", "event")},
-    )
+def _as_json() -> Callable[[object, str, Event], str]:
+    render = structlog.processors.JSONRenderer(ensure_ascii=False)
+
+    def rendered(logger: object, method: str, event: Event) -> str:
+        first = {key: event[key] for key in ("timestamp", "level", "event")}
+        return as_json(
+            str(render(logger, method, first | {key: value for key, value in event.items() if key not in first}))
+        )
+
+    return rendered
 
 
 class _Console:

@@ -8,6 +8,7 @@ cannot be listed, and when it is tried again; those that were taken out and stil
 from typing import Any
 
 from meshproxy.mesh.mesh import Mesh
+from meshproxy.observe.spelling import as_json
 from meshproxy.serving.http import Health
 from meshproxy.wire.codec import dumps
 
@@ -27,6 +28,6 @@ def health_of(mesh: Mesh) -> dict[str, Health]:
         body: dict[str, Any] = {"status": status, "upstreams": upstreams}
         if draining := mesh.draining():
             body["draining"] = draining
-        return 200 if ready else 503, dumps(body)
+        return 200 if ready else 503, as_json(dumps(body).decode()).encode()
 
     return {"/healthz": healthz, "/readyz": readyz}
