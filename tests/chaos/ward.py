@@ -73,6 +73,7 @@ class Ward:
     """See above.
 
     Attributes:
+        server: that section of the file.
         rounds: how often all the others are called while a fault lasts, before an edit; afterwards they are called once more.
         seconds: how long each call to an upstream that is not ill took.
     """
@@ -83,6 +84,7 @@ class Ward:
         self.patients = {patient.kind: patient for patient in patients}
         self.file = file
         self.echoes = echoes | {patient.name: ("echo", "tag") for patient in patients}
+        self.server: Json = {}
         self.edits = 0
         self.rounds = 1
         self.seconds: list[float] = []
@@ -93,15 +95,21 @@ class Ward:
     async def open(self, program: Program, http: httpx2.AsyncClient) -> None:
         """Take up work with a mesh that serves the file."""
         self.program, self.http = program, http
-        self.clients = {era: Client(program.url, era, http) for era in ERAS}
-        for client in self.clients.values():
-            await client.open()
+        await self.reopen()
         for name in self.echoes:
             await self.up(name)
 
+    async def reopen(self) -> None:
+        """Take other clients, of new sessions."""
+        self.clients = {era: Client(self.program.url, era, self.http) for era in ERAS}
+        for client in self.clients.values():
+            await client.open()
+
     def write(self) -> None:
         """The file as it has to be now."""
-        text = json.dumps({"upstreams": self._upstreams | self._sick() | self._visitor()}, indent=1)
+        text = json.dumps(
+            {"server": self.server, "upstreams": self._upstreams | self._sick() | self._visitor()}, indent=1
+        )
         part = self.file.with_suffix(".part")
         part.write_text(text)
         part.rename(self.file)
@@ -272,8 +280,8 @@ class Ward:
 
 
 @contextlib.asynccontextmanager
-async def ward(folder: Path) -> AsyncIterator[Ward]:
-    """A ward with everybody up, and at the end the mesh leaves nothing behind and has logged no error."""
+async def ward(folder: Path, **server: Any) -> AsyncIterator[Ward]:
+    """A ward with everybody up, with these keys of `server` in the file. At the end the mesh leaves nothing behind and has logged no error."""
     async with contextlib.AsyncExitStack() as stack:
         upstreams, echoes = healthy(stack)
         patients = [Patient(f"ill_{kind}", kind, folder) for kind in ("pipe", "web")]
@@ -282,6 +290,7 @@ async def ward(folder: Path) -> AsyncIterator[Ward]:
             await patient.start()
         file = folder / "mesh.yaml"
         found = Ward(upstreams, echoes, patients, file)
+        found.server = server
         found.write()
         http = await stack.enter_async_context(http_client())
         program = await stack.enter_async_context(serving(file, folder))

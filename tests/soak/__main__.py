@@ -10,6 +10,7 @@ RUNS = {
     "faults": "tests.soak.faults",
     "chaos": "tests.soak.chaos",
     "many": "tests.soak.many",
+    "sessions": "tests.soak.sessions",
 }
 
 
