@@ -134,8 +134,9 @@ class Patient:
         if self._process is None or self._process.returncode is not None:
             self._ready.unlink(missing_ok=True)
             line = [ILL, "--mood", str(self._mood), "--ledger", str(self._ledger), "--http", "0"]
+            null = asyncio.subprocess.DEVNULL
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-IS", *line, "--ready", str(self._ready), stdin=asyncio.subprocess.DEVNULL
+                sys.executable, "-IS", *line, "--ready", str(self._ready), stdin=null, stderr=null
             )
             SHARED.add(self._process.pid)
             await eventually(self._ready.exists)

@@ -29,3 +29,7 @@ async def test_a_fault_of_one_upstream_costs_the_others_nothing_and_passes(
 @pytest.mark.parametrize("kind", VISITORS, ids=[kind.name for kind in VISITORS])
 async def test_clients_that_misbehave_cost_the_others_nothing(hospital: Ward, kind: type[Visitor]) -> None:
     await hospital.suffer(kind(hospital.program.url))
+
+
+async def test_a_state_directory_that_cannot_be_written_to_costs_no_call(hospital: Ward) -> None:
+    await hospital.forget()

@@ -193,6 +193,32 @@ class Ward:
             await visitor.leave()
         await self.others()
 
+    async def forget(self) -> None:
+        """The state directory cannot be written to, and then can be again.
+
+        Raises:
+            Violation: anybody has noticed, or the log does not say so once.
+        """
+        place, away = self.file.parent / "state", self.file.parent / "away"
+        since = len(self.program.read())
+        place.rename(away)
+        # Whoever may do anything is not kept out by a mode: so it is no directory at all.
+        place.write_text("no directory")
+        for patient in self.patients.values():
+            patient.serial += 1
+        await self.edit()
+        await self.others()
+        said = await self.program.until(lambda: self.program.of("state.unusable", since=since), PATIENCE)
+        place.unlink()
+        away.rename(place)
+        for patient in self.patients.values():
+            patient.serial += 1
+        await self.edit()
+        await self.others()
+        usable = await self.program.until(lambda: self.program.of("state.usable", since=since), PATIENCE)
+        if not usable or len(said) != 1:
+            raise Violation(f"of its state directory the log says {said} and {usable}")
+
     async def others(self, patient: Patient | None = None) -> None:
         """A call to each upstream that is not ill, and a listing, in both eras."""
         names = [name for name in self.echoes if patient is None or name != patient.name]

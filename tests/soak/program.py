@@ -144,7 +144,7 @@ async def serving(file: Path, folder: Path, *options: str) -> AsyncIterator[Prog
     """A mesh from when its port is open. With the block it is killed, if it has not ended by then."""
     log = folder / "log"
     line = [sys.executable, "-m", "tests.soak.inspected", "serve", str(file), "--port", "0", "--log-format", "json"]
-    surroundings = {**ENVIRONMENT, "SOAK_INSPECTED": str(folder / "inspected")}
+    surroundings = {**ENVIRONMENT, "SOAK_INSPECTED": str(folder / "inspected"), "XDG_STATE_HOME": str(folder / "state")}
     with log.open("wb") as sink:
         process = subprocess.Popen(  # noqa: ASYNC220  # nothing else runs yet
             [*line, *options], stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=surroundings, cwd=ROOT
