@@ -49,6 +49,7 @@ class Lines:
         if rest:
             self._size += len(rest)
             if self._size > self._bound:
+                self.clear()
                 raise LineTooLong(f"a line is longer than {self._bound} bytes")
             if self._tail is None:
                 self._parts.append(rest)
@@ -67,6 +68,10 @@ class Lines:
             tail = (self._tail + lines.pop(0))[-KEPT:]
             if self._left is not None:
                 self._left(self._head, tail)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the line that has come in part. It may be large, and whoever fed it may be remembered for longer."""
         self._parts.clear()
         self._size = 0
         self._allowed = self._tail = None

@@ -125,7 +125,7 @@ class Process:
     @property
     def last_words(self) -> str:
         """The last lines of its standard error, as one."""
-        return " | ".join(self._last_words)
+        return " | ".join(map(_plain, self._last_words))
 
     @property
     def end(self) -> str:
@@ -268,7 +268,7 @@ class Process:
             for start in range(0, len(line) or 1, MAX_STDERR_LINE):
                 text = line[start : start + MAX_STDERR_LINE].decode("utf-8", "replace").rstrip()
                 if text:
-                    self._last_words.append(_plain(text)[:200])
+                    self._last_words.append(text[:200])
                 self._on_stderr(text)
 
     def _settle(self) -> None:
@@ -282,6 +282,7 @@ class Process:
         if self._over:
             return
         self._over = True
+        self._lines.clear()
         if self._partial_stderr:
             self._take_stderr(b"\n")
         self._on_end(reason or self.end)

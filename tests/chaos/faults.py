@@ -202,6 +202,7 @@ FAULTS: Final = (
     Endless,
     Garbage,
     Truncated,
+    Oversized,
     Notices,
     Stderr,
     Stopped,

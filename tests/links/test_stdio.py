@@ -666,6 +666,18 @@ def test_a_line_without_end_is_bounded():
         lines.feed(b"x")
 
 
+def test_nothing_is_kept_of_a_line_that_never_ended():
+    lines, piece = Lines(150), b"x" * 100
+    before = sys.getrefcount(piece)
+    lines.feed(piece)
+    with pytest.raises(LineTooLong):
+        lines.feed(piece)
+    assert sys.getrefcount(piece) == before
+    lines.feed(piece)
+    lines.clear()
+    assert sys.getrefcount(piece) == before
+
+
 @pytest.mark.parametrize("use_uvloop", [False, True])
 def test_the_end_of_the_loop_ends_what_nobody_closed(use_uvloop):
     async def main():
