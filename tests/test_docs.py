@@ -266,3 +266,13 @@ def test_every_page_is_linked_from_another() -> None:
     linked |= {file for folder in linked if folder.is_dir() for file in folder.iterdir()}
     starts = {"README.md", ".github/PULL_REQUEST_TEMPLATE.md"}
     assert not [page for page in PAGES if page not in starts and (ROOT / page) not in linked]
+
+
+def test_each_test_that_a_promise_names_is_there() -> None:
+    promises = (ROOT / "docs" / "reliability.md").read_text()
+    sources = [file for file in (ROOT / "tests").rglob("test_*.py") if "node_modules" not in file.parts]
+    tests = {name for file in sources for name in re.findall(r"def (test_\w+)", file.read_text())}
+    named = set(re.findall(r"`(test_\w+)`", promises))
+    assert named
+    assert named <= tests
+    assert [file for file in re.findall(r"`(tests/[\w/]+\.py)`", promises) if not (ROOT / file).exists()] == []
