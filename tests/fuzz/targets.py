@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol, Self
 
 from hypothesis import strategies as st
-from tests.fuzz import http_requests
+from tests.fuzz import config_text, event_streams, http_requests, http_responses, json_rpc, names
 
 __all__ = ["TARGETS", "Target"]
 
@@ -27,5 +27,10 @@ class Target(Protocol, AbstractContextManager[Any]):
 
 
 TARGETS: Final[Mapping[str, Callable[[], Target]]] = {
+    "config-text": config_text.Target,
+    "event-streams": event_streams.Target,
     "http-requests": http_requests.Target,
+    "http-responses": http_responses.Target,
+    "json-rpc": json_rpc.Target,
+    "names": names.Target,
 }

@@ -8,6 +8,7 @@ RUNS = {
     "reload": "tests.soak.reload",
     "start": "tests.soak.start",
     "faults": "tests.soak.faults",
+    "fuzz": "tests.soak.fuzz",
     "chaos": "tests.soak.chaos",
     "many": "tests.soak.many",
     "sessions": "tests.soak.sessions",
