@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from meshproxy.cli.init import attend
+from meshproxy.cli.streams import have_streams
 from meshproxy.errors import ConfigError, MeshError, RpcError
 from meshproxy.observe.spelling import told
 
@@ -29,6 +30,7 @@ class Failure(MeshError):
 
 def main() -> None:
     """The entry point of the program `meshproxy`."""
+    have_streams()
     attend()
     status = guarded(_run)
     for stream in (sys.stdout, sys.stderr):

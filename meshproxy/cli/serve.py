@@ -21,6 +21,7 @@ from meshproxy.observe import logs
 from meshproxy.serving.fastmcp import FastMCP, Transport
 from meshproxy.serving.health import health_of
 from meshproxy.serving.http import HttpApp, HttpSettings
+from meshproxy.serving.machine import attend_to
 from meshproxy.serving.server import CannotListen, listen, run, serve_http, serve_pipes, url_of
 from meshproxy.state.place import place
 from meshproxy.state.store import Store
@@ -92,7 +93,7 @@ async def _serve(config: MeshConfig, file: Path, endpoint: Endpoint, start_up: S
     try:
         server.extend_grace()
         mesh.start()
-        tasks = {asyncio.create_task(start()), asyncio.create_task(_follow(mesh, file))}
+        tasks = {asyncio.create_task(each) for each in (start(), _follow(mesh, file), attend_to(mesh.woken))}
         await endpoint(server, mesh, stopping)
     finally:
         for task in tasks:

@@ -32,7 +32,7 @@ class Sealer:
         self._key = secrets.token_bytes(32)
 
     def seal(self, payload: bytes, binding: bytes) -> str:
-        expiry = int(time.time() + self.ttl).to_bytes(EXPIRY, "big")
+        expiry = int(time.monotonic() + self.ttl).to_bytes(EXPIRY, "big")
         return urlsafe_b64encode(self._tag(expiry + payload, binding) + expiry + payload).decode()
 
     def open(self, sealed: Any, binding: bytes) -> bytes:
@@ -48,7 +48,7 @@ class Sealer:
         tag, body = raw[:TAG], raw[TAG:]
         # The decoder skips what is no base64 and what follows its end, so that one seal would have many spellings.
         is_whole = urlsafe_b64encode(raw).decode() == sealed and hmac.compare_digest(tag, self._tag(body, binding))
-        if not is_whole or int.from_bytes(body[:EXPIRY], "big") < time.time():
+        if not is_whole or int.from_bytes(body[:EXPIRY], "big") < time.monotonic():
             raise RpcError(INVALID_PARAMS, "Invalid or expired requestState")
         return body[EXPIRY:]
 

@@ -105,6 +105,12 @@ class Mesh:
         self._check_required(self.config, down)
         await asyncio.gather(*(provider.settled() for provider in self._providers.values()))
 
+    def woken(self) -> None:
+        """The machine has slept: what was down meanwhile is tried now, and not after the rest of its pause."""
+        for provider in self._providers.values():
+            if provider.is_down:
+                provider.want()
+
     async def aclose(self) -> None:
         """Close every upstream, retiring ones too, now."""
         self.composite.close()

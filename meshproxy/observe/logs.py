@@ -30,6 +30,7 @@ def _without_rich() -> Iterator[None]:
 with _without_rich():
     import structlog
 
+from meshproxy.observe.sink import lost, write  # noqa: E402
 from meshproxy.observe.spelling import as_json  # noqa: E402  # what stands above decides what structlog imports
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -99,15 +100,11 @@ def quiet(*events: str) -> Iterator[None]:
 
 
 class _Stderr:
-    """A structlog logger. It asks for `sys.stderr` each time, because a live display puts itself in its place."""
+    """A structlog logger. That whoever reads our log is slow or gone is no reason to stop serving."""
 
     def msg(self, message: str) -> None:
-        try:
-            sys.stderr.write(message + "\n")
-            sys.stderr.flush()
-        except (OSError, ValueError):
-            # Whoever read our log is gone. That is no reason to stop serving.
-            return
+        if write(message) and (count := lost()):
+            structlog.get_logger().warning("log.lines_lost", count=count)
 
     log = debug = info = warning = error = critical = exception = fatal = msg
 
