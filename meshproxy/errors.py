@@ -5,7 +5,8 @@
     ├── RpcError             the peer's answer: a JSON-RPC error, handed on as it came
     └── UpstreamError        an upstream's, or of the way to it
         ├── UpstreamUnavailable   not sent: trying again is safe
-        │   └── UpstreamBusy          because of a limit, which says when
+        │   ├── UpstreamBusy          because of a limit, which says when
+        │   └── LoginNeeded           until somebody logs in
         └── AnswerLost            sent, and no answer came: trying again may do it twice
             ├── AnswerTooLate         in time
             └── AnswerTooLarge        that was within the limit
@@ -156,6 +157,20 @@ class UpstreamBusy(UpstreamUnavailable):
                 "limit": self.limit,
                 "retryAfter": seconds,
             },
+        )
+
+
+class LoginNeeded(UpstreamUnavailable):
+    """The upstream wants somebody to log in; `reason` says what for, with the command that does it."""
+
+    is_fault = False
+
+    @property
+    def rpc(self) -> RpcError:
+        return RpcError(
+            INTERNAL_ERROR,
+            f"upstream {self.upstream!r} {self.reason}",
+            {"upstream": self.upstream, "reason": self.reason, "retryable": True},
         )
 
 

@@ -129,6 +129,17 @@ def upstream_rows() -> list[str]:
     return first + list(keys(schema["Renaming"]["properties"], "tools."))
 
 
+def login_rows() -> list[str]:
+    """The kinds of `auth`, each with its keys."""
+    schema = json_schema()["$defs"]
+    models = {"oauth": "OAuth", "client_credentials": "ClientCredentials", "headers": "HeadersFromCommand"}
+    found: list[str] = []
+    for kind, model in models.items():
+        properties = {key: value for key, value in schema[model]["properties"].items() if key != "type"}
+        found += [line.replace("| ", f"| `{kind}` | ", 1) for line in keys(properties)]
+    return found
+
+
 def commands_of(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The commands that are shown, those of groups under both names."""
     for name, command in group.commands.items():
@@ -154,6 +165,7 @@ def test_every_key_of_a_config_is_in_the_tables() -> None:
     assert rows(section("docs/config.md", "Who may come in")) == access_rows()
     assert rows(section("docs/config.md", "What they may use")) == rule_rows()
     assert rows(section("docs/config.md", "An upstream")) == upstream_rows()
+    assert rows(section("docs/config.md", "How the mesh gets in at an upstream")) == login_rows()
 
 
 def test_every_argument_and_option_of_the_commands_is_in_the_table() -> None:

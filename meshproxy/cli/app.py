@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from meshproxy.cli.access_app import key_app, why
+from meshproxy.cli.auth_app import auth_app
 
 __all__ = ["app"]
 
@@ -240,6 +241,7 @@ def schema() -> int:
 
 app.add_typer(key_app)
 app.command()(why)
+app.add_typer(auth_app)
 
 
 @app.command(hidden=True)

@@ -17,10 +17,12 @@ from meshproxy.config.models import MeshConfig
 from meshproxy.config.secrecy import secrets_of_header, secrets_of_url
 from meshproxy.config.secrets import Scrubber, without_secrets
 from meshproxy.config.upstream import Headers, UpstreamSpec
+from meshproxy.login.logins import Logins
 from meshproxy.mesh.upstreams import mount_of, provider_of
 from meshproxy.observe import logs
 from meshproxy.serving.fastmcp import FastMCP
 from meshproxy.serving.server import run
+from meshproxy.state.place import place
 from meshproxy.supervision.starts import Starts
 from meshproxy.upstream.client import ProxyClient
 from meshproxy.upstream.provider import ProxyProvider
@@ -121,11 +123,14 @@ def until_interrupted(main: Callable[[], Awaitable[int]]) -> int:
 async def peer_of_config(config: MeshConfig, wanted: Wanted = lambda *_: True) -> AsyncIterator[Peer]:
     """The wanted upstreams of a config, starting, lazy ones too."""
     server = FastMCP(config.name, list_grace=0)
-    logs.conceal(config.scrubber.scrub)
+    file = config.source.path
+    logins = Logins(place(config.state, file) if file is not None else None, file)
+    logs.conceal(logins.scrubbing(config.scrubber.scrub))
     starts = Starts()
     for spec in config.enabled:
         if wanted(config, spec):
-            server.composite.add(provider_of(spec, config.scrubber, server.stamp, starts), mount_of(spec, config))
+            provider = provider_of(spec, config.scrubber, server.stamp, starts, logins)
+            server.composite.add(provider, mount_of(spec, config))
     async with server:
         peer = Peer(server)
         for provider in peer.providers:

@@ -15,6 +15,7 @@ from meshproxy.config.load import load, with_server
 from meshproxy.config.models import MeshConfig, ServerConfig
 from meshproxy.errors import ConfigError
 from meshproxy.http.loopback import is_loopback
+from meshproxy.login.logins import Logins
 from meshproxy.mesh.memory import Memory
 from meshproxy.mesh.mesh import Mesh
 from meshproxy.observe import logs
@@ -67,7 +68,7 @@ async def _serve(config: MeshConfig, file: Path, endpoint: Endpoint, start_up: S
         warned.update(warnings)
 
     store = Store(place(config.state, file))
-    mesh = Mesh(config, server.composite, server.stamp, take, Memory(store))
+    mesh = Mesh(config, server.composite, server.stamp, take, Memory(store), Logins(store.directory, file))
     logs.conceal(mesh.scrub)
     has_terminal = sys.stderr.isatty()
 

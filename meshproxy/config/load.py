@@ -19,6 +19,7 @@ from meshproxy.config.env import Interpolated, interpolate
 from meshproxy.config.jsonc import is_json
 from meshproxy.config.models import MeshConfig, ServerConfig
 from meshproxy.config.problems import SECRET_SECTIONS, describe, halves, known_keys, suggestion
+from meshproxy.config.secrecy import is_telling
 from meshproxy.config.secrets import Scrubber, shown_arguments, shown_secret, shown_text
 from meshproxy.config.upstream import (
     COMMAND_KEYS,
@@ -357,6 +358,7 @@ def _is_known_conflict(loc: KeyPath, kind: str, keys: tuple[str, ...]) -> bool:
         kind == "refused"
         and len(loc) == 2
         and loc[0] == "upstreams"
+        and len(keys) < 2
         and (not keys or keys[0] in (*COMMAND_KEYS, *URL_KEYS))
     )
 
@@ -374,7 +376,10 @@ def _merged(below: Item, above: Item) -> Item:
 def _written(item: Item, section: str = "") -> Any:
     """An upstream's values as they may be shown."""
     if isinstance(item.value, dict):
-        return {key: _written(child, section or key) for key, child in item.value.items()}
+        return {
+            key: _written(child, "headers" if section == "auth" and is_telling(key) else section or key)
+            for key, child in item.value.items()
+        }
     if isinstance(item.value, list):
         if section == "args":
             # What is no text is refused, and never shown.

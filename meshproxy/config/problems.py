@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from meshproxy.config.access import AuthConfig, JwtConfig, KeyConfig, Profile, Rule, Who
 from meshproxy.config.document import Item, Path
+from meshproxy.config.login import AUTH_KEYS
 from meshproxy.config.models import MeshConfig, ReloadConfig, ServerConfig
 from meshproxy.config.upstream import (
     RENAMED_KEYS,
@@ -75,6 +76,8 @@ def known_keys(path: Path) -> tuple[str, ...]:
             return DEFAULT_KEYS
         case ("upstreams", _):
             return UPSTREAM_KEYS
+        case ("upstreams", _, "auth"):
+            return tuple(dict.fromkeys(key for keys in AUTH_KEYS.values() for key in keys))
         case (*_, "timeouts"):
             return tuple(Timeouts.model_fields)
         case (*_, "limits"):

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator,
 from pydantic_core import PydanticCustomError
 
 from meshproxy.config.frozen import FrozenMapping, SecretMapping
+from meshproxy.config.login import AuthSetting, HeadersFromCommand
 from meshproxy.config.secrecy import secrets_of_arguments, secrets_of_header, secrets_of_url, secrets_of_variable
 from meshproxy.config.secrets import HIDDEN, shown_arguments, without_secrets
 from meshproxy.config.values import (
@@ -45,11 +46,13 @@ from meshproxy.limits import KEPT_STDERR, MAX_MESSAGE
 from meshproxy.naming import default_namespace
 
 COMMAND_KEYS: Final = ("command", "args", "env", "cwd")
-URL_KEYS: Final = ("url", "transport", "headers", "forward_headers")
+URL_KEYS: Final = ("url", "transport", "headers", "forward_headers", "auth")
 VIEW_KEYS: Final = ("namespace", "required", "when_down", "tools", "resources", "templates", "prompts")
 LIVE_KEYS: Final = ("limits", "breaker", "retry", "stderr")
 CONNECTION_KEYS: Final = (*COMMAND_KEYS, *URL_KEYS, "start", "session", "timeouts")
 RENAMED_KEYS: Final = ("tools", "resources", "prompts")
+
+_TWICE: Final = "auth says what Authorization is; remove it here, or remove auth"
 
 
 @dataclass(frozen=True)
@@ -297,6 +300,7 @@ class UpstreamSpec(UpstreamDefaults):
         default=(), description="Arguments of the command. Quote numbers."
     )
     url: Url | None = Field(default=None, description="Where the server is: http:// or https://.")
+    auth: AuthSetting
 
     _written: Mapping[str, Any] | None = PrivateAttr(None)
     _secrets: tuple[str, ...] = PrivateAttr(())
@@ -317,6 +321,18 @@ class UpstreamSpec(UpstreamDefaults):
         given = {key for key in self.model_fields_set if getattr(self, key) is not None}
         for key, message in conflicts(given, self.transport if "transport" in given else None):
             raise refusal(message, *filter(None, [key]))
+        return self
+
+    @model_validator(mode="after")
+    def _shows_one_credential(self) -> Self:
+        if self.auth is None or isinstance(self.auth, HeadersFromCommand):
+            return self
+        for name in self.headers:
+            if name.lower() == "authorization":
+                raise refusal(_TWICE, "headers", name)
+        for at, name in enumerate(self.forward_headers):
+            if name.lower() == "authorization":
+                raise refusal(_TWICE, "forward_headers", at)
         return self
 
     def model_post_init(self, context: Any) -> None:
@@ -349,6 +365,7 @@ class UpstreamSpec(UpstreamDefaults):
             *secrets_of_url(self.url or ""),
             *(secret for name, value in self.env.items() for secret in secrets_of_variable(name, value)),
             *(secret for value in self.headers.values() for secret in secrets_of_header(value)),
+            *filter(None, (getattr(self.auth, key, None) for key in ("client_secret", "private_key"))),
         )
 
     def display(self) -> dict[str, Any]:

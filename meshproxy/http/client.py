@@ -17,7 +17,8 @@ from typing import cast
 from urllib.parse import quote, urlsplit
 
 from meshproxy.http.client_connection import Connection
-from meshproxy.http.dial import Proxy, basic_auth, default_tls, dial, proxy_for, reason_of
+from meshproxy.http.credentials import REFUSALS, Credentials
+from meshproxy.http.dial import Permits, Proxy, basic_auth, default_tls, dial, proxy_for, reason_of
 from meshproxy.http.pool import EARLY, SMALL, Pool
 from meshproxy.http.reading import ReadResponse
 from meshproxy.http.response import OnHead, Response, Told
@@ -52,6 +53,8 @@ _OURS = frozenset(
 )
 """Fields that say where a message ends or belong to one connection: the client's own business."""
 _CLOSE_TIMEOUT = 2.0
+_MOST_RENEWALS = 3
+"""How often one request is sent again with other credentials."""
 
 
 def encode_headers(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> bytes:
@@ -86,6 +89,8 @@ class HttpClient:
         max_idle: idle connections to keep.
         idle_timeout: seconds to keep one. A server that announces less (``Keep-Alive: timeout=``) is left a second before its time.
         max_body: bytes of a decoded body that is read as a whole; None is no bound. Streamed bodies are their reader's to bound.
+        permits: the numeric addresses that may be connected to; None for any.
+        credentials: what the server is shown with every request, and what it is shown instead when it refuses that (401, 403).
 
     Attributes:
         pool: its connections, and the way to POST over one of them without a task.
@@ -104,6 +109,8 @@ class HttpClient:
         max_idle: int = 256,
         idle_timeout: float = 55.0,
         max_body: int | None = None,
+        permits: Permits | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -115,6 +122,9 @@ class HttpClient:
         self._proxy: Proxy | None = proxy_for(parts.scheme, self._host)
         self._connect_timeout = connect_timeout
         self._max_body = max_body
+        self._permits = permits
+        self._credentials = credentials
+        self._shown = b"" if credentials is None else encode_headers(credentials.headers)
 
         host = f"[{self._host}]" if ":" in self._host else self._host
         authority = host if self._port == (443 if secure else 80) else f"{host}:{self._port}"
@@ -126,6 +136,8 @@ class HttpClient:
         self._heads: dict[str, bytes] = {}
 
         self.pool = Pool(self._peer, max_idle, idle_timeout, self._head("POST", None))
+        if credentials is not None:
+            credentials.followers.add(self._show)
 
     def __repr__(self) -> str:
         counts = self.statistics()
@@ -163,8 +175,80 @@ class HttpClient:
 
         Raises:
             TransportError: see there for what may be sent again.
+            UpstreamError: there are no credentials that the server takes; nothing was carried out.
             ValueError: a method, target or header that cannot be sent.
         """
+        credentials = self._credentials
+        if credentials is None:
+            return await self._exchange(method, target, headers, body, timeout, on_head, stream=stream)
+        seen, deadline = credentials.serial, None if timeout is None else asyncio.get_running_loop().time() + timeout
+        response = await self._exchange(method, target, headers, body, timeout, on_head, stream=stream)
+        again = await self.again(
+            response, method, target, headers, body, deadline=deadline, on_head=on_head, stream=stream, seen=seen
+        )
+        return again or response
+
+    async def again(
+        self,
+        response: Response,
+        method: str,
+        target: str | None,
+        headers: bytes | Iterable[tuple[str, str]],
+        body: bytes,
+        *,
+        deadline: float | None,
+        on_head: OnHead | None = None,
+        stream: bool = False,
+        seen: int | None = None,
+    ) -> ReadResponse | None:
+        """Another answer to a request of which `response` came, if that refuses our credentials and there are others by now; None for that one.
+
+        A request that is refused for them was not carried out, so sending it again repeats nothing (RFC 9110, 15.5.2).
+
+        Args:
+            response: `again` is for refusals, but takes any.
+            method: and what follows, as it was sent; see `request`.
+            target: likewise.
+            headers: likewise.
+            body: likewise.
+            deadline: in the loop's time, for all of it; None for none.
+            on_head: as for `request`.
+            stream: as for `request`.
+            seen: the serial number of the credentials that it was sent with; None if that is not known.
+
+        Raises:
+            UpstreamError: what the credentials say, if there can be none.
+            TransportError: as `request`.
+        """
+        credentials, loop = self._credentials, asyncio.get_running_loop()
+        another: ReadResponse | None = None
+        for _ in range(_MOST_RENEWALS):
+            if credentials is None or response.status not in REFUSALS:
+                break
+            try:
+                async with asyncio.timeout_at(deadline):
+                    renewed = await credentials.renew(response.status, response.header("www-authenticate") or "", seen)
+            except TimeoutError:
+                raise TransportTimeout(f"no new credentials for {self._peer} in time", sent=False) from None
+            if not renewed:
+                break
+            response.release()
+            seen = credentials.serial
+            left = None if deadline is None else max(deadline - loop.time(), EARLY)
+            response = another = await self._exchange(method, target, headers, body, left, on_head, stream=stream)
+        return another
+
+    async def _exchange(
+        self,
+        method: str,
+        target: str | None,
+        headers: bytes | Iterable[tuple[str, str]],
+        body: bytes,
+        timeout: float | None,
+        on_head: OnHead | None,
+        *,
+        stream: bool,
+    ) -> ReadResponse:
         pool, loop = self.pool, asyncio.get_running_loop()
         head = self._heads.get(method) if target is None else None
         if head is None:
@@ -204,9 +288,17 @@ class HttpClient:
         self._heads.clear()
         self.pool.head = self._head("POST", None)
 
+    def _show(self, headers: Mapping[str, str]) -> None:
+        """Have other credentials with every request from now on."""
+        self._shown = encode_headers(headers)
+        self._heads.clear()
+        self.pool.head = self._head("POST", None)
+
     async def aclose(self) -> None:
         """Close every connection and wait until they are gone. Requests under way fail; later ones are refused."""
         pool = self.pool
+        if self._credentials is not None:
+            self._credentials.followers.discard(self._show)
         emptied = pool.close()
         if emptied is not None:
             await asyncio.wait([emptied], timeout=_CLOSE_TIMEOUT)
@@ -230,7 +322,7 @@ class HttpClient:
             raise ValueError(
                 f"cannot send {method!r} to {where!r}: the target must be a path of visible ASCII characters"
             )
-        head = f"{method} {self._base}{where} HTTP/1.1\r\n".encode() + self._lines
+        head = f"{method} {self._base}{where} HTTP/1.1\r\n".encode() + self._lines + self._shown
         if target is None:
             self._heads[method] = head
         return head
@@ -244,7 +336,7 @@ class HttpClient:
                 if tls is None and self._proxy is not None:
                     await dial(protocol, self._proxy.host, self._proxy.port, tls=None)
                 else:
-                    await dial(protocol, self._host, self._port, tls=tls, tunnel=self._proxy)
+                    await dial(protocol, self._host, self._port, tls=tls, tunnel=self._proxy, permits=self._permits)
         except BaseException as error:
             connection.abort()
             if isinstance(error, TimeoutError) and loop.time() >= deadline - EARLY:

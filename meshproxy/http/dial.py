@@ -11,7 +11,7 @@ import ipaddress
 import os
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -19,7 +19,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from meshproxy.http.loopback import is_loopback
 from meshproxy.http.transport_errors import ConnectFailed
 
-__all__ = ["Proxy", "basic_auth", "default_tls", "dial", "proxy_for", "reason_of"]
+__all__ = ["Permits", "Proxy", "basic_auth", "default_tls", "dial", "proxy_for", "reason_of"]
 
 _HEAD_START = 0.25
 """Seconds that one address has before the next is tried as well (RFC 8305, 5)."""
@@ -30,6 +30,8 @@ _KEEP_ALIVE = 60
 """Seconds of silence after which the system asks whether the other machine is still there."""
 
 _Address = tuple[int, tuple[str, int] | tuple[str, int, int, int]]
+Permits = Callable[[str], bool]
+"""Whether a numeric address may be connected to."""
 
 
 @functools.cache
@@ -85,7 +87,13 @@ def proxy_for(scheme: str, host: str) -> Proxy | None:
 
 
 async def dial(
-    protocol: asyncio.Protocol, host: str, port: int, *, tls: ssl.SSLContext | None, tunnel: Proxy | None = None
+    protocol: asyncio.Protocol,
+    host: str,
+    port: int,
+    *,
+    tls: ssl.SSLContext | None,
+    tunnel: Proxy | None = None,
+    permits: Permits | None = None,
 ) -> None:
     """Connect ``protocol`` to a server; on return its ``connection_made`` has been called.
 
@@ -95,18 +103,19 @@ async def dial(
         port: the server's port.
         tls: speak TLS to the server, which must have a certificate for ``host``.
         tunnel: with TLS, reach it through this proxy with CONNECT (RFC 9110, 9.3.6).
+        permits: asked of each address that the name stands for; those that it refuses are not connected to. A proxy resolves names itself.
 
     Raises:
-        ConnectFailed: the proxy refused.
+        ConnectFailed: the proxy refused, or no address is permitted.
         OSError: of the network, the resolver, or TLS (``ssl.SSLError``).
     """
     loop = asyncio.get_running_loop()
     if tls is None:
-        await loop.create_connection(lambda: protocol, sock=await _open_socket(host, port))
+        await loop.create_connection(lambda: protocol, sock=await _open_socket(host, port, permits))
     elif tunnel is None:
         await loop.create_connection(
             lambda: protocol,
-            sock=await _open_socket(host, port),
+            sock=await _open_socket(host, port, permits),
             ssl=tls,
             server_hostname=host,
             ssl_shutdown_timeout=_TLS_SHUTDOWN,
@@ -171,12 +180,17 @@ class _ConnectAnswer(asyncio.Protocol):
             self.status.set_exception(ConnectFailed("the proxy closed the connection before it answered CONNECT"))
 
 
-async def _open_socket(host: str, port: int) -> socket.socket:
+async def _open_socket(host: str, port: int, permits: Permits | None = None) -> socket.socket:
     """A connected TCP socket, the first of the host's addresses that answers ("happy eyeballs", RFC 8305).
 
     The loops' own way is not used because uvloop's has no head starts: it waits for one address after the other.
     """
     addresses = await _addresses(host, port)
+    if permits is not None:
+        # Here, and not before: a name may stand for something else the next time that it is asked for.
+        addresses = [address for address in addresses if permits(address[1][0])]
+        if not addresses:
+            raise ConnectFailed(f"{host} is at an address that must not be connected to from here")
     if len(addresses) == 1:
         return await _connect(addresses[0])
     waiting = iter(addresses)

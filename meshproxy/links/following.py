@@ -6,12 +6,12 @@ from typing import Any, Final, Protocol
 
 from meshproxy.errors import AnswerLost, AnswerTooLate, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.http.client import BadResponse, BodyTooLarge, HttpClient, Response, TransportError, encode_headers
+from meshproxy.http.credentials import REFUSALS
 from meshproxy.http.response import OnHead
 from meshproxy.http.sse import SseOverflow
 from meshproxy.links.envelope import RequestMeta
 from meshproxy.links.exchange import Exchange, is_stream
 from meshproxy.links.headers import RESUME_HEADER
-from meshproxy.links.negotiation import RefusedError
 from meshproxy.links.redirects import Trail, follow, is_redirect
 from meshproxy.links.refusals import EXPIRED, SessionExpiredError, judge
 from meshproxy.links.session_stream import pause
@@ -93,6 +93,8 @@ class Following:
         try:
             try:
                 response = await responding
+                if response.status in REFUSALS:
+                    response = await self._again(exchange, response) or response
                 if is_redirect(response.status):
                     trail = Trail(link.upstream, link.url)
                     response = await self._follow(exchange, trail, response)
@@ -148,18 +150,33 @@ class Following:
         self._link.expire(EXPIRED)
         return True
 
+    def _again(self, exchange: Exchange, response: Response) -> Coroutine[Any, Any, Response | None]:
+        """Send a request again that was refused, if we have other credentials by now. Raises as `HttpClient.again`."""
+        link = self._link
+        return link.http.again(
+            response,
+            "POST",
+            None,
+            exchange.head,
+            self._body(exchange),
+            deadline=exchange.deadline,
+            on_head=exchange.on_head,
+        )
+
+    def _body(self, exchange: Exchange) -> bytes:
+        """A request as it was sent."""
+        params = self._link.stamp.onto(exchange.params, exchange.call, exchange.request_id)
+        return encode_request(exchange.request_id, exchange.method, params)
+
     def _follow(self, exchange: Exchange, trail: Trail, response: Response) -> Coroutine[Any, Any, Response]:
         """Send a request on to where the upstream redirects it to. Raises as `follow`."""
-        link = self._link
-        params = link.stamp.onto(exchange.params, exchange.call, exchange.request_id)
-        body = encode_request(exchange.request_id, exchange.method, params)
         return follow(
-            link.http,
+            self._link.http,
             trail,
             response,
             "POST",
             exchange.head,
-            body,
+            self._body(exchange),
             deadline=exchange.deadline,
             on_head=exchange.on_head,
         )
@@ -200,7 +217,7 @@ class Following:
                 response = await self.get(head, exchange.on_head, timeout=remaining)
             except TransportError as raised:
                 error = raised
-            except RefusedError as refused:
+            except UpstreamError as refused:
                 reason = f"the event stream of the answer broke off, and when it was to be resumed, {refused.reason}"
                 raise AnswerLost(link.upstream, reason) from None
             else:

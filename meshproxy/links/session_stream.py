@@ -7,11 +7,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from meshproxy.errors import UpstreamError
 from meshproxy.http.client import Response, TransportError, encode_headers
 from meshproxy.http.response import OnHead
 from meshproxy.links.exchange import Exchange, is_stream
 from meshproxy.links.headers import RESUME_HEADER
-from meshproxy.links.negotiation import RefusedError
 
 OPENING: Final = 1.0
 """Seconds that `open` waits for the stream; an upstream may withhold the head until it has something to say."""
@@ -26,7 +26,7 @@ class SessionStream:
     """One stream at a time, by a task of its own.
 
     Args:
-        get: asks for an event stream, see `HttpClient.request`; a `RefusedError` says that there is none.
+        get: asks for an event stream, see `HttpClient.request`; an `UpstreamError` says that there is none.
         head: makes the header lines of the session's requests for an event stream.
         stream: takes the messages apart.
         on_lost: told the reason if nobody is there any more, and None if the session is not known any more.
@@ -67,7 +67,7 @@ class SessionStream:
             head = self._head() if last is None else self._head() + encode_headers({RESUME_HEADER: last})
             try:
                 response = await self._get(head, self._on_head)
-            except RefusedError:
+            except UpstreamError:
                 return
             except TransportError as error:
                 unreachable = 0 if error.sent else unreachable + 1

@@ -7,14 +7,13 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
-from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
+from meshproxy.errors import AnswerLost, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.http.client import HttpClient, Response, TransportError, encode_headers, target_of
 from meshproxy.http.sse import SseEvent, SseParser
 from meshproxy.links.duplex import CLOSED, DuplexLink
 from meshproxy.links.exchange import is_stream
 from meshproxy.links.headers import carried
 from meshproxy.links.link import Listener
-from meshproxy.links.negotiation import RefusedError
 from meshproxy.links.redirects import Trail, follow, origin_of, resolved, shown
 from meshproxy.links.refusals import EXPIRED, SessionExpiredError, answer_in, judge, may_be_of_session
 from meshproxy.links.session_check import SessionCheck
@@ -66,7 +65,7 @@ class SseLink(DuplexLink, WebLink):
         self._url = ""
         self._target: asyncio.Future[str] = self._loop.create_future()
         self._stream: asyncio.Task[None] | None = None
-        self._refused_with: UpstreamUnavailable | None = None
+        self._refused_with: UpstreamError | None = None
         self._posts: set[asyncio.Task[None]] = set()
         self._shown = shown
         self._get = self._lines({"accept": "text/event-stream"}) + shown
@@ -114,8 +113,12 @@ class SseLink(DuplexLink, WebLink):
         try:
             response: Response = await self._http.request("GET", None, self._get, on_head=self._on_head)
             response = await follow(self._http, trail, response, "GET", self._get, on_head=self._on_head)
-        except (TransportError, RefusedError) as error:
-            self._lost(error.reason if isinstance(error, RefusedError) else str(error))
+        except UpstreamError as error:
+            self._refused_with = error
+            self._lost(error.reason)
+            return
+        except TransportError as error:
+            self._lost(str(error))
             return
         if not is_stream(response):
             self._refused_with = self._refusal(response)
@@ -187,7 +190,7 @@ class SseLink(DuplexLink, WebLink):
             if call is not None and call.headers:
                 head += encode_headers(carried(call.headers, self._endpoint.configured))
             response = await self._sent(head, message)
-        except RefusedError as error:
+        except UpstreamError as error:
             self._fail(request_id, error)
         except TransportError as error:
             kind = AnswerLost if error.sent else UpstreamUnavailable

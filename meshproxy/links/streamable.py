@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import structlog
 
+from meshproxy.errors import UpstreamError
 from meshproxy.http.client import (
     HttpClient,
     Response,
@@ -25,7 +26,7 @@ from meshproxy.links.exchange import Exchange
 from meshproxy.links.following import Following
 from meshproxy.links.headers import SESSION_HEADER
 from meshproxy.links.link import Listener, settle
-from meshproxy.links.negotiation import RefusedError, negotiate
+from meshproxy.links.negotiation import negotiate
 from meshproxy.links.post import Posts, routing
 from meshproxy.links.questions import Questions
 from meshproxy.links.receiving import ReceivingLink
@@ -254,7 +255,7 @@ class StreamableLink(ReceivingLink, WebLink):
         if session is not None:
             try:
                 await self.http.request("DELETE", None, session, timeout=FAREWELL)
-            except TransportError as error:
+            except (TransportError, UpstreamError) as error:
                 log.debug("upstream.farewell_failed", upstream=self.upstream, reason=str(error))
 
     # Requests.
@@ -285,7 +286,7 @@ class StreamableLink(ReceivingLink, WebLink):
         """Send a message that has no answer. That it fails is a matter for the log: nobody could do anything about it."""
         try:
             response = await self._sent(body)
-        except (TransportError, RefusedError) as error:
+        except (TransportError, UpstreamError) as error:
             log.debug("upstream.message_lost", upstream=self.upstream, reason=str(error))
             return
         response.release()

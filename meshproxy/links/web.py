@@ -7,6 +7,7 @@ from typing import Any
 
 from meshproxy.errors import UpstreamUnavailable
 from meshproxy.http.client import HttpClient, encode_headers
+from meshproxy.http.credentials import Credentials
 from meshproxy.limits import MAX_MESSAGE
 from meshproxy.links.endpoint import Endpoint
 from meshproxy.links.headers import carried
@@ -43,6 +44,7 @@ class WebEndpoint(Endpoint, ABC):
         configured: the lower-case names of the headers that are the same for all.
         own: the others, which go with what the mesh itself asks, by lower-case name.
         brought: the lower-case names of what callers bring.
+        credentials: what the upstream is shown besides, and is obtained elsewhere; None for nothing.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class WebEndpoint(Endpoint, ABC):
         self.configured = frozenset(header.lower() for header in self._headers)
         self.own: dict[str, str] = {}
         self.brought: frozenset[str] = frozenset()
+        self.credentials: Credentials | None = None
         self._connect_timeout = connect_timeout
         self._given = url
         self._http: HttpClient | None = None
@@ -71,7 +74,11 @@ class WebEndpoint(Endpoint, ABC):
         if self._http is None:
             try:
                 self._http = HttpClient(
-                    self.url, connect_timeout=self._connect_timeout, headers=self._headers, max_body=self.max_message
+                    self.url,
+                    connect_timeout=self._connect_timeout,
+                    headers=self._headers,
+                    max_body=self.max_message,
+                    credentials=self.credentials,
                 )
             except ValueError as error:
                 raise UpstreamUnavailable(self.name, str(error), is_lasting=True) from None
@@ -87,6 +94,9 @@ class WebEndpoint(Endpoint, ABC):
         era: Era | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Link:
+        if self.credentials is not None:
+            await self.credentials.ready()
+            self.configured |= self.credentials.names
         link = self._link(listener, client, capabilities, self.shown(headers))
         link.is_a_clients = headers is not None
         self.keep(link)
@@ -106,6 +116,11 @@ class WebEndpoint(Endpoint, ABC):
         self.own |= {name.lower(): value for name, value in self._headers.items() if name.lower() in self.brought}
         self._headers = {name: value for name, value in self._headers.items() if name.lower() not in self.brought}
         self.configured -= self.brought
+
+    def bear(self, credentials: Credentials) -> None:
+        """Show these too, from the first connection on. Callers cannot bring other ones in their place."""
+        self.credentials = credentials
+        self.configured |= credentials.names
 
     def shown(self, headers: Mapping[str, str] | None) -> bytes:
         """The header lines by which somebody shows himself: a caller with `headers`, or the mesh. Raises `UpstreamUnavailable` for what cannot be sent."""
@@ -136,6 +151,8 @@ class WebEndpoint(Endpoint, ABC):
     async def aclose(self) -> None:
         await asyncio.gather(*(link.aclose() for link in list(self._links)))
         http, self._http = self._http, None
+        if self.credentials is not None:
+            await self.credentials.aclose()
         if http is not None:
             await http.aclose()
 

@@ -23,6 +23,7 @@ from meshproxy.config.upstream import UpstreamSpec
 from meshproxy.config.watch import settled, watch
 from meshproxy.eras.translate import ServerSignature
 from meshproxy.errors import ConfigError
+from meshproxy.login.logins import Logins
 from meshproxy.mesh.composite import CompositeProvider, Mounted
 from meshproxy.mesh.memory import Memory
 from meshproxy.mesh.plan import ReloadPlan, plan
@@ -56,6 +57,8 @@ class Report:
 class Mesh:
     """The upstreams of one config file, in `composite`. `on_config` is told each config just before it is in force; `memory` is of earlier runs.
 
+    `logins` has the credentials for upstreams.
+
     Attributes:
         config: what is in force.
     """
@@ -67,12 +70,14 @@ class Mesh:
         stamp: ServerSignature,
         on_config: Callable[[MeshConfig], None] = lambda _: None,
         memory: Memory | None = None,
+        logins: Logins | None = None,
     ) -> None:
         self.config = config
         self.composite = composite
         self._stamp = stamp
         self._on_config = on_config
         self._memory = memory or Memory(Store(None))
+        self._logins = logins or Logins()
         self._scrubber = config.scrubber
         self._starts = Starts()
         self._specs: dict[str, UpstreamSpec] = {}
@@ -137,7 +142,7 @@ class Mesh:
 
     def scrub(self, text: str) -> str:
         """A text without the secrets of any config so far: upstreams of the next config are logged already, and those of the last one still."""
-        return self._scrubber.scrub(text)
+        return self._logins.scrub(self._scrubber.scrub(text))
 
     # --- following the file
 
@@ -315,7 +320,7 @@ class Mesh:
             raise ConfigError(problems)
 
     def _make(self, spec: UpstreamSpec, config: MeshConfig) -> ProxyProvider:
-        provider = provider_of(spec, config.scrubber, self._stamp, self._starts)
+        provider = provider_of(spec, config.scrubber, self._stamp, self._starts, self._logins)
         self._memory.recall(spec, provider)
         provider.on_change(self._on_change)
         return provider

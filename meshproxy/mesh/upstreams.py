@@ -8,18 +8,29 @@ from meshproxy.eras.translate import ServerSignature
 from meshproxy.guard.rules import Rules
 from meshproxy.kinds import KINDS
 from meshproxy.links.target import endpoint_of_spec
+from meshproxy.links.web import WebEndpoint
+from meshproxy.login.logins import Logins
 from meshproxy.supervision.starts import Starts
 from meshproxy.upstream.client import ProxyClient
 from meshproxy.upstream.provider import ProxyProvider
 
 
 def provider_of(
-    spec: UpstreamSpec, scrubber: Scrubber, stamp: ServerSignature, starts: Starts | None = None
+    spec: UpstreamSpec,
+    scrubber: Scrubber,
+    stamp: ServerSignature,
+    starts: Starts | None = None,
+    logins: Logins | None = None,
 ) -> ProxyProvider:
-    """The provider of a spec, not started; it waits for its turn among `starts`, if there are others."""
+    """The provider of a spec, not started; it waits for its turn among `starts`, if there are others, and has its credentials of `logins`."""
     timeouts = spec.timeouts
-    return ProxyProvider(
-        ProxyClient(endpoint_of_spec(spec, scrubber.scrub), name=spec.name),
+    logins = logins or Logins()
+    scrub = logins.scrubbing(scrubber.scrub)
+    endpoint, login = endpoint_of_spec(spec, scrub), logins.of(spec)
+    if login is not None and isinstance(endpoint, WebEndpoint):
+        endpoint.bear(login)
+    provider = ProxyProvider(
+        ProxyClient(endpoint, name=spec.name),
         name=spec.name,
         session=spec.session,
         start=spec.start,
@@ -30,9 +41,12 @@ def provider_of(
         idle_timeout=timeouts.idle,
         rules=rules_of(spec),
         stamp=stamp,
-        scrub=scrubber.scrub,
+        scrub=scrub,
         starts=starts,
     )
+    if login is not None:
+        login.news.append(provider.on_login)
+    return provider
 
 
 def rules_of(spec: UpstreamSpec) -> Rules:

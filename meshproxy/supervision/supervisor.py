@@ -5,7 +5,6 @@ it again with growing pauses when it is lost; while it is down, nobody waits for
 """
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -13,10 +12,11 @@ from typing import Any, Final
 import structlog
 
 from meshproxy.catalog.catalog import Catalog
-from meshproxy.errors import RpcError, UpstreamError, UpstreamUnavailable
+from meshproxy.errors import LoginNeeded, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.links.link import Link
-from meshproxy.supervision.backoff import Backoff
-from meshproxy.supervision.condition import Condition, stamped
+from meshproxy.supervision.attempts import Attempts, wait, woken
+from meshproxy.supervision.condition import Condition
+from meshproxy.supervision.farewells import Farewells
 from meshproxy.supervision.health import answers_pings
 from meshproxy.supervision.listings import Listings
 from meshproxy.supervision.starts import Place, Starts, Urgency
@@ -77,11 +77,12 @@ class Supervisor:
         self._settled = asyncio.Event()
         self.last_use = time.monotonic()
         self._listings = Listings(name, list_timeout, cache_ttl, scrub, own)
-        self._backoff = Backoff()
+        self._attempts = Attempts()
         self._lost = ""
         self._is_renewing = False
+        self._is_shut_out = False
         self._opened_at = 0.0
-        self._farewells: set[asyncio.Task[None]] = set()
+        self._farewells = Farewells()
 
     @property
     def catalog(self) -> Catalog | None:
@@ -104,11 +105,7 @@ class Supervisor:
 
     def status(self) -> dict[str, Any]:
         """How it is, for people: with how often it failed in a row, and when it is tried again, if that is not now; what it speaks and offers."""
-        status = self.condition.status()
-        if self._backoff.failures:
-            status["failures"] = self._backoff.failures
-        if self._backoff.due is not None:
-            status["next_attempt"] = stamped(time.time() + max(0.0, self._backoff.due - time.monotonic()))
+        status = self.condition.status() | self._attempts.status()
         if self.link is not None:
             status |= {"era": str(self.link.era), "protocol": self.link.version}
         return status | self._listings.status() | {"seconds": round(self.seconds, 3)}
@@ -125,7 +122,7 @@ class Supervisor:
         if self.state is State.IDLE:
             self._settled.clear()
             self.condition.take(Event.WANTED)
-        elif self.state is State.BACKING_OFF and self._backoff.may_hurry(self.last_use):
+        elif self.state is State.BACKING_OFF and self._attempts.may_hurry(self.last_use):
             self._wake.set()
         self._place.hurry()
         self._wanted.set()
@@ -153,7 +150,8 @@ class Supervisor:
         if link is None:
             # While it is up, its reason is that of a listing.
             reason = self.condition.reason if self.state in DOWN else self._lost
-            raise UpstreamUnavailable(self.name, reason or "it is not connected")
+            kind = LoginNeeded if self.state is State.NEEDS_LOGIN else UpstreamUnavailable
+            raise kind(self.name, reason or "it is not connected")
         return link
 
     def list_soon(self, over: Link | None = None) -> None:
@@ -178,6 +176,17 @@ class Supervisor:
                 self._settled.clear()
             self._wake.set()
 
+    def on_login(self, needed: LoginNeeded | None) -> None:
+        """There are credentials for it, or none until somebody logs in: it is connected to if it waited for that, or closed."""
+        if needed is not None and self._is_connected:
+            self._lost, self._is_shut_out = needed.reason, True
+        elif needed is None and self.state is State.NEEDS_LOGIN:
+            self._settled.clear()
+            self.condition.take(Event.LOGGED_IN)
+        else:
+            return
+        self._wake.set()
+
     def retire(self) -> None:
         """From now on what runs is let end, and nothing is opened any more."""
         self.condition.take(Event.RETIRED)
@@ -189,7 +198,7 @@ class Supervisor:
             task.cancel()
             await asyncio.wait({task})
         await self._close()
-        await asyncio.gather(*self._farewells)
+        await self._farewells.ended()
         self._settle(Event.CLOSED)
 
     @property
@@ -213,10 +222,9 @@ class Supervisor:
                 log.exception("upstream.failed", upstream=self.name)
                 await self._close()
                 self._failed(UpstreamUnavailable(self.name, f"{type(error).__name__}: {error}"))
-            if self._backoff.due is not None:
-                self._wake.clear()
-                await _wait(self._wake, self._backoff.due - time.monotonic())
-                self._backoff.tries()
+            while self.state is State.NEEDS_LOGIN:
+                await woken(self._wake)
+            await self._attempts.rest(self._wake)
 
     async def _open(self) -> None:
         begun = time.monotonic()
@@ -240,10 +248,12 @@ class Supervisor:
             UpstreamUnavailable: the link is lost.
         """
         while self.link is not None:
-            await _wait(self._wake, self._patience())
+            await wait(self._wake, self._patience())
             self._wake.clear()
             if self._lost or not self.link.is_open:
                 reason = self._lost or "the connection was closed"
+                if self._is_shut_out:
+                    raise LoginNeeded(self.name, reason)
                 if not self._is_renewing:
                     raise UpstreamUnavailable(self.name, reason)
                 log.info("upstream.renewing", upstream=self.name, reason=self._scrub(reason))
@@ -284,19 +294,17 @@ class Supervisor:
             self.condition.changed()
 
     def _came_up(self) -> None:
-        self._backoff.came_up(self._opened_at)
+        self._attempts.succeeded(self._opened_at)
         self._listed(seconds=round(self.seconds, 3))
         self._settle()
 
     def _failed(self, error: UpstreamError | RpcError) -> None:
-        """An attempt failed, or the link was lost: it is tried again later."""
-        lasting, asked = (error.is_lasting, error.retry_after) if isinstance(error, UpstreamError) else (False, None)
-        chance = random.random()  # noqa: S311  # spreads attempts, guards nothing
-        pause = self._backoff.failed(time.monotonic(), chance, asked=asked, is_lasting=lasting)
-        reason = error.reason if isinstance(error, UpstreamError) else error.message
-        if self._backoff.is_loop:
-            reason = f"it ends again and again soon after it has come up: {reason}"
-        self._lost = ""
+        """An attempt failed, or the link was lost: it is tried again later, or when somebody has logged in."""
+        self._lost, self._is_shut_out = "", False
+        if isinstance(error, LoginNeeded):
+            self._settle(Event.REFUSED, error.reason)
+            return
+        reason, pause = self._attempts.failed(error)
         self._settle(Event.FAILED, reason, again_in=round(pause, 1))
 
     def _settle(self, event: Event | None = None, reason: str = "", **facts: Any) -> None:
@@ -320,19 +328,5 @@ class Supervisor:
     async def _close(self) -> None:
         link, self.link = self.link, None
         await self._closing()
-        if link is None:
-            return
-        farewell = asyncio.create_task(link.aclose())
-        self._farewells.add(farewell)
-        farewell.add_done_callback(self._farewells.discard)
-        # What still runs in a session that has expired is about to hear of it, and nobody need wait for that.
-        if not link.has_expired:
-            await asyncio.shield(farewell)
-
-
-async def _wait(event: asyncio.Event, timeout: float | None) -> None:
-    try:
-        async with asyncio.timeout(timeout):
-            await event.wait()
-    except TimeoutError:
-        pass
+        if link is not None:
+            await self._farewells.say(link)

@@ -52,8 +52,8 @@ class ProxyProvider:
             error, an `RpcError`; `UpstreamUnavailable`, nothing was sent; or `AnswerLost`, no answer will come. What cannot even be tried is raised.
         limit: takes the `Rules` that its calls go by from now on; those in flight and those that wait for their turn keep what they have.
         keep_stderr: says how many bytes to keep of what a command writes to standard error.
-        audience: who wants to hear what of it.
-        recollection: what outlives the mesh.
+        on_login: told that there are credentials for it (None), or that there are none until somebody logs in.
+        audience, recollection: who wants to hear what of it, and what of it outlives the mesh.
     """
 
     def __init__(
@@ -129,6 +129,7 @@ class ProxyProvider:
             forward,
             call_timeout,
         )
+        self.on_login = self._supervisor.on_login
         self.carry, self.limit, self.keep_stderr = carrier.carry, carrier.limit, self._connections.keep_stderr
 
     def __repr__(self) -> str:
@@ -216,8 +217,6 @@ class ProxyProvider:
         if self._connections.client is not None:
             await self._connections.client.endpoint.aclose()
 
-    # --- components, for use without a mesh
-
     async def components(self, kind: Kind) -> tuple[ProxyComponent, ...]:
         """What it offers of one kind, in its own names.
 
@@ -229,9 +228,10 @@ class ProxyProvider:
         await self.settled()
         if self.catalog is None:
             raise UpstreamUnavailable(self.name, self.reason or "it has not been listed")
-        key = KINDS[kind].key
         return tuple(
-            COMPONENTS[kind].from_mcp(self, item) for item in self.catalog[kind] if isinstance(item.get(key), str)
+            COMPONENTS[kind].from_mcp(self, item)
+            for item in self.catalog[kind]
+            if isinstance(item.get(KINDS[kind].key), str)
         )
 
     async def get_tasks(self) -> tuple[ProxyComponent, ...]:

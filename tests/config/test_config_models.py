@@ -44,6 +44,7 @@ CHANGES = [
     (COMMAND, "connection", {"args": ["-v"]}),
     (COMMAND, "connection", {"env": {"A": "b"}}),
     (COMMAND, "connection", {"cwd": "/"}),
+    (URL, "connection", {"auth": "oauth"}),
     (URL, "connection", {"url": "http://b/"}),
     (URL, "connection", {"transport": "sse"}),
     (URL, "connection", {"headers": {"A": "b"}}),

@@ -10,6 +10,7 @@ from meshproxy.errors import RpcError, UpstreamUnavailable
 from meshproxy.kinds import Kind
 from meshproxy.links.link import Link
 from meshproxy.supervision import agenda, backoff
+from meshproxy.supervision import attempts as attempting
 from meshproxy.supervision import pace as pacing
 from meshproxy.supervision import supervisor as supervising
 from meshproxy.supervision.states import State
@@ -105,7 +106,7 @@ async def kept(*wires: Wire | Exception, start: bool = True, **options: Any) -> 
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses before the attempts to connect again, which take no time."""
     waited: list[float] = []
-    wait = supervising._wait
+    wait = attempting.wait
 
     async def at_once(event: asyncio.Event, timeout: float | None) -> None:
         if timeout is not None and timeout < 40:
@@ -114,8 +115,9 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         else:
             await wait(event, timeout)
 
-    monkeypatch.setattr(supervising, "_wait", at_once)
-    monkeypatch.setattr(supervising.random, "random", lambda: 1.0)
+    monkeypatch.setattr(attempting, "wait", at_once)
+    monkeypatch.setattr(supervising, "wait", at_once)
+    monkeypatch.setattr(attempting.random, "random", lambda: 1.0)
     monkeypatch.setattr(agenda, "CHECK", 3600.0)
     return waited
 
@@ -196,7 +198,7 @@ async def test_pauses_are_drawn_so_that_not_everybody_comes_at_once(
     pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chances = iter([0.2, 0.7, 0.5])
-    monkeypatch.setattr(supervising.random, "random", lambda: next(chances))
+    monkeypatch.setattr(attempting.random, "random", lambda: next(chances))
     async with kept(*[UpstreamUnavailable("up", "refused")] * 3) as upstream:
         await upstream.becomes(State.UP)
     assert pauses == [0.1, 0.7, 1.0]

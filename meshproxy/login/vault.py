@@ -1,0 +1,244 @@
+"""`Vault`: what has been obtained for the upstreams of one config, a file for each. Place: login.
+
+Several processes may share it, a mesh that serves and a command beside it: who changes a file holds its lock, reads it anew and writes it whole, so
+that a refresh token, which is often good for one use, is used by one of them and found by the others. Files are 0600 in a directory that is
+0700. What is in use is written before it is used, so that a mesh that is killed finds it.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from meshproxy.login.metadata import AuthorizationServer
+
+__all__ = ["Client", "Grant", "Record", "Vault", "VaultError", "secrets_of", "seen_of"]
+
+FOLDER: Final = "tokens"
+"""Within the state directory."""
+PATIENCE: Final = 60.0
+"""Seconds to wait for another process that is refreshing the same token."""
+LOOK: Final = 0.05
+"""Seconds between two looks whether it is done."""
+
+
+class VaultError(Exception):
+    """A file cannot be written or locked: why, in one line."""
+
+
+class Client(msgspec.Struct, frozen=True):
+    """Who we are to one authorization server.
+
+    Attributes:
+        id: the `client_id`.
+        secret: "" for none.
+        method: how it is shown at the token endpoint: `none`, `client_secret_basic`, `client_secret_post` or `private_key_jwt`.
+        redirect_uri: what was registered with it; "" if the user did that.
+        kind: `configured`, `document` or `registered`.
+    """
+
+    id: str
+    secret: str = ""
+    method: str = "none"
+    redirect_uri: str = ""
+    kind: str = "configured"
+
+    def __repr__(self) -> str:
+        return f"<Client {self.kind} {self.method}>"
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """What one authorization server has given us for one resource. Times are in seconds since 1970."""
+
+    server: AuthorizationServer
+    resource: str
+    client: Client
+    access_token: str = ""
+    expires: float | None = None
+    refresh_token: str = ""
+    scopes: tuple[str, ...] = ()
+    """Those that were granted, or asked for if the server does not say."""
+    obtained: float = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Grant of {self.server.issuer} for {self.resource}>"
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What is known of the login to one upstream.
+
+    Attributes:
+        upstream: its configured name.
+        url: where it was.
+        grants: by issuer, so that what one server gave is never shown to another.
+        issuer: whose grant is in use; "" for none.
+        wanted: scopes that the upstream has asked for since, for the next login.
+    """
+
+    upstream: str
+    url: str
+    grants: dict[str, Grant] = {}
+    issuer: str = ""
+    wanted: tuple[str, ...] = ()
+
+    @property
+    def grant(self) -> Grant | None:
+        """The one in use; None if nobody is logged in."""
+        found = self.grants.get(self.issuer)
+        return found if found is not None and found.access_token else None
+
+    def with_grant(self, grant: Grant) -> "Record":
+        """With this grant in use."""
+        issuer = grant.server.issuer
+        return msgspec.structs.replace(self, grants={**self.grants, issuer: grant}, issuer=issuer)
+
+    def __repr__(self) -> str:
+        return f"<Record of {self.upstream!r}>"
+
+
+class Vault:
+    """The records of one config. Without a directory they last as long as the process."""
+
+    def __init__(self, directory: Path | None) -> None:
+        self.folder = None if directory is None else directory / FOLDER
+        self._memory: dict[str, Record] = {}
+        self._held: dict[Path, tuple[Record, tuple[int, ...] | None]] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    def path(self, upstream: str, url: str) -> Path | None:
+        """The file of an upstream: of its name and its URL, so that neither finds what was given for another."""
+        if self.folder is None:
+            return None
+        digest = hashlib.sha256(f"{upstream}\n{url}".encode()).hexdigest()[:16]
+        return self.folder / f"{re.sub('[^A-Za-z0-9]+', '-', upstream)[:40]}-{digest}.json"
+
+    def read(self, upstream: str, url: str) -> Record:
+        """What is known; an empty record if that is nothing, or cannot be read."""
+        empty = Record(upstream, url)
+        path = self.path(upstream, url)
+        if path is None:
+            return self._memory.get(f"{upstream}\n{url}", empty)
+        held, seen = self._held.get(path, (None, None))
+        if held is not None and seen == seen_of(path):
+            return held
+        try:
+            found = msgspec.json.decode(path.read_bytes(), type=Record)
+        except (OSError, msgspec.MsgspecError, ValueError):
+            return empty
+        return found if (found.upstream, found.url) == (upstream, url) else empty
+
+    async def write(self, record: Record) -> None:
+        """Keep a record; it is on the disk when this returns. Raises `VaultError`."""
+        path = self.path(record.upstream, record.url)
+        if path is None:
+            self._memory[f"{record.upstream}\n{record.url}"] = record
+            return
+        try:
+            # Not to be given up half-way: what is written is often worth nothing to whoever still has the old one.
+            await asyncio.shield(asyncio.to_thread(_write, path, msgspec.json.encode(record)))
+        except OSError as error:
+            raise VaultError(f"{path} cannot be written: {error.strerror or error}") from None
+        self._held.pop(path, None)
+
+    def hold(self, record: Record) -> None:
+        """Keep a record that cannot be written as long as the process lasts, or until somebody else changes its file."""
+        path = self.path(record.upstream, record.url)
+        if path is not None:
+            self._held[path] = (record, seen_of(path))
+
+    async def forget(self, upstream: str, url: str) -> None:
+        """Keep nothing of an upstream any more. Raises `VaultError`."""
+        self._memory.pop(f"{upstream}\n{url}", None)
+        path = self.path(upstream, url)
+        if path is not None:
+            try:
+                await asyncio.to_thread(path.unlink, missing_ok=True)
+            except OSError as error:
+                raise VaultError(f"{path} cannot be removed: {error.strerror or error}") from None
+
+    @contextlib.asynccontextmanager
+    async def locked(self, upstream: str, url: str) -> AsyncIterator[None]:
+        """Be the only one who changes a record, in this process and among those that share the directory.
+
+        Raises:
+            VaultError: another process holds it for too long, or the directory cannot be written.
+        """
+        key = f"{upstream}\n{url}"
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            path = self.path(upstream, url)
+            if path is None:
+                yield
+                return
+            try:
+                _prepare(path.parent)
+                descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                raise VaultError(f"{path.parent} cannot be written: {error.strerror or error}") from None
+            try:
+                await _lock(descriptor, path)
+                yield
+            finally:
+                # Closing it gives the lock up, as the end of the process does.
+                os.close(descriptor)
+
+
+def seen_of(path: Path | None) -> tuple[int, ...] | None:
+    """What changes when a file is written or replaced; None if it is not there."""
+    try:
+        found = path.stat() if path is not None else None
+    except OSError:
+        return None
+    return None if found is None else (found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+async def _lock(descriptor: int, path: Path) -> None:
+    import fcntl  # noqa: PLC0415  # not on every platform
+
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if asyncio.get_running_loop().time() > deadline:
+                raise VaultError(f"{path} is held by another process for more than {PATIENCE:g} s") from None
+            await asyncio.sleep(LOOK)
+        except OSError as error:
+            raise VaultError(f"{path} cannot be locked: {error.strerror or error}") from None
+        else:
+            return
+
+
+def _prepare(folder: Path) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    _prepare(path.parent)
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def secrets_of(record: Record) -> list[str]:
+    """The texts of a record that must not appear anywhere."""
+    return [
+        text
+        for grant in record.grants.values()
+        for text in (grant.access_token, grant.refresh_token, grant.client.secret)
+        if text
+    ]
