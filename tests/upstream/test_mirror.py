@@ -11,6 +11,7 @@ from meshproxy.links.negotiation import EraRefusedError
 from meshproxy.upstream import mirror
 from meshproxy.upstream.common import Common
 from meshproxy.upstream.mirror import Counterpart, Mirror
+from meshproxy.upstream.uses import Uses
 from tests.kit.clients import Legacy
 from tests.kit.handlers import Quiet
 from tests.kit.waiting import eventually, within
@@ -101,7 +102,7 @@ class Sharing:
         self.counterpart = Counterpart("up", self.opener, self._make)
 
     def _make(self, link: Any, on_unused: Any) -> Common:
-        return Common(link, Known(), set(), on_unused)
+        return Common(link, Known(), Uses(), on_unused)
 
 
 @pytest.fixture
