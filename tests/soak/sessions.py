@@ -2,8 +2,8 @@
 
 Clients connect, call and leave, one after the other, over and over: of each three sessions one is ended, one is abandoned, and one is cut off in the
 middle of a call; each second client is of the modern era. They call four upstreams of the mesh of `tests/chaos`, and meanwhile another one of the ten
-goes through one fault after the other, with an edit in each. Each answer is checked. After a tenth of it, and once more at the end, all are made to pause, and what the
-mesh holds is looked at: memory, tasks, descriptors and processes must be what they were.
+goes through one fault after the other, with an edit in each. Each answer is checked. After a thousand sessions (or half of them, if that is less), and once more at the end, all are
+made to pause, and what the mesh holds is looked at: memory, tasks, descriptors and processes must be what they were.
 """
 
 import argparse
@@ -33,6 +33,8 @@ SDK = ("sdk_web_echo", "text")
 """A call of it in each session: its server keeps a session for each of the mesh's."""
 IDLE = 10
 """Seconds after which the mesh forgets what was abandoned."""
+WARM = 1000
+"""Sessions after which everything has been used that is kept for use."""
 GROWTH = 1.05
 LEFT = 4
 
@@ -162,10 +164,12 @@ async def run(sessions: int, calls: int, clients: int, *, calm: bool) -> int:
         async with ward(Path(folder), session_idle_timeout=f"{IDLE}s") as found:
             load, faults = Load(found.program.url, max(2, calls // sessions)), Faults(found)
             seconds = 0.0
-            for share in (0.1, 1.0):
+            for until in (min(WARM, sessions // 2), sessions):
+                # What it had may have been idle for too long.
+                await found.reopen()
                 ailing = None if calm else asyncio.create_task(faults.run())
                 begun = time.monotonic()
-                await load.until(int(sessions * share), clients)
+                await load.until(until, clients)
                 seconds += time.monotonic() - begun
                 if ailing is not None:
                     faults.pause()
