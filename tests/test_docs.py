@@ -105,6 +105,7 @@ def config_rows() -> list[str]:
 def access_rows() -> list[str]:
     schema = json_schema()["$defs"]
     return [
+        *keys(schema["TlsConfig"]["properties"], "server.tls."),
         *keys(schema["AuthConfig"]["properties"], "server.auth."),
         *keys(schema["KeyConfig"]["properties"], "server.auth.keys[]."),
         *keys(schema["JwtConfig"]["properties"], "server.auth.jwt[]."),

@@ -48,12 +48,17 @@ class Access:
         self.profiles = profiles
         self.tokens = tokens
         self._keys = KeyRing(auth.keys if auth is not None else ())
+        self._certificates: dict[str, Principal] = {}
         self._visitors: OrderedDict[tuple[Principal, str], Visitor] = OrderedDict()
 
     @classmethod
     def of(cls, config: MeshConfig, before: "Access") -> "Access":
         """What a config says. What is known of issuers that it leaves as they were `before` stays known."""
+        tls = config.server.tls
         auth = config.server.auth
+        if auth is None and tls is not None and tls.client_ca is not None:
+            # Clients are known by their certificates, and by nothing else.
+            auth = AuthConfig()
         tokens = before.tokens
         if auth is None or not auth.jwt:
             tokens = None
@@ -66,7 +71,9 @@ class Access:
         """Whether those who come are asked who they are."""
         return self.auth is not None
 
-    def enter(self, shown: Sequence[bytes], query: bytes, profile: str, resource: str = "") -> Visitor | Refusal | None:
+    def enter(
+        self, shown: Sequence[bytes], query: bytes, profile: str, resource: str = "", certificate: str | None = None
+    ) -> Visitor | Refusal | None:
         """Who comes in at a profile's address, or why he may not; None if that cannot be said before `fetch` was awaited.
 
         Args:
@@ -74,6 +81,7 @@ class Access:
             query: the URL's.
             profile: that of the address.
             resource: the address as the mesh's metadata names it; "" where there is none.
+            certificate: the name in the client's certificate, if it showed one.
         """
         auth = self.auth
         if auth is None:
@@ -87,6 +95,8 @@ class Access:
                 "invalid_request",
             )
         if not shown:
+            if certificate is not None:
+                return self._admitted(self._certified(certificate), profile)
             if auth.anonymous:
                 return self._visitor(ANONYMOUS.principal, profile)
             return Refusal(401, "Unauthorized: send a credential in the header Authorization: Bearer")
@@ -158,7 +168,10 @@ class Access:
                 if self.auth is None or self.auth.anonymous
                 else None
             )
-        if principal.kind == "token":
+        now: Principal | None
+        if principal.kind == "certificate":
+            now = None if self.auth is None else self._certified(principal.name)
+        elif principal.kind == "token":
             # What it is for was looked at when it came in.
             now = principal if self.auth is not None and principal.origin in self.auth.jwt else None
         else:
@@ -167,6 +180,15 @@ class Access:
             return None
         found = self._admitted(now, visitor.profile)
         return found if isinstance(found, Visitor) else None
+
+    def _certified(self, name: str) -> Principal:
+        """The principal of a certificate; the handshake has seen that it is its client's."""
+        principal = self._certificates.get(name)
+        if principal is None:
+            if len(self._certificates) >= _MOST:
+                self._certificates.clear()
+            principal = self._certificates[name] = Principal("certificate", name)
+        return principal
 
     def _visitor(self, principal: Principal, profile: str) -> Visitor:
         key = (principal, profile)

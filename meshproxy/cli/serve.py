@@ -15,6 +15,7 @@ from meshproxy.config.load import load, with_server
 from meshproxy.config.models import MeshConfig, ServerConfig
 from meshproxy.errors import ConfigError
 from meshproxy.http.loopback import is_loopback
+from meshproxy.http.server_tls import ServerTls
 from meshproxy.login.logins import Logins
 from meshproxy.mesh.memory import Memory
 from meshproxy.mesh.mesh import Mesh
@@ -121,6 +122,7 @@ def _over_http(config: MeshConfig, host: str | None, port: int | None) -> tuple[
     asked = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     # The mesh is given the file's own settings, or each edit would look as if it had changed them.
     settings = with_server(config, **asked).server
+    tls = _tls_of(config)
     try:
         sockets = listen(settings.host, settings.port)
     except CannotListen as error:
@@ -129,9 +131,35 @@ def _over_http(config: MeshConfig, host: str | None, port: int | None) -> tuple[
     async def endpoint(server: FastMCP, mesh: Mesh, stopping: asyncio.Event) -> None:
         server.entrance.must_ask = not (settings.allow_unauthenticated or is_loopback(settings.host))
         app = HttpApp(server, _http_settings(settings), entrance=server.entrance, health=health_of(mesh))
-        await serve_http(app, sockets, stopping, before_drain=server.end_streams)
+        following = None if tls is None else asyncio.create_task(tls.follow(_certificate_told))
+        try:
+            context = None if tls is None else tls.context
+            await serve_http(app, sockets, stopping, before_drain=server.end_streams, tls=context)
+        finally:
+            if following is not None:
+                following.cancel()
 
-    return endpoint, url_of(sockets, settings.host, settings.path)
+    return endpoint, url_of(sockets, settings.host, settings.path, "http" if tls is None else "https")
+
+
+def _tls_of(config: MeshConfig) -> ServerTls | None:
+    """What the files that the config names hold."""
+    written = config.server.tls
+    if written is None:
+        return None
+    directory = config.source.path.parent if config.source.path else Path()
+    key, client_ca = (None if name is None else directory / name for name in (written.key, written.client_ca))
+    try:
+        return ServerTls(directory / written.certificate, key, client_ca)
+    except ValueError as error:
+        raise Failure(f"server.tls: {error}", status=2) from None
+
+
+def _certificate_told(reason: str | None) -> None:
+    if reason is None:
+        log.info("tls.certificate_replaced")
+    else:
+        log.error("tls.certificate_unusable", reason=reason, consequence="the one from before stays in use")
 
 
 async def _over_stdio(server: FastMCP, mesh: Mesh, stopping: asyncio.Event) -> None:  # noqa: ARG001  # an `Endpoint`

@@ -54,7 +54,11 @@ def load(path: str | Path, environ: Mapping[str, str] | None = None, *, content:
 def with_server(config: MeshConfig, **changes: Any) -> MeshConfig:
     """The config with other `server` settings, as a command line has them: `host`, `port`. Raises `ConfigError` as `load` does."""
     try:
-        written = {**config.server.model_dump(exclude={"auth"}), "auth": config.server.auth}
+        written = {
+            **config.server.model_dump(exclude={"auth", "tls"}),
+            "auth": config.server.auth,
+            "tls": config.server.tls,
+        }
         server = ServerConfig.model_validate({**written, **changes})
     except ValidationError as error:
         problems = []

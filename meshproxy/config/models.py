@@ -39,6 +39,22 @@ __all__ = [
 ]
 
 
+class TlsConfig(Section):
+    """Encrypted connections. The files are followed: what replaces them is taken up without a start."""
+
+    certificate: Annotated[str, Field(min_length=1)] = Field(
+        description="The file with the certificate chain, PEM, relative to this file."
+    )
+    key: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, description="The file with its key, PEM. Default: the certificate's."
+    )
+    client_ca: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        description="A file with authorities, PEM: clients that show a certificate of theirs come in as the principal that it names, and a request without a "
+        "valid credential is refused.",
+    )
+
+
 class ServerConfig(Section):
     """The endpoint: but for `auth`, it stays as it is until the mesh is started again."""
 
@@ -50,6 +66,7 @@ class ServerConfig(Section):
         default=False,
         description="true: without auth, whoever can reach host may use the mesh, and with it every upstream.",
     )
+    tls: TlsConfig | None = Field(default=None, description="Serve https. Default: http, in the clear.")
     public_url: Url | None = Field(
         default=None,
         description="Where clients find the mesh, without path: https://mesh.example.com. Its metadata says so, and its host is an allowed one.",
@@ -93,7 +110,9 @@ class ServerConfig(Section):
     @classmethod
     def _is_private_or_says_so(cls, host: str, info: ValidationInfo) -> str:
         # True if one of the others is itself refused: one thing at a time.
-        is_asked = info.data.get("auth", True) is not None or info.data.get("allow_unauthenticated", True)
+        tls = info.data.get("tls")
+        is_asked = info.data.get("auth", True) is not None or (tls is not None and tls.client_ca is not None)
+        is_asked = is_asked or info.data.get("allow_unauthenticated", True)
         if not is_asked and not is_loopback(host):
             raise ValueError(
                 f"{host} can be reached from other machines, and nothing asks who calls; listen on 127.0.0.1, make keys with "

@@ -1,6 +1,6 @@
 """An HTTP/1.1 server for one ASGI application. Place: http.
 
-It does what this endpoint needs and no more, for half of a general server's CPU per request: no TLS, no upgrades, no HTTP/2, no
+It does what this endpoint needs and no more, for half of a general server's CPU per request: no upgrades, no HTTP/2, no
 websockets; that is for whoever stands in front of it. `Host` is the application's to judge, and its headers are sent as they are.
 The application still runs under any ASGI server. Reading is the business of `server_connection`, answering that of `server_request` and `conversation`.
 """
@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from email.utils import formatdate
 from socket import socket
+from ssl import SSLContext
 from typing import Final, cast
 
 from meshproxy.http.conversation import Conversation
@@ -32,19 +33,29 @@ class Http1Server:
         app: the ASGI application; `lifespan` is not its business here.
         keep_alive: seconds that a connection stays open on which nothing is under way, or whose client stopped within a body.
         head_timeout: seconds that the head of a request may take.
+        tls: what connections are encrypted by; None for those in the clear.
 
     Attributes:
         take: the application's `Take`, if it has one.
         connections: those that are open.
         tasks: in which the application runs; one may outlive its request, and its connection.
         is_closing: nothing new is taken.
+        is_secure: connections are encrypted.
         now: the loop's time at the last sweep, which is as exact as connections need it.
         head_deadline: when a head that begins now must have come.
         date_line: the header that every response has (RFC 9110, 6.6.1); empty when it has to be made by `tell_time`.
     """
 
-    def __init__(self, app: Application, keep_alive: float = 75.0, head_timeout: float = HEAD_TIMEOUT) -> None:
+    def __init__(
+        self,
+        app: Application,
+        keep_alive: float = 75.0,
+        head_timeout: float = HEAD_TIMEOUT,
+        tls: SSLContext | None = None,
+    ) -> None:
         self.app = app
+        self.is_secure = tls is not None
+        self._tls = tls
         self.take: Take | None = getattr(app, "take", None)
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
@@ -67,7 +78,9 @@ class Http1Server:
         self._sweep()
         for listener in sockets:
             self._servers.append(
-                await loop.create_server(lambda: cast("asyncio.Protocol", Connection(self)), sock=listener)
+                await loop.create_server(
+                    lambda: cast("asyncio.Protocol", Connection(self)), sock=listener, ssl=self._tls
+                )
             )
 
     def stop_accepting(self) -> None:

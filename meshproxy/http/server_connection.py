@@ -15,6 +15,7 @@ import httptools
 
 from meshproxy.http.heads import FamiliarHead, familiar
 from meshproxy.http.server_request import Head, Request, Server
+from meshproxy.http.server_tls import name_in
 from meshproxy.http.server_turns import DEAF, HIGH_WATER, Turns
 
 __all__ = ["Connection"]
@@ -53,6 +54,7 @@ class Connection(Turns):
         "_head",
         "_is_moving",
         "_local",
+        "_name",
         "_seen",
         "_target",
     )
@@ -67,6 +69,7 @@ class Connection(Turns):
         self._is_moving = False  # the last read began a head or brought some of a body
         self._seen = 0  # bytes of the reads since one did
         self._client: tuple[str, int] | None = None
+        self._name: str | None = None
         self._local: tuple[str, int] | None = None
 
     # --- asyncio.Protocol
@@ -75,6 +78,8 @@ class Connection(Turns):
         self.transport = transport  # type: ignore[assignment]  # of a stream, so a Transport
         self._client = _address(transport.get_extra_info("peername"))
         self._local = _address(transport.get_extra_info("sockname"))
+        if self.server.is_secure:
+            self._name = name_in(transport.get_extra_info("peercert"))
         peer = transport.get_extra_info("socket")
         if peer is not None and peer.family in (socket.AF_INET, socket.AF_INET6):
             # asyncio does it only where the listener was made with its protocol named.
@@ -207,13 +212,14 @@ class Connection(Turns):
             "asgi": _ASGI,
             "http_version": version,
             "method": parser.get_method().decode("ascii"),
-            "scheme": "http",
+            "scheme": "https" if self.server.is_secure else "http",
             "path": unquote(text) if "%" in text else text,
             "raw_path": path,
             "query_string": query,
             "root_path": "",
             "headers": fields,
             "client": self._client,
+            "client_name": self._name,
             "server": self._local,
         }
         self._head = Head(scope)

@@ -138,7 +138,8 @@ class Turns(Line):
             return
         if last:
             self.transport.write(last)
-        if is_read or self._timer is not None:
+        if is_read or self._timer is not None or self.server.is_secure:
+            # TLS has an end of its own, which does not reset what the client has not read.
             self.transport.close()
             return
         self._deadline = self._loop.time() + LINGER

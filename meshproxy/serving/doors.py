@@ -108,7 +108,8 @@ class Doors:
             return access.enter((), b"", profile)
         # A name that the caller brought decides nothing: a token has to be for what the config names.
         resource = f"{self._public}{self._path}{profile and f'/{profile}'}" if self._public else ""
-        return access.enter(_shown(scope["headers"]), scope["query_string"], profile, resource)
+        shown, certificate = _shown(scope["headers"]), scope.get("client_name")
+        return access.enter(shown, scope["query_string"], profile, resource, certificate)
 
     def _resource(self, scope: Scope, profile: str) -> str:
         """What tokens for an address are for: it, by the URL that clients know."""

@@ -9,6 +9,7 @@ import errno
 import os
 import signal
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
@@ -73,13 +74,13 @@ def listen(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-def url_of(sockets: Sequence[socket.socket], host: str, path: str) -> str:
+def url_of(sockets: Sequence[socket.socket], host: str, path: str, scheme: str = "http") -> str:
     """Where clients on this machine find what listens there."""
     plain = resolvable(host)
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(plain, plain)  # noqa: S104  # compared, not bound
     if ":" in shown:
         shown = f"[{shown}]"
-    return f"http://{shown}:{sockets[0].getsockname()[1]}{path}"
+    return f"{scheme}://{shown}:{sockets[0].getsockname()[1]}{path}"
 
 
 async def serve_http(
@@ -88,6 +89,7 @@ async def serve_http(
     stopping: asyncio.Event,
     *,
     before_drain: Callable[[], None] = lambda: None,
+    tls: ssl.SSLContext | None = None,
 ) -> None:
     """Serve `app` until `stopping` is set, and then until what runs has ended or `GRACE` is over. Closes the sockets.
 
@@ -95,9 +97,10 @@ async def serve_http(
         app: the application.
         sockets: what it is served on; see `listen`.
         stopping: asks for the end.
+        tls: what connections are encrypted by; None for those in the clear.
         before_drain: called when nothing new is taken any more, to end what would not end by itself.
     """
-    server = Http1Server(app, KEEP_ALIVE)
+    server = Http1Server(app, KEEP_ALIVE, tls=tls)
     try:
         await server.start(sockets)
         await stopping.wait()

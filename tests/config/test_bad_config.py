@@ -304,6 +304,7 @@ upstreams:
         ("server: {auth: {jwt: [{issuer: https://x, audience: m}, {issuer: https://x, audience: n}]}}", "1:66: server.auth.jwt[1].issuer: is there already"),
         ("server: {auth: {jwt: [{issuer: https://x, audience: m, profiles: [p]}]}}", "1:67: server.auth.jwt[0].profiles[0]: there is no profile 'p'"),
         ("server: {auth: {jwt: [{issuer: https://x}]}}", "1:23: server.auth.jwt[0]: needs audience"),
+        ("server: {tls: {cert: x}}", "1:15: server.tls: needs certificate"),
         ("server: {public_url: 'https://x/mcp'}", "1:22: server.public_url: has a path"),
         ("access: [{who: any}]", "1:10: access[0]: decides nothing; it needs allow or deny"),
         ("access: [{who: nobody, allow: [x]}]", "1:16: access[0].who: must be 'any', 'anonymous' or 'local'"),
