@@ -276,7 +276,11 @@ class Connection(Held):
 
     def on_headers_complete(self) -> None:
         status: int = self._parser.get_status_code()
-        if status >= 200:
+        coding = self._headers.get(b"transfer-encoding")
+        if coding is not None and coding.strip().lower() != b"chunked":
+            # Its body would be taken as it comes (RFC 9112, 6.1).
+            self.fail(BadResponse(f"{self._peer} sent a transfer coding that was not asked for"))
+        elif status >= 200:
             self._head_done = True
             self._status = status
             if self._response is not None:
