@@ -266,13 +266,13 @@ class Authority:
     # --- MCP, legacy, as far as a tool goes
 
     def _mcp(self, request: Request) -> tuple[int, Json | None, dict[str, str]]:
-        if request.method != "POST":
-            return 405, None, {}
-        message = json.loads(request.body)
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
         granted = self.tokens.get(token)
         if granted is None:
             return 401, None, self._challenge(f'scope="{self.knobs.wanted}"' if self.knobs.wanted else "")
+        if request.method != "POST":
+            return 405, None, {}
+        message = json.loads(request.body)
         method, params = message.get("method"), message.get("params") or {}
         if "id" not in message:
             return 202, None, {}

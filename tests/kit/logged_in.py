@@ -22,11 +22,13 @@ Json = dict[str, Any]
 BACK = "http://127.0.0.1:7/callback"
 
 
-async def log_in(there: Authority, state: Path, auth: Json | None = None, name: str = "there") -> Grant:
+async def log_in(
+    there: Authority, state: Path, auth: Json | None = None, name: str = "there", at: Authority | None = None
+) -> Grant:
     """What `meshproxy auth login` does, with a person who agrees."""
     flow = Flow(name, there.url, OAuth(**(auth or {})), Vault(state), BACK)
     page = await flow.begin()
-    return await flow.finish(answer_of(await there.person(page)))
+    return await flow.finish(answer_of(await (at or there).person(page)))
 
 
 class Meshed:
@@ -57,13 +59,13 @@ class Meshed:
 
 @contextlib.asynccontextmanager
 async def meshed(
-    there: Authority, state: Path | None, auth: Any = "oauth", folder: Path | None = None, **keys: Any
+    there: Authority, state: Path | None, auth: Any = "oauth", *, is_alone: bool = True, **keys: Any
 ) -> AsyncIterator[Meshed]:
-    """A mesh, settled; at the end nothing of it is left."""
-    file = (folder or state or Path("/nowhere")) / "mesh.yaml"
+    """A mesh, settled; at the end nothing of it is left, which cannot be told of one that is not alone."""
+    file = (state or Path("/nowhere")) / "mesh.yaml"
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps({"upstreams": {"there": {"url": there.url, "auth": auth, **keys}}}))
-    async with nothing_left():
+    async with nothing_left() if is_alone else contextlib.nullcontext():
         config = load(file)
         server = FastMCP(config.name)
         mesh = Mesh(config, server.composite, server.stamp, logins=Logins(state, file))
