@@ -289,7 +289,8 @@ async def test_step_4_a_required_upstream_that_fails_aborts_the_reload(run_mesh:
 async def test_step_4_an_optional_upstream_that_fails_enters_as_unavailable_and_keeps_trying(
     run_mesh: RunMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backoff, "BACKOFF", (0.01, 0.05))
+    # A command that does not exist is tried as seldom as what only its user can cure.
+    monkeypatch.setattr(backoff, "LASTING", (0.01, 0.05))
     program = tmp_path / "later"
     async with run_mesh(document({"a": light()})) as mesh:
         client = Legacy(mesh.server)
