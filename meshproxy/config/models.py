@@ -205,6 +205,18 @@ class MeshConfig(Section):
                     raise refusal(f"there is no profile {wanted!r}", *where)
         return self
 
+    @model_validator(mode="after")
+    def _passes_no_token_on(self) -> Self:
+        """A caller's credential is for the mesh, and must reach nobody else (basic/authorization, "Token Passthrough")."""
+        if self.server.auth is not None:
+            for name, spec in self.upstreams.items():
+                if "authorization" in map(str.lower, spec.forward_headers):
+                    message = (
+                        "would hand the credentials that callers show the mesh to this upstream; remove authorization"
+                    )
+                    raise refusal(message, "upstreams", name, "forward_headers")
+        return self
+
     def model_post_init(self, context: Any) -> None:
         """Gather the secrets once, and take from `load` where the config came from."""
         secrets = [secret for spec in self.upstreams.values() for secret in spec.secrets]

@@ -286,6 +286,12 @@ upstreams:
     assert not [line for line in lines if "s3cret" in line or "3637265" in line]
 
 
+def test_r5_the_credential_that_a_caller_shows_the_mesh_is_passed_on_to_nobody(refused):
+    upstream = "upstreams: {a: {url: 'http://x', forward_headers: [X-A, Authorization]}}"
+    (line,) = refused(f"server: {{auth: {{anonymous: true}}}}\n{upstream}")
+    assert line.startswith("mesh.yaml:2:51: upstreams.a.forward_headers: would hand the credentials"), line
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
