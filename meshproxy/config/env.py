@@ -1,5 +1,7 @@
 """References in config values: `${VAR}`, `${VAR:-default}`, `${env:VAR}`, `${file:path}`, and `$$` for a dollar.
 
+`${cmd:program ...}` and `${keyring:service/name}` are asked of somebody else (`elsewhere`).
+
 `parse` takes a text apart, `interpolate` puts what the references stand for in their places. As in a shell, the default is
 taken if the variable is not set or empty. A default is literal and ends at the first `}`; references do not nest. A file's content loses the line breaks at
 its end, as in `$(<file)`. A dollar that starts none of these stands for itself. What was put in is never interpolated again.
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from meshproxy.config.elsewhere import kept_in_keyring, printed_by
 from meshproxy.config.secrecy import is_telling, secrets_in
 
 MAX_FILE_BYTES: Final = 1 << 20
@@ -36,18 +39,21 @@ class Literal:
 
 @dataclass(frozen=True)
 class Reference:
-    """One `${...}`. `variable` or `file` is set, or `error` says why neither is."""
+    """One `${...}`. `variable`, `file`, `command` or `keyring` is set, or `error` says why none is."""
 
     written: str
     variable: str | None = None
     default: str | None = None
     file: str | None = None
     error: str | None = None
+    command: str | None = None
+    keyring: str | None = None
 
     @property
     def sensitive(self) -> bool:
-        """Whether what it stands for is a secret wherever it is used: a file, or a variable with a telling name."""
-        return self.file is not None or (self.variable is not None and is_telling(self.variable))
+        """Whether what it stands for is a secret wherever it is used: all but a variable whose name is not telling."""
+        is_secret = self.file is not None or self.command is not None or self.keyring is not None
+        return is_secret or (self.variable is not None and is_telling(self.variable))
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,8 +89,14 @@ def escape(text: str) -> str:
     return text.replace("$", "$$")
 
 
-def interpolate(text: str, directory: Path, environ: Mapping[str, str]) -> Interpolation:
-    """Put in what the references of `text` stand for. Paths are relative to `directory`, the config file's."""
+def interpolate(
+    text: str, directory: Path, environ: Mapping[str, str], asked: dict[str, str] | None = None
+) -> Interpolation:
+    """Put in what the references of `text` stand for.
+
+    Paths are relative to `directory`, the config file's. `asked` is what commands have printed in this load, so that each runs once.
+    """
+    asked = {} if asked is None else asked
     values: list[str] = []
     errors: list[str] = []
     secrets: list[str] = []
@@ -93,7 +105,7 @@ def interpolate(text: str, directory: Path, environ: Mapping[str, str]) -> Inter
             values.append(part.text)
             continue
         try:
-            value = _look_up(part, directory, environ)
+            value = _look_up(part, directory, environ, asked)
         except ValueError as error:
             errors.append(str(error))
             continue
@@ -117,22 +129,29 @@ def _reference(written: str, body: str, *, closed: bool) -> Reference:
         if name := body.removeprefix("file:").strip():
             return Reference(written, file=name)
         return Reference(written, error="${file:} names no file")
+    if body.startswith("cmd:"):
+        return Reference(written, command=body.removeprefix("cmd:").strip())
+    if body.startswith("keyring:"):
+        return Reference(written, keyring=body.removeprefix("keyring:").strip())
     match = _REFERENCE.fullmatch(body)
     if match is None:
         return Reference(
             written,
-            error=f"{_quoted(written)} is no reference; write ${{VAR}}, ${{VAR:-default}}, ${{env:VAR}} or ${{file:path}}, "
+            error=f"{_quoted(written)} is no reference; write ${{VAR}}, ${{VAR:-default}}, ${{env:VAR}}, ${{file:path}}, "
+            "${cmd:program ...} or ${keyring:service/name}, "
             "and $${ for a literal ${",
         )
     default = match[2]
     return Reference(written, variable=match[1], default=None if default is None else default.replace("$$", "$"))
 
 
-def _look_up(reference: Reference, directory: Path, environ: Mapping[str, str]) -> str:
+def _look_up(reference: Reference, directory: Path, environ: Mapping[str, str], asked: dict[str, str]) -> str:
     if reference.error is not None:
         raise ValueError(reference.error)
     if reference.file is not None:
         return _read(reference.file, _path(reference.file, directory))
+    if reference.command is not None or reference.keyring is not None:
+        return _asked(reference, directory, asked)
     name = reference.variable or ""
     value = environ.get(name)
     if reference.default is not None:
@@ -140,6 +159,20 @@ def _look_up(reference: Reference, directory: Path, environ: Mapping[str, str]) 
     if value is None:
         raise ValueError(f"environment variable {name} is not set; set it, or give a default: ${{{name}:-...}}")
     return value
+
+
+def _asked(reference: Reference, directory: Path, asked: dict[str, str]) -> str:
+    """What somebody else says, whom each load asks once."""
+    if reference.written not in asked:
+        try:
+            if reference.command is not None:
+                asked[reference.written] = printed_by(reference.command, directory)
+            else:
+                asked[reference.written] = kept_in_keyring(reference.keyring or "")
+        except ValueError as error:
+            kind = "cmd" if reference.command is not None else "keyring"
+            raise ValueError(f"${{{kind}:...}}: {error}") from None
+    return asked[reference.written]
 
 
 def _read(name: str, path: Path) -> str:

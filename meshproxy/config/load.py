@@ -82,6 +82,7 @@ class _Loading:
         self._problems: dict[Problem, None] = {}
         self._warnings: dict[Problem, None] = {}
         self._secrets: list[str] = []
+        self._asked: dict[str, str] = {}
         self._unresolved: set[KeyPath] = set()
         self._lenient = False
 
@@ -213,7 +214,7 @@ class _Loading:
         """A boolean, be it written or referred to; anything else as it is."""
         if not isinstance(item.value, str):
             return item.value
-        found = interpolate(item.value, self._directory, self._environ)
+        found = interpolate(item.value, self._directory, self._environ, self._asked)
         return {"true": True, "false": False}.get(found.value.strip().lower(), item.value)
 
     def _plain(self, item: Item, *, optional: bool = False) -> Any:
@@ -224,7 +225,7 @@ class _Loading:
             return [self._plain(child, optional=optional) for child in item.value]
         if not isinstance(item.value, str) or "$" not in item.value:
             return item.value
-        found = interpolate(item.value, self._directory, self._environ)
+        found = interpolate(item.value, self._directory, self._environ, self._asked)
         self._secrets += found.secrets
         for error in found.errors:
             self._problem(item.line, item.column, item.key, error, warning=optional)

@@ -51,8 +51,8 @@ def json_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "meshproxy",
-        "description": "Many MCP servers behind one endpoint. Values may refer to ${VAR}, ${VAR:-default}, ${env:VAR} and "
-        "${file:path}; $$ is a dollar.",
+        "description": "Many MCP servers behind one endpoint. Values may refer to ${VAR}, ${VAR:-default}, ${env:VAR}, "
+        "${file:path}, ${cmd:program ...} and ${keyring:service/name}; $$ is a dollar.",
         "type": "object",
         "additionalProperties": False,
         "properties": {

@@ -10,8 +10,8 @@ from itertools import chain
 from typing import Final
 from urllib.parse import quote, quote_plus
 
-from meshproxy.config.env import Literal, escape, parse
-from meshproxy.config.secrecy import is_worth_hiding, spans, takes_secret
+from meshproxy.config.env import Literal, Reference, escape, parse
+from meshproxy.config.secrecy import is_worth_hiding, secrets_in, spans, takes_secret
 
 HIDDEN: Final = "***"
 
@@ -63,12 +63,19 @@ def shown_secret(written: str) -> str:
     shown = []
     for index, part in enumerate(parts):
         if not isinstance(part, Literal):
-            shown.append(f"${{{part.variable}:-{HIDDEN}}}" if part.default else HIDDEN if part.error else part.written)
+            shown.append(
+                f"${{{part.variable}:-{HIDDEN}}}" if part.default else HIDDEN if part.error else _reference(part)
+            )
         elif _PUNCTUATION.fullmatch(part.text) or (index == 0 and len(parts) > 1 and _SCHEME.fullmatch(part.text)):
             shown.append(part.text)
         else:
             shown.append(HIDDEN)
     return "".join(shown)
+
+
+def _reference(part: Reference) -> str:
+    """A reference as it may be shown: a command line may hold what is secret."""
+    return "${cmd:***}" if part.command is not None and secrets_in(part.command) else part.written
 
 
 def shown_text(written: str) -> str:
@@ -78,7 +85,7 @@ def shown_text(written: str) -> str:
         if isinstance(part, Literal)
         else f"${{{part.variable}:-{HIDDEN if part.sensitive else without_secrets(part.default)}}}"
         if part.default
-        else part.written
+        else _reference(part)
         for part in parse(without_secrets(written))
     )
 
