@@ -192,6 +192,10 @@ class AnswerLost(UpstreamError):
 class AnswerTooLate(AnswerLost):
     """It did not come in time."""
 
+    def bound_by(self, key: str) -> "AnswerTooLate":
+        """The same, with the key of the config that sets the time."""
+        return AnswerTooLate(self.upstream, f"{self.reason}, which `{key}` of this upstream allows")
+
 
 class AnswerTooLarge(AnswerLost):
     """It is larger than the config allows."""

@@ -12,7 +12,15 @@ from typing import Any, Final, NamedTuple, cast
 
 import structlog
 
-from meshproxy.errors import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, AnswerLost, RpcError, UpstreamError
+from meshproxy.errors import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    METHOD_NOT_FOUND,
+    AnswerLost,
+    AnswerTooLate,
+    RpcError,
+    UpstreamError,
+)
 from meshproxy.limits import MAX_MESSAGE
 from meshproxy.links.link import Call, Link
 from meshproxy.wire.codec import JsonError, Raw, dumps, mapping, opened, text
@@ -55,7 +63,7 @@ async def request(link: Link, method: str, params: dict[str, Any], call: Call | 
         async with asyncio.timeout(call.timeout):
             return await following.run(method, params)
     except TimeoutError:
-        raise AnswerLost(link.upstream, f"no answer within {call.timeout or 0:g} s") from None
+        raise AnswerTooLate(link.upstream, f"no answer within {call.timeout or 0:g} s") from None
     finally:
         following.end()
 

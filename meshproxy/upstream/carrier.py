@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from meshproxy.eras.bridge import Bridge
-from meshproxy.errors import AnswerLost, RpcError, UpstreamError, UpstreamUnavailable
+from meshproxy.errors import AnswerLost, AnswerTooLate, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.guard.guard import Guard
 from meshproxy.guard.rest import rest
 from meshproxy.guard.rules import Rules
@@ -189,6 +189,8 @@ class Carrier:
         elif isinstance(outcome, AnswerLost):
             # It may be late, and a link that ends says so itself: others use it, and only a look at it tells.
             self._supervisor.doubt(lease.link)
+            if isinstance(outcome, AnswerTooLate):
+                outcome = outcome.bound_by("timeouts.call")
         if isinstance(outcome, UpstreamError) and call.since:
             seconds = self._guard.again_after(call, outcome, self._definition_of(call))
             if seconds is not None:

@@ -128,7 +128,9 @@ async def test_a_call_that_takes_too_long_fails_alone() -> None:
         slow, quick_one = Legacy(server), Legacy(server)
         (pid,) = pids(provider)
         await quick_one.call("echo")
-        with pytest.raises(RpcError, match=r"no answer within 0\.2 s") as late:
+        with pytest.raises(
+            RpcError, match=r"no answer within 0\.2 s, which `timeouts\.call` of this upstream allows"
+        ) as late:
             await slow.call("echo", hold=True)
         assert late.value.data["retryable"] is False
         # Nothing is wrong with the connection, which others use.
