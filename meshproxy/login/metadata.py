@@ -117,12 +117,14 @@ def server_of(document: Mapping[str, Any], issuer: str) -> AuthorizationServer:
     """What the authorization server `issuer` says of itself.
 
     Raises:
-        LoginFailed: the document is another one's: its `issuer` is not the very text that led to it (RFC 8414, 3.3).
+        LoginFailed: the document is another one's: its `issuer` is not the text that led to it (RFC 8414, 3.3).
     """
-    if document.get("issuer") != issuer:
+    named = document.get("issuer")
+    # Many servers write the slash of a URL without a path in one document, and not in the other: as the SDKs take it, it is the same issuer.
+    if not isinstance(named, str) or (named != issuer and _without_root(named) != _without_root(issuer)):
         raise LoginFailed(f"the metadata of the authorization server {issuer} names another issuer, so it is not used")
     return AuthorizationServer(
-        issuer,
+        named,
         _text(document.get("authorization_endpoint")),
         _text(document.get("token_endpoint")),
         _text(document.get("registration_endpoint")),
@@ -144,6 +146,14 @@ def _holds(resource: str, url: str) -> bool:
         return False
     same = (whole.scheme, whole.netloc) == (part.scheme, part.netloc)
     return same and not whole.fragment and f"{part.path}/".startswith(f"{whole.path}/")
+
+
+def _without_root(issuer: str) -> str:
+    """An issuer without the slash that is the whole of its path."""
+    try:
+        return issuer[:-1] if urlsplit(issuer).path == "/" and issuer.endswith("/") else issuer
+    except ValueError:
+        return issuer
 
 
 def _text(value: Any) -> str:

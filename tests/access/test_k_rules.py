@@ -119,7 +119,13 @@ async def test_k2_each_form_of_metadata_is_found(tmp_path: Path, path: str, kind
         assert grant.server.issuer == there.issuer
 
 
-@pytest.mark.parametrize("other", ["https://evil.example", "http://127.0.0.1:{port}/"])
+async def test_k3_the_slash_of_an_issuer_without_a_path_makes_no_difference(tmp_path: Path) -> None:
+    async with authority(says_iss=True) as there:
+        there.knobs.issuers = [f"{there.issuer}/"]
+        assert (await log_in(there, tmp_path)).server.issuer == there.issuer
+
+
+@pytest.mark.parametrize("other", ["https://evil.example", "http://127.0.0.1:{port}/tenant", "http://LOCALHOST:{port}"])
 async def test_k3_metadata_that_names_another_issuer_is_not_used(tmp_path: Path, other: str) -> None:
     async with authority() as there:
         there.knobs.issuer = other.format(port=urlsplit(there.origin).port)
