@@ -4,10 +4,14 @@ import pytest
 from meshproxy.errors import (
     INTERNAL_ERROR,
     AnswerLost,
+    AnswerTooLarge,
+    AnswerTooLate,
     ConfigError,
+    LoginNeeded,
     MeshError,
     Problem,
     RpcError,
+    UpstreamBusy,
     UpstreamError,
     UpstreamUnavailable,
 )
@@ -59,3 +63,30 @@ def test_a_peers_error_is_kept_as_it_came() -> None:
     assert isinstance(error, MeshError)
     assert (error.code, error.message, error.data) == (-32602, "no such tool", {"name": "x"})
     assert repr(error) == "RpcError(-32602, 'no such tool')"
+
+
+def test_a_busy_upstream_says_which_limit_it_is_and_when_to_come_again() -> None:
+    error = UpstreamBusy("docs", "8 calls are under way", "limits.concurrency", 1.2).reworded("too many calls")
+    assert error.rpc.data == {
+        "upstream": "docs",
+        "reason": "too many calls",
+        "retryable": True,
+        "limit": "limits.concurrency",
+        "retryAfter": 2,
+    }
+    assert "limits.concurrency" in error.rpc.message
+    assert "try again in 2 s" in error.rpc.message
+
+
+def test_an_upstream_that_needs_a_login_says_what_ends_it() -> None:
+    error = LoginNeeded("docs", "needs login: run meshproxy auth login docs")
+    assert error.retryable
+    assert error.rpc.message == "upstream 'docs' needs login: run meshproxy auth login docs"
+    assert error.rpc.data["retryable"] is True
+
+
+def test_what_the_config_bounds_says_which_key_does() -> None:
+    late = AnswerTooLate("docs", "no answer within 5 s").bound_by("timeouts.call")
+    assert isinstance(late, AnswerTooLate)
+    assert "no answer within 5 s, which `timeouts.call` of this upstream allows" in late.rpc.message
+    assert "raise `limits.result`" in AnswerTooLarge.than("docs", "1MiB").rpc.message

@@ -218,6 +218,13 @@ def test_an_empty_mesh_lists_nothing_and_knows_nothing() -> None:
     assert snapshot.extensions == {}
 
 
+def test_what_is_kept_with_a_snapshot_is_not_kept_with_the_next() -> None:
+    first, second = build_snapshot([]), build_snapshot([])
+    first.answers["asked"] = "said"
+    assert first.answers == {"asked": "said"}
+    assert second.answers == {}
+
+
 def test_a_listing_is_encoded_once() -> None:
     snapshot = build_snapshot([member("a", catalog(tools=["t"]))])
     assert snapshot.listing(Kind.TOOL, Era.LEGACY) is snapshot.listing(Kind.TOOL, Era.LEGACY)

@@ -13,6 +13,9 @@ from meshproxy.wire.codec import Raw, is_object, is_text
         (b'{"resource":{"uri":"a:b"},"x":{"type":"text"}}', False),
         (b'{"type":"resource_link","uri":"a:b"}', False),
         (b"[]", False),
+        (b'{"type":"text","text":"' + b"a" * 10_000 + b'"}', True),
+        (b'{"text":"' + b"a" * 10_000 + b'","type":"text"}', True),
+        (b'{"type":"image","data":"' + b"a" * 10_000 + b'"}', False),
     ],
 )
 def test_a_text_is_known_by_how_it_begins_or_ends(block: bytes, told: object) -> None:
