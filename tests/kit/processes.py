@@ -5,6 +5,7 @@ import contextlib
 import gc
 import os
 import re
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -90,10 +91,15 @@ async def nothing_left() -> AsyncIterator[None]:
             [what for what in (_kinds(descriptors()) - before).elements() if what != "/dev/null"],
         )
 
+    collected = -1.0
+
     def is_clean() -> bool:
-        if any(left()):
-            # What nobody refers to any more is garbage, and not left over.
+        nonlocal collected
+        if any(left()) and time.monotonic() > collected + 0.5:
+            # What nobody refers to any more is garbage, and not left over. Not at every look: nothing else runs meanwhile, neither a
+            # thread that is about to end what is left.
             gc.collect()
+            collected = time.monotonic()
         return not any(left())
 
     try:
