@@ -174,7 +174,7 @@ def test_nothing_that_waits_goes_by_the_wall_clock() -> None:
         "relay/principal.py",  # the last day of a key
         "state/store.py",  # the age of what a mesh that was killed has left
         "supervision/condition.py",  # since when, for people
-        "supervision/supervisor.py",  # when the next attempt is, for people
+        "supervision/attempts.py",  # when the next attempt is, for people
     }
 
 
