@@ -50,7 +50,7 @@ def target(
     """A mesh with the basic server as its upstream `web`: its URL, or the command line that serves it."""
     config = tmp_path / "mesh.yaml"
     upstreams = {"web": {"url": shared_server("basic").url}}
-    config.write_text(yaml.safe_dump({"name": "interop", "upstreams": upstreams}))
+    config.write_text(yaml.safe_dump({"name": "interop", "server": {"list_grace": "20s"}, "upstreams": upstreams}))
     if request.param == "http":
         with serve(config, tmp_path / "log") as mesh:
             yield [mesh.url]

@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx2
 from tests.kit.places import ROOT
-from tests.kit.processes import children
+from tests.kit.processes import children, commands
 from tests.kit.waiting import eventually
 
 Json = dict[str, Any]
@@ -35,6 +35,8 @@ class State:
     threads: int
     children: tuple[int, ...]
     megabytes: float
+    commands: tuple[int, ...]
+    """The children that upstreams are, without the watcher of them all."""
 
     def growth(self, since: "State") -> Json:
         """What is there that was not there then."""
@@ -112,7 +114,14 @@ class Program:
         size = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
         descriptors = self._descriptors()
         descriptors["socket"] -= kept
-        return State(descriptors, Counter(seen["tasks"]), seen["threads"], tuple(children(self.pid)), size)
+        return State(
+            descriptors,
+            Counter(seen["tasks"]),
+            seen["threads"],
+            tuple(children(self.pid)),
+            size,
+            tuple(commands(self.pid)),
+        )
 
     def _descriptors(self) -> Counter[str]:
         """What its file descriptors are, without the numbers that tell one pipe or socket from another, and without its clients' connections."""

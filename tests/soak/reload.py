@@ -157,8 +157,8 @@ async def _check_end(program: Program, soak: Soak, before: Any, state: Any, figu
     if sum(growth["descriptors"].values()) > 1 or sum(growth["tasks"].values()) > 4 or growth["processes"] > 0:
         figures.wrong(f"left over: {growth}")
     wanted = sorted(pid for pids in soak.pids.values() for pid in pids)
-    if list(state.children) != wanted:
-        figures.wrong(f"the processes of the mesh are {state.children}, and the upstreams' are {wanted}")
+    if list(state.commands) != wanted:
+        figures.wrong(f"the processes of the mesh are {state.commands}, and the upstreams' are {wanted}")
     status, seconds = await program.end(PATIENCE)
     figures.lines["end after SIGTERM"] = f"{seconds:.2f} s, status {status}"
     if status != 0 or (soak.timed and seconds > 5):
