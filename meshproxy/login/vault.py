@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import os
 import re
-import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
@@ -18,6 +17,7 @@ from typing import Final
 import msgspec
 
 from meshproxy.login.metadata import AuthorizationServer
+from meshproxy.state.files import flush, write
 
 __all__ = ["Client", "Grant", "Record", "Vault", "VaultError", "secrets_of", "seen_of"]
 
@@ -221,17 +221,9 @@ def _prepare(folder: Path) -> None:
 
 def _write(path: Path, content: bytes) -> None:
     _prepare(path.parent)
-    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    write(path, content)
+    # A refresh token that was good for one use is lost with its successor.
+    flush(path.parent)
 
 
 def secrets_of(record: Record) -> list[str]:

@@ -7,7 +7,6 @@ writing is tried again now and then; both are said once. Writing is done in the 
 
 import asyncio
 import contextlib
-import os
 import secrets
 import stat
 import time
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Final
 
 import structlog
+
+from meshproxy.state.files import LEFT, flush, write
 
 __all__ = ["KEY", "Store"]
 
@@ -25,8 +26,6 @@ KEY: Final = "key"
 KEY_SIZE: Final = 32
 AGAIN: Final = 30.0
 """Seconds before what could not be written is tried again, unless something else is to be written meanwhile."""
-LEFT: Final = ".tmp"
-"""How the names end of files that are being written."""
 STALE: Final = 3600.0
 """Seconds after which such a file is what a mesh that was killed has left."""
 
@@ -132,10 +131,10 @@ class Store:
                     path.unlink(missing_ok=True)
                 else:
                     path.parent.mkdir(mode=0o700, exist_ok=True)
-                    _write(path, content)
+                    write(path, content)
                 folders.add(path.parent)
             for folder in folders:
-                _flush(folder)
+                flush(folder)
         except OSError as error:
             return error
         return None
@@ -174,27 +173,3 @@ class Store:
         if self.directory is None:
             raise FileNotFoundError("nothing is kept")
         return self.directory / name
-
-
-def _write(path: Path, content: bytes) -> None:
-    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{LEFT}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-
-
-def _flush(folder: Path) -> None:
-    """Have the names in a folder on the disk, where the system can."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
