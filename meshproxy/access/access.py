@@ -63,7 +63,7 @@ class Access:
         if auth is None or not auth.jwt:
             tokens = None
         elif tokens is None or tokens.configs != auth.jwt:
-            tokens = Tokens(auth.jwt, config.source.path.parent if config.source.path else Path())
+            tokens = Tokens(auth.jwt, config.source.path.parent if config.source.path else Path(), tokens)
         return cls(auth, frozenset(config.profiles), tokens)
 
     @property
@@ -172,8 +172,7 @@ class Access:
         if principal.kind == "certificate":
             now = None if self.auth is None else self._certified(principal.name)
         elif principal.kind == "token":
-            # What it is for was looked at when it came in.
-            now = principal if self.auth is not None and principal.origin in self.auth.jwt else None
+            now = None if self.tokens is None else self.tokens.renewed(principal)
         else:
             now = self._keys.named(principal.name) if principal.kind == "key" else None
         if now is None:

@@ -34,11 +34,13 @@ class Issuer:
     """One issuer.
 
     Attributes:
-        config: what the file says of it.
+        name: it, as tokens name it.
+        jwks: where its keys are, as the file says it.
     """
 
     def __init__(self, config: JwtConfig, directory: Path) -> None:
-        self.config = config
+        self.name = config.issuer
+        self.jwks = config.jwks
         self._directory = directory
         self._keys: dict[str, Any] = {}
         self._fetched: float | None = None
@@ -96,15 +98,15 @@ class Issuer:
         except (ValueError, OSError, TransportError, TimeoutError) as error:
             if not self._is_failing:
                 self._is_failing = True
-                log.warning("issuer.keys_not_had", issuer=self.config.issuer, reason=str(error), known=len(self._keys))
+                log.warning("issuer.keys_not_had", issuer=self.name, reason=str(error), known=len(self._keys))
             return
         if self._is_failing or set(keys) != set(self._keys):
-            log.info("issuer.keys", issuer=self.config.issuer, keys=len(keys))
+            log.info("issuer.keys", issuer=self.name, keys=len(keys))
         self._is_failing = False
         self._keys, self._fetched = keys, time.monotonic()
 
     async def _key_set(self) -> Any:
-        where = self.config.jwks
+        where = self.jwks
         if where == "auto":
             where = await self._discovered()
         if where.startswith(("http://", "https://")):
@@ -114,7 +116,7 @@ class Issuer:
 
     async def _discovered(self) -> str:
         """The `jwks_uri` of its metadata, which must name this very issuer (RFC 8414, 3.3)."""
-        issuer, failures = self.config.issuer, []
+        issuer, failures = self.name, []
         for url in metadata_urls(issuer):
             try:
                 found = await _get(url)

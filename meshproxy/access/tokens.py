@@ -22,21 +22,35 @@ __all__ = ["Tokens"]
 _MOST: Final = 10_000
 """Tokens that are remembered, by their hashes, so that a call costs no signature."""
 _LARGEST: Final = 16 * 1024
+_VERIFIED: Final = ("audience", "jwks", "algorithms", "subject")
+"""What the verification of a token went by; the rest of an entry is about what a token that was verified is good for."""
 _BAD: Final = Refusal(401, "Unauthorized: this credential is not known here", "invalid_token")
 
 
 class Tokens:
     """The tokens of some issuers.
 
+    Args:
+        configs: what the file says of them.
+        directory: where its relative paths lead from.
+        before: what was in force until now; what it knows of the same issuers stays known.
+
     Attributes:
         configs: what the file says of them.
         scopes: those that every token needs, for challenges.
     """
 
-    def __init__(self, configs: Sequence[JwtConfig], directory: Path) -> None:
+    def __init__(self, configs: Sequence[JwtConfig], directory: Path, before: "Tokens | None" = None) -> None:
         self.configs = tuple(configs)
         self.scopes = tuple(dict.fromkeys(scope for config in configs for scope in config.scopes))
-        self._issuers = {config.issuer: Issuer(config, directory) for config in configs}
+        self._configs = {config.issuer: config for config in configs}
+        known: dict[str, Issuer] = before._issuers if before is not None else {}  # noqa: SLF001  # another version of the same
+        self._issuers: dict[str, Issuer] = {
+            config.issuer: issuer
+            if (issuer := known.get(config.issuer)) is not None and issuer.jwks == config.jwks
+            else Issuer(config, directory)
+            for config in configs
+        }
         self._verified: OrderedDict[bytes, Principal] = OrderedDict()
 
     def find(self, token: bytes, digest: bytes, profile: str, resource: str) -> Principal | Refusal | None:
@@ -59,11 +73,23 @@ class Tokens:
         config = principal.origin
         if not isinstance(config, JwtConfig) or not _is_for(principal.claims, config, profile, resource):
             return Refusal(401, "Unauthorized: this token is for somebody else", "invalid_token")
-        missing = [scope for scope in config.scopes if not covers(principal.scopes, scope)]
-        if missing:
+        if missing := _missing(config, principal):
             reason = f"Forbidden: the token lacks the scope {' '.join(missing)}"
             return Refusal(403, reason, "insufficient_scope", " ".join(config.scopes))
         return principal
+
+    def renewed(self, principal: Principal) -> Principal | None:
+        """Whose a token of an earlier version is by this one; None if it is not good any more, or has to be looked at again."""
+        before = principal.origin
+        if not isinstance(before, JwtConfig):
+            return None
+        config = self._configs.get(before.issuer)
+        if config == before:
+            return principal
+        if config is None or any(getattr(config, key) != getattr(before, key) for key in _VERIFIED):
+            return None
+        now = _principal(config, principal.claims)
+        return None if _missing(config, now) else now
 
     async def fetch(self, token: bytes) -> None:
         """Fetch what `find` lacks for a token, be it that there is none to be had."""
@@ -80,7 +106,10 @@ class Tokens:
         header, claims = _opened(token)
         issuer = self._issuers.get(str(claims.get("iss")))
         algorithm, kid = header.get("alg"), header.get("kid")
-        if issuer is None or algorithm not in issuer.config.algorithms or not isinstance(kid, str | None):
+        if issuer is None or not isinstance(kid, str | None):
+            return _BAD
+        config = self._configs[issuer.name]
+        if algorithm not in config.algorithms:
             return _BAD
         key = issuer.key(kid, str(algorithm))
         if key is None:
@@ -89,7 +118,6 @@ class Tokens:
         issuer.refresh()
         import jwt  # noqa: PLC0415  # see `issuer`
 
-        config = issuer.config
         try:
             verified = jwt.decode(
                 token,
@@ -122,6 +150,11 @@ def _principal(config: JwtConfig, claims: Mapping[str, Any]) -> Principal:
         expires=float(claims["exp"]) + config.leeway,
         origin=config,
     )
+
+
+def _missing(config: JwtConfig, principal: Principal) -> list[str]:
+    """The scopes that a token needs and lacks."""
+    return [scope for scope in config.scopes if not covers(principal.scopes, scope)]
 
 
 def _opened(token: bytes) -> tuple[dict[str, Any], dict[str, Any]]:

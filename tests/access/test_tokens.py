@@ -10,10 +10,11 @@ import jwt
 import pytest
 from meshproxy.access import issuer as issuers
 from meshproxy.access.issuer import metadata_urls
-from tests.access.authority import Authority, authority, public
 from tests.access.conftest import ADA, Guard, Guarded, key, mesh_of
+from tests.kit.authority import Authority, authority
 from tests.kit.light import light
 from tests.kit.messages import modern, request
+from tests.kit.signer import Signer
 
 pytestmark = pytest.mark.anyio
 
@@ -46,7 +47,7 @@ async def test_a_token_of_the_issuer_comes_in_as_its_subject_in_both_eras(guarde
         session = await mesh.open(token)
         assert await mesh.status(token, session) == 200
         # What is verified is remembered: the keys were asked for once.
-        assert idp.asked.count("/keys") == 1
+        assert len(idp.told("/keys")) == 1
         # The next token of the same subject goes on with the session, and that of another does not.
         assert await mesh.status(idp.token(exp=int(time.time()) + 900), session) == 200
         assert await mesh.status(idp.token("bob"), session) == 404
@@ -81,7 +82,7 @@ async def test_r3_the_challenge_names_the_scopes_that_are_needed(guarded: Guard,
 
 def unsigned(issuer: Authority) -> str:
     parts = [
-        {"alg": "none", "kid": issuer.kid},
+        {"alg": "none", "kid": issuer.signer.kid},
         {"iss": issuer.issuer, "sub": "ada", "aud": "mesh", "exp": int(time.time()) + 99},
     ]
     return ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts) + "."
@@ -90,7 +91,7 @@ def unsigned(issuer: Authority) -> str:
 def hmac(issuer: Authority) -> str:
     """Signed with the public key as if it was a secret (RFC 8725, 2.1)."""
     parts = [
-        {"alg": "HS256", "kid": issuer.kid},
+        {"alg": "HS256", "kid": issuer.signer.kid},
         {"iss": issuer.issuer, "sub": "ada", "aud": "mesh", "exp": int(time.time()) + 99},
     ]
     signed = b".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in parts)
@@ -98,7 +99,7 @@ def hmac(issuer: Authority) -> str:
     import hmac as mac
 
     return (
-        signed + b"." + base64.urlsafe_b64encode(mac.digest(issuer.pem, signed, hashlib.sha256)).rstrip(b"=")
+        signed + b"." + base64.urlsafe_b64encode(mac.digest(issuer.signer.pem, signed, hashlib.sha256)).rstrip(b"=")
     ).decode()
 
 
@@ -114,7 +115,7 @@ BAD: dict[str, Any] = {
     "hmac with the public key": hmac,
     "an algorithm that is not in the list": lambda idp: idp.token(alg="RS512"),
     "an unknown key": lambda idp: idp.token(headers={"kid": "two"}),
-    "another key under a known id": lambda idp: idp.token(key=Authority("http://x").keys["one"]),
+    "another key under a known id": lambda idp: idp.token(key=Signer().key),
     "a changed payload": lambda idp: "{0}.{2}.{1}".format(*idp.token().split(".")),
     "no token": lambda _idp: "a.b.c",
     "a key id that is no text": lambda idp: ".".join(["eyJhbGciOiJSUzI1NiIsImtpZCI6MX0", *idp.token().split(".")[1:]]),
@@ -224,28 +225,33 @@ async def test_groups_and_subjects_are_what_rules_go_by(guarded: Guard, idp: Aut
 @pytest.mark.parametrize(
     ("path", "places"),
     [
-        ("", ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"]),
+        (
+            "",
+            {
+                "oauth": "/.well-known/oauth-authorization-server",
+                "openid": "/.well-known/openid-configuration",
+            },
+        ),
         (
             "/realms/x",
-            [
-                "/.well-known/oauth-authorization-server/realms/x",
-                "/.well-known/openid-configuration/realms/x",
-                "/realms/x/.well-known/openid-configuration",
-            ],
+            {
+                "oauth": "/.well-known/oauth-authorization-server/realms/x",
+                "openid": "/.well-known/openid-configuration/realms/x",
+                "openid-behind": "/realms/x/.well-known/openid-configuration",
+            },
         ),
     ],
 )
-async def test_metadata_is_found_in_every_form(guarded: Guard, path: str, places: list[str]) -> None:
-    async with authority(path) as issuer:
-        assert list(metadata_urls(issuer.issuer)) == [issuer.base + place for place in places]
-        for place in places:
-            issuer.metadata(place)
+async def test_metadata_is_found_in_every_form(guarded: Guard, path: str, places: dict[str, str]) -> None:
+    async with authority(path=path) as issuer:
+        assert list(metadata_urls(issuer.issuer)) == [issuer.origin + place for place in places.values()]
+        for issuer.knobs.metadata_at in places:
             async with guarded(protected(issuer)) as mesh:
                 assert await mesh.status(issuer.token()) == 200
 
 
 async def test_metadata_of_another_issuer_is_not_used(guarded: Guard, idp: Authority) -> None:
-    idp.metadata("/.well-known/oauth-authorization-server", issuer="https://evil.example.com")
+    idp.knobs.issuer = "https://evil.example.com"
     async with guarded(protected(idp)) as mesh:
         message, headers = modern(request("tools/list", {}))
         response = await mesh.send(message, idp.token(), **headers)
@@ -260,15 +266,15 @@ async def test_keys_that_are_rotated_are_fetched_and_unknown_ones_seldom(
     async with guarded(protected(idp)) as mesh:
         old = idp.token()
         assert await mesh.status(old) == 200
-        idp.rotate("two")
+        idp.signer.rotate("two")
         for _ in range(3):
             assert await mesh.status(idp.token(exp=int(time.time()) + 500)) == 401
-        assert idp.asked.count("/keys") == 1
+        assert len(idp.told("/keys")) == 1
         monkeypatch.setattr(issuers, "SELDOM", 0.0)
         assert await mesh.status(idp.token()) == 200
-        assert idp.asked.count("/keys") == 2
+        assert len(idp.told("/keys")) == 2
         # A token that was verified is remembered; another one of the old key is not believed any more.
-        idp.rotate("three", curve=True)
+        idp.signer.rotate("three", curve=True)
         assert await mesh.status(idp.token(alg="ES256")) == 200
 
 
@@ -277,28 +283,28 @@ async def test_an_issuer_that_is_down_costs_nobody_whose_key_is_known(
 ) -> None:
     monkeypatch.setattr(issuers, "SELDOM", 0.0)
     async with guarded(protected(idp, key("ci", ADA))) as mesh:
-        idp.is_down = True
+        idp.knobs.is_down = True
         assert await mesh.status(idp.token()) == 503
         assert await mesh.status(ADA) == 200
-        idp.is_down = False
+        idp.knobs.is_down = False
         assert await mesh.status(idp.token()) == 200
-        idp.is_down = True
+        idp.knobs.is_down = True
         monkeypatch.setattr(issuers, "OLD", 0.0)
         assert [await mesh.status(idp.token(f"s{n}")) for n in range(3)] == [200, 200, 200]
         assert len(mesh.journal.of("issuer.keys_not_had")) in (1, 2)
 
 
 async def test_keys_may_be_at_a_url_or_in_a_file(guarded: Guard, idp: Authority, tmp_path: Any) -> None:
-    idp.documents = {"/elsewhere": idp.documents["/keys"]}
-    (tmp_path / "keys.json").write_text(json.dumps(idp.documents["/elsewhere"]))
-    for where in (f"{idp.base}/elsewhere", "keys.json"):
+    idp.knobs.metadata_at = "nowhere"
+    (tmp_path / "keys.json").write_text(json.dumps({"keys": idp.signer.published}))
+    for where in (f"{idp.origin}/keys", "keys.json"):
         async with guarded(protected(idp, jwks=where)) as mesh:
             assert await mesh.status(idp.token()) == 200
 
 
 async def test_keys_that_nobody_can_use_are_left_out(guarded: Guard, idp: Authority) -> None:
-    mine = public("one", idp.keys["one"])
-    idp.documents["/keys"]["keys"] = [
+    mine = idp.signer.public
+    idp.signer.published = [
         3,
         {"kty": "oct", "k": "c2VjcmV0", "kid": "one"},
         {"kty": "new"},
@@ -310,12 +316,10 @@ async def test_keys_that_nobody_can_use_are_left_out(guarded: Guard, idp: Author
 
 
 async def test_a_key_without_an_id_is_taken_where_it_is_the_only_one(guarded: Guard, idp: Authority) -> None:
-    idp.documents["/keys"]["keys"] = [
-        {name: value for name, value in public("one", idp.keys["one"]).items() if name != "kid"}
-    ]
+    idp.signer.published = [{name: value for name, value in idp.signer.public.items() if name != "kid"}]
     async with guarded(protected(idp)) as mesh:
         claims = {"iss": idp.issuer, "sub": "ada", "aud": "mesh", "exp": int(time.time()) + 99, "scope": "mcp"}
-        assert await mesh.status(jwt.encode(claims, idp.keys["one"], "RS256")) == 200
+        assert await mesh.status(jwt.encode(claims, idp.signer.key, "RS256")) == 200
 
 
 async def test_an_edit_that_takes_an_issuer_away_ends_what_its_tokens_opened(guarded: Guard, idp: Authority) -> None:
@@ -324,11 +328,28 @@ async def test_an_edit_that_takes_an_issuer_away_ends_what_its_tokens_opened(gua
         session = await mesh.open(token)
         await mesh.edit(protected(idp, key("ci", ADA), key("x", "mesh_x")))
         assert await mesh.status(token, session) == 200
-        assert idp.asked.count("/keys") == 1
+        assert len(idp.told("/keys")) == 1
         await mesh.edit(mesh_of(key("ci", ADA)))
         assert await mesh.status(token, session) == 401
         await mesh.edit(protected(idp, key("ci", ADA)))
         assert await mesh.status(token, session) == 404
+
+
+async def test_an_edit_of_what_tokens_are_good_for_leaves_the_sessions_of_those_that_still_are(
+    guarded: Guard, idp: Authority
+) -> None:
+    async with guarded(protected(idp)) as mesh:
+        token, other = idp.token(scope="mcp tools"), idp.token("bob")
+        session, lost = await mesh.open(token), await mesh.open(other)
+        await mesh.edit(protected(idp, scopes=["tools"], rights=["use", "view"]))
+        assert await mesh.status(token, session) == 200
+        # Whoever lacks the scope that is needed now is told so, and his session is over.
+        assert await mesh.status(other, lost) == 403
+        assert await mesh.status(idp.token("bob", scope="tools"), lost) == 404
+        await mesh.edit(protected(idp, scopes=["tools"], audience=["mesh", "other"]))
+        assert await mesh.status(token, session) == 404
+        # Nothing of this was about the keys.
+        assert len(idp.told("/keys")) == 1
 
 
 async def test_what_is_behind_the_mesh_is_told_to_those_who_may_view_it(guarded: Guard, idp: Authority) -> None:

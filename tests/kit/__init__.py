@@ -16,7 +16,7 @@ Servers to put behind the mesh:
 - `scripted`: a program on pipes that misbehaves as its arguments say; `links.scripted` is its endpoint.
 - `raw_server`: an HTTP server whose every byte the test decides. `web`: the same for MCP, with a handshake that works.
 - `wires`: a link without any server, whose every answer the test decides.
-- `authority`: an authorization server and what it protects, with a knob for each misbehaviour; `logged_in`: meshes in front of it.
+- `authority`: an authorization server and what it protects, with a knob for each misbehaviour; `signer`: its keys; `logged_in`: meshes in front of it.
 - `node`: npm packages, and the conformance suite.
 
 Clients to put in front of it:

@@ -1,6 +1,7 @@
 """An authorization server, and a server of MCP that it protects, in this process: each misbehaviour is a knob.
 
-`Authority` logs `requests`, keeps what it has given out, and answers by its `Knobs`; `person` is the browser of somebody who agrees.
+`Authority` logs `requests`, keeps what it has given out, and answers by its `Knobs`; `person` is the browser of somebody who agrees, and who follows the
+page over HTTP is answered likewise. What it gives out is random, or, by the knob `signs`, tokens that others can verify by its keys; `token` makes any.
 """
 
 import asyncio
@@ -11,8 +12,11 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+
+from tests.kit.signer import Signer
 
 Json = dict[str, Any]
 
@@ -59,6 +63,10 @@ class Knobs:
     """Other than 200: the token endpoint is ill."""
     redirects: str = ""
     """Where documents redirect to."""
+    signs: bool = False
+    """Access tokens are JSON Web Tokens of the person `ada`, for the resource that was asked for."""
+    is_down: bool = False
+    """Every request is answered with 500."""
     grantable: str | None = None
     """The scopes that are ever given; None for those that are asked for."""
 
@@ -100,6 +108,15 @@ class Authority:
     def issuer(self) -> str:
         return self.origin + self.knobs.path
 
+    @cached_property
+    def signer(self) -> Signer:
+        """Its keys, which take a while to make."""
+        return Signer()
+
+    def token(self, subject: str = "ada", **facts: Any) -> str:
+        """A token that was never given out: see `Signer.token`."""
+        return self.signer.token(self.issuer, subject, **facts)
+
     def told(self, path: str) -> list[Request]:
         return [request for request in self.requests if request.path == path]
 
@@ -122,7 +139,9 @@ class Authority:
         """Where the browser of somebody who agrees ends."""
         parts = urlsplit(page)
         assert f"{parts.scheme}://{parts.netloc}{parts.path}" == f"{self.origin}/authorize"
-        asked = dict(parse_qsl(parts.query))
+        return self._agreed(dict(parse_qsl(parts.query)))
+
+    def _agreed(self, asked: dict[str, str]) -> str:
         code = secrets.token_urlsafe(16)
         self.codes[code] = asked
         answer = {"code": code, "state": asked["state"]}
@@ -136,6 +155,12 @@ class Authority:
     async def handle(self, request: Request) -> tuple[int, Json | None, dict[str, str]]:
         self.requests.append(request)
         path, knobs = request.path, self.knobs
+        if knobs.is_down:
+            return 500, None, {}
+        if path == "/keys":
+            return 200, {"keys": self.signer.published}, {}
+        if path == "/authorize":
+            return 302, None, {"location": self._agreed(request.query)}
         if path == "/mcp":
             return self._mcp(request)
         if path.startswith("/.well-known/") or path.endswith("/.well-known/openid-configuration"):
@@ -167,13 +192,14 @@ class Authority:
             "oauth": f"/.well-known/oauth-authorization-server{knobs.path}",
             "openid": f"/.well-known/openid-configuration{knobs.path}",
             "openid-behind": f"{knobs.path}/.well-known/openid-configuration",
-        }[knobs.metadata_at]
+        }.get(knobs.metadata_at)
         if path != at:
             return 404, None, {}
         document: Json = {
             "issuer": knobs.issuer or self.issuer,
             "authorization_endpoint": f"{self.origin}/authorize",
             "token_endpoint": f"{self.origin}/token",
+            "jwks_uri": f"{self.origin}/keys",
             "response_types_supported": ["code"],
             "token_endpoint_auth_methods_supported": knobs.methods,
             "client_id_metadata_document_supported": knobs.documents,
@@ -194,8 +220,9 @@ class Authority:
             return 400, {"error": self.knobs.refuses_registration}, {}
         client = f"client-{len(self.registered)}"
         self.registered[client] = wanted
-        given = {"client_id": client, **wanted}
-        if wanted["token_endpoint_auth_method"] != "none":
+        # What the client leaves out is as the server says (RFC 7591, 2 and 3.2.1).
+        given = {"client_id": client, "token_endpoint_auth_method": "client_secret_basic", **wanted}
+        if given["token_endpoint_auth_method"] != "none":
             given["client_secret"] = self._give(f"registered-secret-{secrets.token_hex(8)}")
             self.knobs.clients[client] = given["client_secret"]
         return 201, given, {}
@@ -236,7 +263,7 @@ class Authority:
                 return 400, {"error": "unsupported_grant_type", "error_description": other}, {}
         if knobs.grantable is not None:
             scope = " ".join(one for one in scope.split() if one in knobs.grantable.split())
-        token = self._give(f"access-{secrets.token_hex(16)}")
+        token = self._give(self._made(form, scope))
         self.tokens[token] = scope
         answer: Json = {"access_token": token, "token_type": "bearer", "scope": scope}
         if knobs.expires is not None:
@@ -246,6 +273,11 @@ class Authority:
             answer["refresh_token"] = self._give(f"refresh-{secrets.token_hex(16)}")
             self.refresh[answer["refresh_token"]] = scope
         return 200, answer, {}
+
+    def _made(self, form: dict[str, str], scope: str) -> str:
+        if not self.knobs.signs:
+            return f"access-{secrets.token_hex(16)}"
+        return self.token(aud=form["resource"], scope=scope, jti=secrets.token_hex(8))
 
     def _client(self, request: Request) -> str | None:
         """Who asks for a token, if that can be believed."""
