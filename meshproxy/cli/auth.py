@@ -52,10 +52,15 @@ def status(file: str, *, as_json: bool) -> int:
     """Print where the mesh is logged in, without anything of the tokens."""
     config = loaded(file)
     vault = _vault(config)
+    return until_interrupted(lambda: _guarded(_tell(config, vault, as_json=as_json)))
+
+
+async def _tell(config: MeshConfig, vault: Vault, *, as_json: bool) -> None:
+    await vault.unlock()
     found = [_status(spec, vault) for spec in config.upstreams.values() if spec.auth is not None]
     if as_json:
         show(json.dumps(found, indent=2))
-        return 0
+        return
     for one in found:
         facts = [one["state"]]
         facts += [f"{word} {one[key]}" for key, word in (("issuer", "at"), ("expires", "token until")) if one.get(key)]
@@ -66,7 +71,8 @@ def status(file: str, *, as_json: bool) -> int:
         show(f"{one['name']}: {'; '.join(facts)}")
     if not found:
         note("no upstream has auth; `auth: oauth` under one with a url makes it log in")
-    return 0
+    if vault.trouble:
+        note(f"what is kept cannot be read: {vault.trouble}")
 
 
 async def _guarded(doing: Any) -> int:
@@ -81,6 +87,7 @@ async def _guarded(doing: Any) -> int:
 
 async def _login(spec: UpstreamSpec, auth: OAuth, vault: Vault, *, browser: bool, manual: bool) -> None:
     url = str(spec.url)
+    await vault.unlock()
     known = vault.read(spec.name, url).grant
     state = ""
     port = auth.redirect_port or (ANY_PORT if known is None else _port_of(known.client.redirect_uri))
@@ -143,6 +150,7 @@ def _set(line: "asyncio.Future[str]", text: str) -> None:
 
 async def _logout(spec: UpstreamSpec, auth: OAuth, vault: Vault) -> None:
     url = str(spec.url)
+    await vault.unlock()
     async with vault.locked(spec.name, url):
         record = vault.read(spec.name, url)
         fetch = Fetch(reach_of(url, auth))

@@ -64,6 +64,7 @@ class Flow:
             LoginFailed: nobody can log in there so.
             NotNow: it cannot be asked now.
         """
+        await self._vault.unlock()
         await self.fetch.reach.look()
         challenge = await probe(self.fetch, self._url)
         resource = await find_resource(self.fetch, self._url, challenge, self._auth.issuer)

@@ -68,6 +68,7 @@ class PersonLogin(Login):
         self._has_said = False
 
     async def ready(self) -> None:
+        await self._vault.unlock()
         if self._looking is None:
             self._seen = self._metadata()
             self._take(self._vault.read(self.upstream, self._url))
@@ -171,8 +172,13 @@ class PersonLogin(Login):
 
     async def _look(self) -> None:
         """Take what a login, a logout or another mesh has changed, and refresh ahead of time; for ever."""
+        again = time.monotonic() + AGAIN
         while True:
             await asyncio.sleep(LOOK)
+            if self._vault.trouble and time.monotonic() >= again:
+                # Whoever has unlocked the keyring meanwhile need not start anything again.
+                await self._vault.unlock()
+                again, self._seen = time.monotonic() + AGAIN, None
             seen = self._metadata()
             if seen != self._seen:
                 self._seen = seen
@@ -192,6 +198,8 @@ class PersonLogin(Login):
 
     def _needed(self, why: str) -> LoginNeeded:
         """The error of one that needs a person, whom it is told to."""
+        if self._vault.trouble:
+            why = f"{why}, or where that is kept cannot be read ({self._vault.trouble})"
         if self._vault.folder is None:
             hint = "set state to a directory or auto, where the login can be kept, and then run"
         else:

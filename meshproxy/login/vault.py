@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from meshproxy.login.chest import Chest, is_sealed
 from meshproxy.login.metadata import AuthorizationServer
 from meshproxy.state.files import flush, write
 
@@ -108,9 +109,25 @@ class Vault:
 
     def __init__(self, directory: Path | None) -> None:
         self.folder = None if directory is None else directory / FOLDER
+        self._chest = None if self.folder is None else Chest(self.folder)
+        self._has_migrated = False
         self._memory: dict[str, Record] = {}
         self._held: dict[Path, tuple[Record, tuple[int, ...] | None]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
+
+    async def unlock(self) -> None:
+        """Ask for what opens the files, before the first of them is read; those from before there was a keyring are sealed now."""
+        if self._chest is None:
+            return
+        await self._chest.unlock()
+        if self._chest.has_key and not self._has_migrated:
+            self._has_migrated = True
+            await self._migrate()
+
+    @property
+    def trouble(self) -> str:
+        """Why records may be there and cannot be read, in one line; "" otherwise."""
+        return "" if self._chest is None else self._chest.trouble
 
     def path(self, upstream: str, url: str) -> Path | None:
         """The file of an upstream: of its name and its URL, so that neither finds what was given for another."""
@@ -129,7 +146,7 @@ class Vault:
         if held is not None and seen == seen_of(path):
             return held
         try:
-            found = msgspec.json.decode(path.read_bytes(), type=Record)
+            found = self._decoded(path)
         except (OSError, msgspec.MsgspecError, ValueError):
             return empty
         return found if (found.upstream, found.url) == (upstream, url) else empty
@@ -142,10 +159,29 @@ class Vault:
             return
         try:
             # Not to be given up half-way: what is written is often worth nothing to whoever still has the old one.
-            await asyncio.shield(asyncio.to_thread(_write, path, msgspec.json.encode(record)))
+            await asyncio.shield(asyncio.to_thread(_write, path, self._sealed(record, path)))
         except OSError as error:
             raise VaultError(f"{path} cannot be written: {error.strerror or error}") from None
         self._held.pop(path, None)
+
+    async def _migrate(self) -> None:
+        """Seal the records that are not."""
+        for path in sorted(self.folder.glob("*.json")) if self.folder is not None else ():
+            with contextlib.suppress(OSError, ValueError, VaultError):
+                if not is_sealed(path.read_bytes()):
+                    record = self._decoded(path)
+                    async with self.locked(record.upstream, record.url):
+                        # By now it may be another one.
+                        await self.write(self._decoded(path))
+
+    def _decoded(self, path: Path) -> Record:
+        """The record in a file. Raises `OSError`, and `ValueError` for what is none or cannot be opened."""
+        data = path.read_bytes()
+        return msgspec.json.decode(data if self._chest is None else self._chest.open(data, path.name), type=Record)
+
+    def _sealed(self, record: Record, path: Path) -> bytes:
+        content = msgspec.json.encode(record)
+        return content if self._chest is None else self._chest.seal(content, path.name)
 
     def hold(self, record: Record) -> None:
         """Keep a record that cannot be written as long as the process lasts, or until somebody else changes its file."""

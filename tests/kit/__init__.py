@@ -17,6 +17,8 @@ Servers to put behind the mesh:
 - `raw_server`: an HTTP server whose every byte the test decides. `web`: the same for MCP, with a handshake that works.
 - `wires`: a link without any server, whose every answer the test decides.
 - `authority`: an authorization server and what it protects, with a knob for each misbehaviour; `signer`: its keys; `logged_in`: meshes in front of it.
+- `authority`: an authorization server and what it protects, with a knob for each misbehaviour; `logged_in`: meshes in front of it.
+- `keyrings`: the platform's keyring, in a file of the test's.
 - `node`: npm packages, and the conformance suite.
 
 Clients to put in front of it:

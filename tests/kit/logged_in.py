@@ -59,12 +59,18 @@ class Meshed:
 
 @contextlib.asynccontextmanager
 async def meshed(
-    there: Authority, state: Path | None, auth: Any = "oauth", *, is_alone: bool = True, **keys: Any
+    there: Authority,
+    state: Path | None,
+    auth: Any = "oauth",
+    *,
+    is_alone: bool = True,
+    others: Json | None = None,
+    **keys: Any,
 ) -> AsyncIterator[Meshed]:
     """A mesh, settled; at the end nothing of it is left, which cannot be told of one that is not alone."""
     file = (state or Path("/nowhere")) / "mesh.yaml"
     file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps({"upstreams": {"there": {"url": there.url, "auth": auth, **keys}}}))
+    file.write_text(json.dumps({"upstreams": {"there": {"url": there.url, "auth": auth, **keys}, **(others or {})}}))
     async with nothing_left() if is_alone else contextlib.nullcontext():
         config = load(file)
         server = FastMCP(config.name)

@@ -1,0 +1,2 @@
+class KeyringError(Exception):
+    """What the package raises."""
