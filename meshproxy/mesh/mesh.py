@@ -10,9 +10,9 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
@@ -22,20 +22,19 @@ from meshproxy.config.models import MeshConfig
 from meshproxy.config.upstream import UpstreamSpec
 from meshproxy.config.watch import settled, watch
 from meshproxy.eras.translate import ServerSignature
-from meshproxy.errors import ConfigError
+from meshproxy.errors import ConfigError, Problem
 from meshproxy.login.logins import Logins
 from meshproxy.mesh.composite import CompositeProvider, Mounted
+from meshproxy.mesh.edits import Edits, changes, renamed
 from meshproxy.mesh.memory import Memory
 from meshproxy.mesh.plan import ReloadPlan, plan
+from meshproxy.mesh.successors import check_collisions, check_required, failures_of, replacements, warm
 from meshproxy.mesh.upstreams import mount_of, provider_of, rules_of
 from meshproxy.state.store import Store
 from meshproxy.supervision.starts import Starts, Urgency
 from meshproxy.upstream.provider import ProxyProvider
 
 log = structlog.get_logger(__name__)
-
-SOON: Final = 2.0
-"""Seconds after which a reload logs the upstreams that it still waits for."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,7 @@ class Mesh:
 
     Attributes:
         config: what is in force.
+        edits: what became of the edits so far.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Mesh:
         logins: Logins | None = None,
     ) -> None:
         self.config = config
+        self.edits = Edits()
         self.composite = composite
         self._stamp = stamp
         self._on_config = on_config
@@ -87,6 +88,8 @@ class Mesh:
         self._edited: Content | None = None
         self._digest = config.source.digest
         self._is_rejected = False
+        self._turn = asyncio.Lock()
+        self._restarting: asyncio.Task[Report] | None = None
 
     # --- life
 
@@ -107,7 +110,7 @@ class Mesh:
         required = [self._providers[spec.name] for spec in self.config.enabled if spec.required]
         await asyncio.gather(*(provider.settled() for provider in required))
         down = {name: provider.reason for name, provider in self._providers.items() if provider.is_down}
-        self._check_required(self.config, down)
+        check_required(self.config, down)
         await asyncio.gather(*(provider.settled() for provider in self._providers.values()))
 
     def woken(self) -> None:
@@ -189,6 +192,7 @@ class Mesh:
 
     async def _follow_once(self, path: Path) -> None:
         content, self._edited = self._edited, None
+        config: MeshConfig | None = None
         try:
             # The content that the watch found complete is taken: somebody may be writing the next one by now.
             content = content or await settled(path)
@@ -196,12 +200,19 @@ class Mesh:
             config = await asyncio.to_thread(load, path, content=content)
             await self.reload(config)
         except ConfigError as error:
-            self._is_rejected = True
+            self._reject(error.problems, config)
             log.error("config.rejected", problems=[str(problem) for problem in error.problems])
         except Exception as error:
             # The config in force stays so. The next edit may pass, so the loop goes on.
-            self._is_rejected = True
-            log.exception("config.rejected", problems=[f"{path}: a defect of meshproxy: {error!r}"])
+            problem = Problem(str(path), None, None, "", f"a defect of meshproxy: {error!r}", None)
+            self._reject((problem,), config)
+            log.exception("config.rejected", problems=[str(problem)])
+
+    def _reject(self, problems: tuple[Problem, ...], config: MeshConfig | None) -> None:
+        self._is_rejected = True
+        differing = () if config is None else changes(self.config, config)
+        told = tuple(replace(one, message=self.scrub(one.message)) for one in problems)
+        self.edits.add(is_applied=False, revision=self._digest, problems=told, changes=differing)
 
     # --- reload
 
@@ -211,22 +222,49 @@ class Mesh:
         Raises:
             ConfigError: a required upstream could not be started, or two components would have one name; nothing changed.
         """
+        if self._restarting is not None:
+            # It may wait for an upstream that this edit takes away.
+            self._restarting.cancel()
+        async with self._turn:
+            return await self._reload(config)
+
+    async def restart(self, name: str) -> Report:
+        """Start an upstream anew beside the one that runs, which then drains, or goes on if the new one fails (see `Report.failures`).
+
+        Raises:
+            KeyError: no upstream of this name runs.
+            ConfigError: it is required, and failed.
+            CancelledError: an edit came meanwhile.
+        """
+        if name not in self._providers:
+            raise KeyError(name)
+        async with self._turn:
+            restarting = asyncio.ensure_future(self._reload(self.config, again=name))
+            self._restarting = restarting
+            try:
+                return await restarting
+            finally:
+                self._restarting = None
+                restarting.cancel()
+
+    async def _reload(self, config: MeshConfig, again: str | None = None) -> Report:
         begun = time.monotonic()
-        todo = plan(self._specs, self.config, config)
+        todo = plan(self._specs, self.config, config, again)
         if config == self.config and not todo.start and not todo.retire:
             if self._is_rejected:
                 # The last edit was rejected, and its author waits for a word that the file is good again.
                 self._tell(Report(todo), ())
+                self.edits.add(is_applied=True, revision=config.source.digest, plan=todo)
             return Report(todo)
         self._scrubber |= config.scrubber
         wanted = {spec.name: spec for spec in config.enabled}
         fresh = {name: self._make(wanted[name], config) for name in todo.start}
         try:
-            await self._warm(fresh)
-            failures = {name: provider.reason for name, provider in fresh.items() if self._has_failed(provider)}
-            self._check_required(config, failures)
-            replaced = self._replacements(config, fresh, failures)
-            self._check_collisions(config, replaced)
+            await warm(fresh)
+            failures = failures_of(fresh, self._providers)
+            check_required(config, failures)
+            replaced = replacements(config, fresh, failures, self._specs, self._providers)
+            check_collisions(config, replaced, self.composite)
         except BaseException:
             # They are closed in the background: a slow one must not delay the report, or the newer edit that stopped this one.
             for provider in fresh.values():
@@ -239,6 +277,7 @@ class Mesh:
             if replaced.get(name, (None, None))[1] is not provider
         ]
         spare = [provider for name, provider in fresh.items() if replaced[name][1] is not provider]
+        differing, before = changes(self.config, config), self.composite.snapshot
         self._specs, self._providers = {}, {}
         for spec, provider in replaced.values():
             self._adopt(spec, provider)
@@ -246,7 +285,19 @@ class Mesh:
         for provider in (*old, *spare):
             self._retire(provider, config.reload.drain_timeout)
         report = Report(todo, failures, time.monotonic() - begun)
-        self._tell(report, tuple(provider.name for provider in old))
+        retired = tuple(provider.name for provider in old)
+        self._tell(report, retired)
+        self.edits.add(
+            is_applied=True,
+            cause="restart" if again is not None else "file",
+            revision=config.source.digest,
+            changes=differing,
+            plan=todo,
+            retired=retired,
+            failed=failures,
+            names=renamed(before, self.composite.snapshot),
+            seconds=report.seconds,
+        )
         return report
 
     def _tell(self, report: Report, retired: tuple[str, ...]) -> None:
@@ -260,64 +311,6 @@ class Mesh:
             restart_required=list(report.plan.restart_required),
             seconds=round(report.seconds, 3),
         )
-
-    async def _warm(self, fresh: Mapping[str, ProxyProvider]) -> None:
-        for provider in fresh.values():
-            # Whoever made the edit waits for it, and those of an earlier start may still be waiting for their turn.
-            provider.start(Urgency.AWAITED)
-        tasks = {asyncio.ensure_future(provider.settled()): name for name, provider in fresh.items()}
-        try:
-            waiting = (await asyncio.wait(tasks, timeout=SOON))[1] if tasks else ()
-            if waiting:
-                # An upstream may take as long as its deadline; without this line it would look as if the edit was not seen.
-                log.info("config.warming", waiting_for=[name for task, name in tasks.items() if task in waiting])
-                await asyncio.wait(waiting)
-        finally:
-            for task in tasks:
-                task.cancel()
-
-    def _replacements(
-        self, config: MeshConfig, fresh: Mapping[str, ProxyProvider], failures: Mapping[str, str]
-    ) -> dict[str, tuple[UpstreamSpec, ProxyProvider]]:
-        """Which provider serves each upstream, under which spec: a new one that failed leaves the old one in its place."""
-        chosen = {}
-        for spec in config.enabled:
-            name = spec.name
-            if name in fresh and not (name in failures and name in self._providers):
-                chosen[name] = (spec, fresh[name])
-            else:
-                chosen[name] = (self._specs[name] if name in failures else spec, self._providers[name])
-        return chosen
-
-    def _has_failed(self, fresh: ProxyProvider) -> bool:
-        """Whether a new provider is down, or could not list what the one in whose place it would be offers."""
-        if fresh.is_down:
-            return True
-        old = self._providers.get(fresh.name)
-        if old is None or old.catalog is None or not old.is_up or fresh.catalog is None:
-            return False
-        return any(old.catalog[kind] for kind in fresh.catalog.failed)
-
-    def _check_required(self, config: MeshConfig, failures: Mapping[str, str]) -> None:
-        problems = tuple(
-            config.source.problem(spec.name, f"required, and not up: {failures[spec.name]}")
-            for spec in config.enabled
-            if spec.required and spec.name in failures
-        )
-        if problems:
-            raise ConfigError(problems)
-
-    def _check_collisions(self, config: MeshConfig, chosen: Mapping[str, tuple[UpstreamSpec, ProxyProvider]]) -> None:
-        """Refuse an edit that would hide a component behind another's name, unless it is so already."""
-        mounted = [Mounted(provider, mount_of(spec, config)) for spec, provider in chosen.values()]
-        known = set(self.composite.snapshot.collisions)
-        problems = tuple(
-            config.source.problem(collision.loser, str(collision))
-            for collision in self.composite.preview(mounted).collisions
-            if collision not in known
-        )
-        if problems:
-            raise ConfigError(problems)
 
     def _make(self, spec: UpstreamSpec, config: MeshConfig) -> ProxyProvider:
         provider = provider_of(spec, config.scrubber, self._stamp, self._starts, self._logins)

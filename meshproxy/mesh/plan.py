@@ -27,17 +27,20 @@ class ReloadPlan:
     restart_required: tuple[str, ...] = ()
 
 
-def plan(running: Mapping[str, UpstreamSpec], old: MeshConfig, new: MeshConfig) -> ReloadPlan:
+def plan(running: Mapping[str, UpstreamSpec], old: MeshConfig, new: MeshConfig, again: str | None = None) -> ReloadPlan:
     """Compare what runs with what is wanted.
 
     Args:
         running: the specs that are in force, by name: those of `old`, or older ones where a newer could not be started.
         old: the config in force.
         new: the config that was just loaded.
+        again: an upstream that is started anew, whatever differs.
     """
     wanted = {spec.name: spec for spec in new.enabled}
     keep = tuple(
-        name for name, spec in wanted.items() if name in running and running[name].connection == spec.connection
+        name
+        for name, spec in wanted.items()
+        if name != again and name in running and running[name].connection == spec.connection
     )
     return ReloadPlan(
         keep=keep,

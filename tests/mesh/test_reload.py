@@ -394,7 +394,7 @@ async def test_step_4_an_upstream_that_never_answers_is_given_up_at_its_own_dead
 async def test_step_4_a_reload_that_takes_long_says_for_whom_it_waits(
     run_mesh: RunMesh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meshproxy.mesh.mesh.SOON", 0.01)
+    monkeypatch.setattr("meshproxy.mesh.successors.SOON", 0.01)
     async with run_mesh(document({"a": light()})) as mesh:
         mesh.path.write_text(document({"a": light(), "s": light("--silent", timeouts={"connect": "2s"})}))
         assert (await mesh.journal.until("config.warming"))["waiting_for"] == ["s"]
