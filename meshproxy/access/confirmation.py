@@ -47,6 +47,7 @@ class Confirmation:
             return
         name = str(call.params.get("name"))
         if not _can_be_asked(downstream.capabilities):
+            _note_denied(call, route)
             reason = (
                 f"{name} may destroy something, and a rule wants its caller asked before; this client cannot be asked"
             )
@@ -114,7 +115,14 @@ def _decided(call: Call, route: Route, go_on: GoOn, answer: Mapping[str, Any]) -
         "content": [{"type": "text", "text": "The user did not agree, so the tool was not run."}],
         "isError": True,
     }
+    _note_denied(call, route)
     call.end(result | ({"resultType": COMPLETE} if call.context.downstream.era is Era.MODERN else {}))
+
+
+def _note_denied(call: Call, route: Route) -> None:
+    call.mount = route.mount
+    if call.record is not None:
+        call.record.is_denied, call.record.origin = True, route.origin
 
 
 def _can_be_asked(capabilities: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ The four combinations (see docs/design.md, "Eras"):
 Nothing here waits: what has to is in `waiting`.
 """
 
+import time
 from typing import Any
 
 from meshproxy.catalog.rewrite import rewrite_question
@@ -100,6 +101,9 @@ class Bridge:
         """On the way back of what was sent: the upstream's answer, or its error, as the caller may have it."""
         if not isinstance(outcome, Raw):
             return self._told(call, outcome)
+        record = call.record
+        if record is not None:
+            record.answered = time.monotonic()
         lease = call.lease
         result = publish(call, outcome, self.stamp, self.sealer)
         if (
@@ -117,6 +121,9 @@ class Bridge:
 
     def _told(self, call: Call, outcome: Outcome) -> Outcome:
         """On the way back: an error as the caller may have it."""
+        record = call.record
+        if record is not None:
+            record.answered = time.monotonic()
         if not isinstance(outcome, RpcError):
             return outcome
         error = outcome

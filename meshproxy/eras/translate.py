@@ -74,6 +74,7 @@ class ServerSignature:
 
 _encode: Final = msgspec.json.Encoder().encode
 _COMPLETE: Final = dumps(COMPLETE)
+_TRUE: Final = dumps(True)
 _HOPS_IN_ANY_CASE: Final = frozenset(key.casefold() for key in HOP_META_REQUEST)
 """To some upstreams' decoders case is nothing, and a progress token of the caller's own making would be that of somebody else's request."""
 _SMALL: Final = 1024
@@ -216,10 +217,19 @@ def publish(call: Call, answer: Raw, stamp: ServerSignature, sealer: Sealer) -> 
     return _translated(call, answer) if is_legacy else _countersigned(call, answer, stamp, sealer)
 
 
+def _plain(call: Call, answer: Raw) -> ToolResult | None:
+    """`plain_result`, if it is a tool's; whether that failed is noted while it is open."""
+    plain = plain_result(answer) if call.method == "tools/call" else None
+    if plain is not None and call.record is not None:
+        said = plain.is_error
+        call.record.has_failed = said is not msgspec.UNSET and memoryview(said) == _TRUE
+    return plain
+
+
 def _dressed(call: Call, answer: Raw, stamp: ServerSignature) -> Result:
     """A legacy upstream's answer as a modern client's."""
     method = call.method
-    plain = plain_result(answer) if method == "tools/call" else None
+    plain = _plain(call, answer)
     if plain is not None:
         return stamp.onto(plain)
     result = rewrite_answer(method, opened_result(method, answer)[1], call.mount.public)
@@ -230,7 +240,7 @@ def _dressed(call: Call, answer: Raw, stamp: ServerSignature) -> Result:
 def _countersigned(call: Call, answer: Raw, stamp: ServerSignature, sealer: Sealer) -> Result:
     """A modern upstream's answer as a modern client's: signed by the mesh, and what it asks sealed to the client."""
     method = call.method
-    plain = plain_result(answer) if method == "tools/call" else None
+    plain = _plain(call, answer)
     if plain is not None:
         return stamp.onto(plain)
     result = rewrite_answer(method, opened_result(method, answer)[1], call.mount.public)
@@ -244,7 +254,7 @@ def _countersigned(call: Call, answer: Raw, stamp: ServerSignature, sealer: Seal
 def _translated(call: Call, answer: Raw) -> Result:
     """A modern upstream's answer as a legacy client's. One that asks for input comes back as it is, opened, its type decoded."""
     method = call.method
-    if method == "tools/call" and (plain := plain_result(answer)) is not None:
+    if (plain := _plain(call, answer)) is not None:
         encoded = plain_to_legacy(plain)
         if encoded is not None:
             return encoded
@@ -258,9 +268,11 @@ def _translated(call: Call, answer: Raw) -> Result:
 def _public(call: Call, answer: Raw) -> Result:
     """A legacy upstream's answer as a legacy client's: as it came, unless there are links in it."""
     method = call.method
-    if method == "tools/call" and plain_result(answer) is not None:
+    if _plain(call, answer) is not None:
         return answer
     alone, result = opened_result(method, answer)
+    if call.record is not None:
+        call.record.has_failed = opened(result.get("isError")) is True
     mapped = rewrite_answer(method, result, call.mount.public)
     return alone if mapped is result else mapped
 

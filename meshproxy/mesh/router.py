@@ -112,6 +112,13 @@ class Router:
         """The route of a public URI, for a client."""
         return self.seen_by(downstream.visitor).resolve_uri(uri)
 
+    def hides(self, call: Call, name: str) -> bool:
+        """See `meshproxy.relay.recorder.Hides`."""
+        view = self.seen_by(call.context.downstream.visitor)
+        if view is self.snapshot:
+            return False
+        return _finds(self.snapshot, call.method, name) and not _finds(view, call.method, name)
+
     def _use(self, call: Call, kind: Kind) -> None:
         params = call.params
         name, arguments = params.get("name"), params.get("arguments")
@@ -158,6 +165,7 @@ class Router:
     def _complete_from(self, call: Call, route: Route) -> None:
         ref = mapping(call.params.get("ref")) or {}
         key = _REFERENCES[str(opened(ref.get("type")))]
+        call.mount = route.mount
         if not route.source.completes:
             call.end({"completion": {"values": []}})
             return
@@ -186,6 +194,16 @@ def uri_of(params: dict[str, Any]) -> str:
     if not isinstance(uri, str):
         raise RpcError(INVALID_PARAMS, "'uri' must be a string")
     return uri
+
+
+def _finds(snapshot: Snapshot, method: str, name: str) -> bool:
+    if method == "tools/call":
+        return snapshot.find(_TOOL, name) is not None
+    if method == "prompts/get":
+        return snapshot.find(_PROMPT, name) is not None
+    if method == "completion/complete" and snapshot.find(_PROMPT, name) is not None:
+        return True
+    return snapshot.resolve_template(name) is not None
 
 
 def not_found(downstream: Downstream, uri: str) -> RpcError:

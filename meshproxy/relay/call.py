@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from meshproxy.catalog.catalog import Mount
 from meshproxy.limits import MAX_MESSAGE
 from meshproxy.links.link import GiveUp, Link
+from meshproxy.observe.record import Record
 from meshproxy.relay.asking import ask
 from meshproxy.relay.downstream import Downstream, Outcome, RequestContext, Result, bridged
 from meshproxy.relay.elicitations import Elicitations
@@ -93,6 +94,7 @@ class Call:
         since: when it was sent first, by the monotonic clock; 0 where nobody needs to know.
         max_result: bytes that its answer may have.
         ticket: its place among the calls in flight, where these are counted.
+        record: what is noted of it for those who watch; None where nobody does.
         is_parked: the upstream's answer will come after this request's own, and what is under way keeps the lease.
     """
 
@@ -115,6 +117,7 @@ class Call:
         "mount",
         "owner",
         "params",
+        "record",
         "repeats",
         "since",
         "ticket",
@@ -145,6 +148,7 @@ class Call:
         self.ticket: Ticket | None = None
         self.is_parked = False
         self.use: object = None
+        self.record: Record | None = None
         self._back: list[Step] = []
         self._give_up: GiveUp | None = None
         self._go_on: GoOn | None = None

@@ -26,6 +26,7 @@ from meshproxy.mesh.upstreams import mount_of, provider_of
 from meshproxy.relay.call import Call, ended
 from meshproxy.relay.downstream import Downstream, Outcome, RequestContext, Result
 from meshproxy.relay.handler import finish
+from meshproxy.relay.recorder import Recorder
 from meshproxy.serving.announcements import Announcements
 from meshproxy.serving.directory import Directory
 from meshproxy.serving.http import HttpApp
@@ -59,6 +60,7 @@ class FastMCP:
         annotated_schema: see there.
         composite: the providers, and the snapshot that is served.
         entrance: who may come in over HTTP.
+        recorder: tells whoever listens what became of each request.
         stamp: its name and version, for results of the modern era.
     """
 
@@ -96,7 +98,8 @@ class FastMCP:
             **dict.fromkeys(BY_LIST_METHOD, self._list),
             **dict.fromkeys(TASK_METHODS, self.composite.task),
         }
-        self._methods = Methods(methods)
+        self.recorder = Recorder(self.composite.router.hides)
+        self._methods = Methods(methods, self.recorder)
         # On the way of every call, so nothing stands between it and the table.
         self.answer: Answer = self._methods.answer if type(self).on_request is FastMCP.on_request else self._await
         self.annotated_schema = self.composite.router.annotated_schema
@@ -204,6 +207,8 @@ class FastMCP:
             raise error.rpc from None
 
     def _await(self, call: Call) -> None:
+        if self.recorder.listeners:
+            self.recorder.begin(call)
         call.go(self._ask_subclass)
 
     def _ask_subclass(self, call: Call) -> None:

@@ -5,6 +5,7 @@ from typing import Final, TypeAlias
 
 from meshproxy.errors import METHOD_NOT_FOUND, RpcError
 from meshproxy.relay.call import Call
+from meshproxy.relay.recorder import Recorder
 from meshproxy.wire.protocol import TASK_METHODS, Era
 
 __all__ = ["Answer", "Methods"]
@@ -20,16 +21,19 @@ _FOREIGN: Final[dict[Era, frozenset[str]]] = {
 
 
 class Methods:
-    """The table. `answers` has the methods of both eras."""
+    """The table. `answers` has the methods of both eras; `recorder` is told of each request."""
 
-    __slots__ = ("_legacy", "_modern")
+    __slots__ = ("_legacy", "_modern", "_recorder")
 
-    def __init__(self, answers: Mapping[str, Answer]) -> None:
+    def __init__(self, answers: Mapping[str, Answer], recorder: Recorder) -> None:
+        self._recorder = recorder
         self._legacy = _without(answers, _FOREIGN[Era.LEGACY])
         self._modern = _without(answers, _FOREIGN[Era.MODERN])
 
     def answer(self, call: Call) -> None:
         """See `meshproxy.relay.handler.Handler`."""
+        if self._recorder.listeners:
+            self._recorder.begin(call)
         call.go(self.dispatch)
 
     def dispatch(self, call: Call) -> None:

@@ -146,6 +146,9 @@ class Carrier:
     def _over(self, call: Call, lease: Lease) -> None:
         """A link is there: what the upstream says meanwhile finds its way back from now on."""
         call.lease = lease
+        record = call.record
+        if record is not None and not record.sent:
+            record.sent = time.monotonic()
         # Only a place that is shared is chosen by what was used there before.
         call.use = None if lease.given is None else use_of(call.method, call.params)
         call.timeout = self._timeout
