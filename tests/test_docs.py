@@ -93,12 +93,12 @@ def keys(properties: dict[str, Any], prefix: str = "", definitions: Any = None) 
         references = [choice.get("$ref", "") for choice in (schema, *schema.get("anyOf", ()))]
         nested = next(filter(None, ((definitions or {}).get(ref.rpartition("/")[2]) for ref in references)), None)
         if nested:
-            yield from keys(nested["properties"], f"{prefix}{key}.")
+            yield from keys(nested["properties"], f"{prefix}{key}.", definitions)
 
 
 def config_rows() -> list[str]:
     schema = json_schema()
-    sections = {key: schema["$defs"][key] for key in ("ServerConfig", "ReloadConfig")}
+    sections = {key: schema["$defs"][key] for key in ("ServerConfig", "ReloadConfig", "ObserveConfig", "CallsConfig")}
     return list(keys(schema["properties"], definitions=sections))
 
 

@@ -71,6 +71,7 @@ async def _serve(config: MeshConfig, file: Path, endpoint: Endpoint, start_up: S
     store = Store(place(config.state, file))
     mesh = Mesh(config, server.composite, server.stamp, take, Memory(store), Logins(store.directory, file))
     logs.conceal(mesh.scrub)
+    server.calls.scrub = mesh.scrub
     has_terminal = sys.stderr.isatty()
 
     def on_hangup() -> None:

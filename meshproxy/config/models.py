@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_
 
 from meshproxy.config.access import AuthConfig, Profiles, Rule
 from meshproxy.config.frozen import FrozenMapping
+from meshproxy.config.observe import ObserveConfig
 from meshproxy.config.secrets import Scrubber
 from meshproxy.config.upstream import (
     ConfigSource,
@@ -162,6 +163,9 @@ class MeshConfig(Section):
         description="The endpoint. A change here takes effect when the mesh is started again, but for auth.",
     )
     reload: ReloadConfig = Field(default=ReloadConfig(), description="How edits of this file are followed.")
+    observe: ObserveConfig = Field(
+        default=ObserveConfig(), description="What the mesh tells those who run it. A change takes effect at once."
+    )
     access: Annotated[tuple[Rule, ...], Field(strict=False)] | None = Field(
         default=None,
         description="Who may see and use what: the first rule that matches decides, and what none matches is forbidden. Without rules everybody may use everything.",
@@ -256,6 +260,7 @@ class MeshConfig(Section):
             self.state,
             self.server,
             self.reload,
+            self.observe,
             self.access,
             self.profiles,
             tuple(self.upstreams.values()),

@@ -13,6 +13,7 @@ from meshproxy.config.access import AuthConfig, JwtConfig, KeyConfig, Profile, R
 from meshproxy.config.document import Item, Path
 from meshproxy.config.login import AUTH_KEYS
 from meshproxy.config.models import MeshConfig, ReloadConfig, ServerConfig, TlsConfig
+from meshproxy.config.observe import CallsConfig, ObserveConfig
 from meshproxy.config.upstream import (
     RENAMED_KEYS,
     Breaker,
@@ -72,6 +73,10 @@ def known_keys(path: Path) -> tuple[str, ...]:
             return tuple(Profile.model_fields)
         case ("profiles", _, "resources"):
             return tuple(Selection.model_fields)
+        case ("observe",):
+            return tuple(ObserveConfig.model_fields)
+        case ("observe", "calls"):
+            return tuple(CallsConfig.model_fields)
         case ("reload",):
             return tuple(ReloadConfig.model_fields)
         case ("defaults",):

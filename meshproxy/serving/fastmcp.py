@@ -23,6 +23,7 @@ from meshproxy.links.target import config_of
 from meshproxy.mesh.composite import CompositeProvider
 from meshproxy.mesh.grace import Grace
 from meshproxy.mesh.upstreams import mount_of, provider_of
+from meshproxy.observe.calls import Calls
 from meshproxy.relay.call import Call, ended
 from meshproxy.relay.downstream import Downstream, Outcome, RequestContext, Result
 from meshproxy.relay.handler import finish
@@ -60,6 +61,7 @@ class FastMCP:
         annotated_schema: see there.
         composite: the providers, and the snapshot that is served.
         entrance: who may come in over HTTP.
+        calls: the requests that have ended lately, where a config says that they are kept.
         recorder: tells whoever listens what became of each request.
         stamp: its name and version, for results of the modern era.
     """
@@ -99,6 +101,7 @@ class FastMCP:
             **dict.fromkeys(TASK_METHODS, self.composite.task),
         }
         self.recorder = Recorder(self.composite.router.hides)
+        self.calls = Calls(self.recorder.listen)
         self._methods = Methods(methods, self.recorder)
         # On the way of every call, so nothing stands between it and the table.
         self.answer: Answer = self._methods.answer if type(self).on_request is FastMCP.on_request else self._await
@@ -120,6 +123,7 @@ class FastMCP:
         self.instructions = config.instructions
         self.composite.views.take(config)
         self.entrance.take(config)
+        self.calls.obey(config.observe.calls.keep, config.observe.calls.arguments)
 
     # --- life
 

@@ -1,0 +1,83 @@
+"""`Calls`: the requests that have ended lately, in memory. Place: observe.
+
+It is a listener of a `meshproxy.relay.recorder.Recorder`. Of arguments nothing is kept unless the config says so.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from meshproxy.observe.record import Listener, Record
+from meshproxy.wire.codec import Raw, dumps, mapping
+
+__all__ = ["Calls"]
+
+_MOST: Final = 4096
+"""Characters of the arguments of one call."""
+_PING: Final = "ping"
+
+Listen: TypeAlias = "Callable[[Listener], Callable[[], None]]"
+
+
+class Calls:
+    """The last requests, as many as `obey` says; pings are none of them, or a client that pings would soon be all that there is to see.
+
+    `listen` is that of a recorder.
+
+    Attributes:
+        arguments: what is kept of their arguments: `none`, `keys` or `all`.
+        scrub: takes secrets out of what is kept.
+    """
+
+    __slots__ = ("_forget", "_kept", "_listen", "arguments", "scrub")
+
+    def __init__(self, listen: Listen) -> None:
+        self.arguments = "none"
+        self.scrub: Callable[[str], str] = str
+        self._listen = listen
+        self._forget: Callable[[], None] | None = None
+        self._kept: deque[Record] = deque(maxlen=0)
+
+    def obey(self, keep: int, arguments: str) -> None:
+        """Keep so many from now on, the last ones of those that are there; what of their arguments was kept is kept no longer if it may not."""
+        if keep != self._kept.maxlen:
+            self._kept = deque(self._kept, maxlen=keep)
+        if self._forget is None and keep:
+            self._forget = self._listen(self.take)
+        elif self._forget is not None and not keep:
+            self._forget()
+            self._forget = None
+        if arguments != self.arguments:
+            self.arguments = arguments
+            for record in self._kept:
+                record.arguments = ""
+
+    def take(self, record: Record, _: object) -> None:
+        """A request has ended (`meshproxy.observe.record.Listener`)."""
+        if record.method == _PING:
+            return
+        if self.arguments != "none":
+            record.arguments = self.scrub(_spelled(record.params.get("arguments"), keys_alone=self.arguments == "keys"))
+        self._kept.append(record)
+
+    def after(self, number: int = 0, most: int | None = None) -> list[Record]:
+        """Those that ended after the one of a number, oldest first; the last `most` of them."""
+        found = [record for record in self._kept if record.number > number]
+        return found if most is None or most >= len(found) else found[len(found) - most :]
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
+def _spelled(arguments: Any, *, keys_alone: bool) -> str:
+    """Arguments as JSON, as far as they are kept."""
+    if arguments is None:
+        return ""
+    if keys_alone:
+        given: Mapping[str, Any] = mapping(arguments) or {}
+        text = dumps(list(given)).decode()
+    else:
+        # A few bytes more than are kept: a character is four at most.
+        data = bytes(arguments if isinstance(arguments, Raw) else dumps(arguments))[: 4 * _MOST]
+        text = data.decode("utf-8", "replace")
+    return text if len(text) <= _MOST else f"{text[:_MOST]}..."
