@@ -119,14 +119,17 @@ class Access:
 
     def has(self, shown: Sequence[bytes], right: str) -> bool:
         """Whether what was shown is a credential with a right; `admin` includes `view`."""
+        principal = self.holder(shown)
+        return principal is not None and principal.has(right)
+
+    def holder(self, shown: Sequence[bytes]) -> Principal | None:
+        """Whose credential was shown, whatever it is good for; None if it is nobody's, or `fetch` has to be awaited before that can be said."""
         match = _BEARER.fullmatch(shown[0]) if len(shown) == 1 else None
         if match is None:
-            return False
+            return None
         digest = hashlib.sha256(match[1]).digest()
         found = self._keys.find(digest) or (self.tokens and self.tokens.find(match[1], digest, "", ""))
-        if not isinstance(found, Principal) or Visitor(found).is_over():
-            return False
-        return right in found.rights or (right == "view" and "admin" in found.rights)
+        return None if not isinstance(found, Principal) or Visitor(found).is_over() else found
 
     async def fetch(self, shown: Sequence[bytes]) -> None:
         """Fetch what is lacked to say whose a token is."""

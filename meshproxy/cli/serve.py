@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from meshproxy.api.app import Api
 from meshproxy.cli.entry import Failure
 from meshproxy.cli.nesting import enter
 from meshproxy.config.load import load, with_server
@@ -131,14 +132,25 @@ def _over_http(config: MeshConfig, host: str | None, port: int | None) -> tuple[
 
     async def endpoint(server: FastMCP, mesh: Mesh, stopping: asyncio.Event) -> None:
         server.entrance.must_ask = not (settings.allow_unauthenticated or is_loopback(settings.host))
-        app = HttpApp(server, _http_settings(settings), entrance=server.entrance, health=health_of(mesh))
+        api = Api(mesh, server, config.source.path or Path(), url=settings.public_url or "", path=settings.path)
+        annexes = (api,)
+        app = HttpApp(
+            server, _http_settings(settings), entrance=server.entrance, health=health_of(mesh), annexes=annexes
+        )
+        api.statistics = app.statistics
+
+        def end_streams() -> None:
+            server.end_streams()
+            api.close()
+
         following = None if tls is None else asyncio.create_task(tls.follow(_certificate_told))
         try:
             context = None if tls is None else tls.context
-            await serve_http(app, sockets, stopping, before_drain=server.end_streams, tls=context)
+            await serve_http(app, sockets, stopping, before_drain=end_streams, tls=context)
         finally:
             if following is not None:
                 following.cancel()
+            await api.aclose()
 
     return endpoint, url_of(sockets, settings.host, settings.path, "http" if tls is None else "https")
 

@@ -62,6 +62,11 @@ class EventStream:
         """Whether it takes no more events."""
         return self._ended
 
+    @property
+    def waiting(self) -> int:
+        """How many bytes wait to be sent."""
+        return self._size
+
     def start(self) -> None:
         """Send the head of the response, then what is written."""
         loop = asyncio.get_running_loop()

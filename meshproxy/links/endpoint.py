@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from meshproxy.errors import UpstreamUnavailable
 from meshproxy.links.faults import Faults
 from meshproxy.links.link import Link, Listener
+from meshproxy.links.stderr import Stderr
 from meshproxy.wire.protocol import Era
 
 
@@ -117,6 +118,11 @@ class Endpoint(ABC):
 
     def let_callers_bring(self, names: Collection[str]) -> None:  # noqa: B027  # optional by nature: most ways have no headers
         """From the next connection on, HTTP headers of these names are each caller's own, and ours go with what the mesh itself asks."""
+
+    @property
+    def kept_stderr(self) -> Stderr | None:
+        """What its processes wrote to standard error last; None for what is no program."""
+        return None
 
     def keep_stderr(self, size: int) -> None:  # noqa: B027  # as above: only programs have such
         """From now on keep so many bytes of what its processes write to standard error."""

@@ -20,6 +20,9 @@ class Stderr:
         tell: told each line, `LINES` in a second at most.
         flooded: called once in each second in which there are more.
         bound: bytes.
+
+    Attributes:
+        count: how many lines came so far.
     """
 
     def __init__(
@@ -28,6 +31,7 @@ class Stderr:
         self._tell = tell
         self._flooded = flooded
         self._bound = bound
+        self.count = 0
         self._lines: deque[tuple[str, int]] = deque()
         self._size = 0
         self._second = 0.0
@@ -35,6 +39,7 @@ class Stderr:
 
     def take(self, line: str) -> None:
         """A line came."""
+        self.count += 1
         size = len(line.encode("utf-8", "replace")) + 1
         self._lines.append((line, size))
         self._size += size

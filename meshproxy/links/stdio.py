@@ -149,6 +149,10 @@ class StdioEndpoint(Endpoint):
         known.era, self._dies_anyway = link.era, False
         return link
 
+    @property
+    def kept_stderr(self) -> Stderr:
+        return self.stderr
+
     def keep_stderr(self, size: int) -> None:
         self.stderr.keep(size)
 

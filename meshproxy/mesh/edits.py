@@ -76,6 +76,7 @@ class Edits:
         self._kept: deque[Edit] = deque(maxlen=KEPT)
         self._numbers = itertools.count(1)
         self._listeners: list[Callable[[Edit], None]] = []
+        self._lookers: list[Callable[[], None]] = []
 
     def __iter__(self) -> Iterator[Edit]:
         return iter(self._kept)
@@ -84,6 +85,16 @@ class Edits:
         """Call `callback` with each edit from now on. What is returned ends that."""
         self._listeners.append(callback)
         return lambda: self._listeners.remove(callback)
+
+    def on_look(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` whenever the file was read and what was to be done about it is done, be it nothing. What is returned ends that."""
+        self._lookers.append(callback)
+        return lambda: self._lookers.remove(callback)
+
+    def looked(self) -> None:
+        """The file was read, and an edit of it, if there was one, is over."""
+        for callback in tuple(self._lookers):
+            callback()
 
     def add(self, *, is_applied: bool, cause: str = "file", **facts: Any) -> None:
         """An edit is over."""

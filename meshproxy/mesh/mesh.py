@@ -207,6 +207,7 @@ class Mesh:
             problem = Problem(str(path), None, None, "", f"a defect of meshproxy: {error!r}", None)
             self._reject((problem,), config)
             log.exception("config.rejected", problems=[str(problem)])
+        self.edits.looked()
 
     def _reject(self, problems: tuple[Problem, ...], config: MeshConfig | None) -> None:
         self._is_rejected = True

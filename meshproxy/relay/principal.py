@@ -69,6 +69,10 @@ class Principal:
     def __repr__(self) -> str:
         return f"<Principal {self.identity}>"
 
+    def has(self, right: str) -> bool:
+        """Whether it has a right; `admin` includes `view`."""
+        return right in self.rights or (right == "view" and "admin" in self.rights)
+
     @property
     def is_known(self) -> bool:
         """Whether it showed a credential."""

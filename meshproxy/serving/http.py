@@ -4,7 +4,7 @@ The era of a request is that of its `MCP-Protocol-Version`: none, or that of a l
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Final, TypeAlias
 
@@ -14,11 +14,13 @@ from meshproxy.access.access import Entrance
 from meshproxy.errors import REQUEST_CANCELLED, RpcError
 from meshproxy.http.stream import Receive, Scope, Send
 from meshproxy.relay.handler import Handler
+from meshproxy.serving.annex import Annex
 from meshproxy.serving.cors import is_preflight, preflight, readable
 from meshproxy.serving.doors import Doors
 from meshproxy.serving.legacy import LegacyHttp
 from meshproxy.serving.modern import ModernPosts
 from meshproxy.serving.posts import Admission, Posts, admission
+from meshproxy.serving.private import Private
 from meshproxy.serving.reply import AsgiReply
 from meshproxy.serving.response import JSON, TEXT, refuse, refuse_shutdown, respond
 from meshproxy.serving.security import Guard
@@ -47,7 +49,7 @@ _DISCARDED: Final = 16 * 1024 * 1024
 class HttpApp:
     """Serves `handler` at `settings.path`, and the `health` callables at their paths. Everything else is not found.
 
-    `entrance` says who may come in, by default everybody. `lifespan` is entered when an ASGI server starts the application and left when it stops
+    `entrance` says who may come in, by default everybody. `annexes` are served beside it, at paths of theirs that are none of its own. `lifespan` is entered when an ASGI server starts the application and left when it stops
     it, after `aclose`.
     """
 
@@ -58,6 +60,7 @@ class HttpApp:
         *,
         entrance: Entrance | None = None,
         health: Mapping[str, Health] | None = None,
+        annexes: Sequence[Annex] = (),
         lifespan: Lifespan | None = None,
     ) -> None:
         self.settings = settings or HttpSettings()
@@ -68,6 +71,8 @@ class HttpApp:
         self._doors = Doors(self._entrance, self.settings.path, self.settings.public_url)
         self._entrance.on_change(self._reconsider)
         self._health = dict(health or {})
+        self._annexes = tuple(annexes)
+        self._private = Private(self._guard, self._doors)
         self._lifespan = lifespan
         self._posts = Posts(self._legacy.posts, self._modern, self._entrance, self._doors, self.settings.max_body)
         self.take = self._posts.take
@@ -118,8 +123,13 @@ class HttpApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         if kind == "http":
-            send = self._readable(scope, send)
             profile = self._doors.profile_at(scope["path"])
+            if profile is None:
+                for annex in self._annexes:
+                    if annex.has(scope["path"]):
+                        await annex.serve(scope, receive, send, self._private)
+                        return
+            send = self._readable(scope, send)
             if profile is not None:
                 await self._serve(scope, profile, receive, send)
             else:

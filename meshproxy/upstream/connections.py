@@ -8,6 +8,7 @@ from typing import cast
 from meshproxy.errors import UpstreamUnavailable
 from meshproxy.links.endpoint import Known
 from meshproxy.links.link import Link
+from meshproxy.links.stderr import Stderr
 from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import BRIDGED, Downstream, bridged
 from meshproxy.relay.handlers import Handlers
@@ -88,6 +89,10 @@ class Connections:
     def is_dear(self) -> bool:
         """Whether each connection is a process."""
         return self.client is not None and self.client.endpoint.is_process
+
+    def stderr(self) -> Stderr | None:
+        """What a command writes to standard error; None for what is none."""
+        return None if self.client is None else self.client.endpoint.kept_stderr
 
     def keep_stderr(self, size: int) -> None:
         """From now on keep so many bytes of what a command writes to standard error."""

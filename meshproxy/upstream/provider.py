@@ -51,7 +51,7 @@ class ProxyProvider:
         carry: carries a `Call` in the upstream's own names; its outcome is in those of its mount, and of the era of its client. It ends with the upstream's
             error, an `RpcError`; `UpstreamUnavailable`, nothing was sent; or `AnswerLost`, no answer will come. What cannot even be tried is raised.
         limit: takes the `Rules` that its calls go by from now on; those in flight and those that wait for their turn keep what they have.
-        keep_stderr: says how many bytes to keep of what a command writes to standard error.
+        stderr, keep_stderr: what a command writes to standard error, secrets included, None for what is none; and how many bytes of it to keep.
         on_login: told that there are credentials for it (None), or that there are none until somebody logs in.
         audience, recollection: who wants to hear what of it, and what of it outlives the mesh.
     """
@@ -129,8 +129,8 @@ class ProxyProvider:
             forward,
             call_timeout,
         )
-        self.on_login = self._supervisor.on_login
-        self.carry, self.limit, self.keep_stderr = carrier.carry, carrier.limit, self._connections.keep_stderr
+        self.carry, self.limit, self.on_login = carrier.carry, carrier.limit, self._supervisor.on_login
+        self.stderr, self.keep_stderr = self._connections.stderr, self._connections.keep_stderr
 
     def __repr__(self) -> str:
         tools = len(self.catalog[Kind.TOOL]) if self.catalog else 0

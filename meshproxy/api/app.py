@@ -1,0 +1,239 @@
+"""`Api`: `/api`, what there is to see of a mesh and to do to it, as JSON. Place: api, on top of the room.
+
+Each path is a row of a table. `schemas/api.openapi.json` describes them, and a test holds it true. Who may have what is for `Private` to say: reading needs the right `view`,
+acting `admin`, and where nobody is asked who he is, it is for this machine alone.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qs, unquote
+
+from meshproxy.api import views
+from meshproxy.api.actions import Actions
+from meshproxy.api.answers import ApiError, answer, refuse
+from meshproxy.api.connect import clients
+from meshproxy.api.feed import TOPICS, Feed
+from meshproxy.http.stream import Receive, Scope, Send
+from meshproxy.mesh.mesh import Mesh
+from meshproxy.serving.fastmcp import FastMCP
+from meshproxy.serving.private import Private
+
+__all__ = ["ROUTES", "Api", "Calls"]
+
+Json = dict[str, Any]
+Calls = Callable[[int, int], tuple[Sequence[Mapping[str, Any]], int]]
+"""Given a number and a count: of the calls that have ended since the one of that number the last so many, oldest first, and the number of the last one."""
+_ROOT: Final = "/api"
+_MOST: Final = 1000
+
+
+class Asked(NamedTuple):
+    """A request that may be answered."""
+
+    scope: Scope
+    receive: Receive
+    send: Send
+    name: str
+    query: Mapping[str, list[str]]
+
+    def word(self, key: str) -> str | None:
+        """One parameter of the query."""
+        return next(iter(self.query.get(key, ())), None)
+
+    def number(self, key: str, default: int) -> int:
+        """One that is a whole number. Raises `ApiError`."""
+        text = self.word(key)
+        if text is None:
+            return default
+        if not (text.isascii() and text.isdigit() and len(text) < 16):
+            raise ApiError(400, f"{key} must be a whole number")
+        return int(text)
+
+
+class Row(NamedTuple):
+    """One path: its method, its pattern with `NAME` for an upstream, the right that it needs, and the method of `Api` that answers."""
+
+    method: str
+    path: str
+    right: str
+    handler: str
+
+
+ROUTES: Final = (
+    Row("GET", "/api/status", "view", "status"),
+    Row("GET", "/api/catalog", "view", "catalog"),
+    Row("GET", "/api/calls", "view", "calls"),
+    Row("GET", "/api/edits", "view", "edits"),
+    Row("GET", "/api/logs/NAME", "view", "logs"),
+    Row("GET", "/api/clients", "view", "clients"),
+    Row("GET", "/api/events", "view", "events"),
+    Row("POST", "/api/upstreams/NAME/restart", "admin", "restart"),
+    Row("POST", "/api/upstreams/NAME/enable", "admin", "enable"),
+    Row("POST", "/api/upstreams/NAME/disable", "admin", "disable"),
+    Row("POST", "/api/reload", "admin", "reload"),
+)
+
+
+def _no_calls(_after: int, _most: int) -> tuple[Sequence[Mapping[str, Any]], int]:
+    return (), 0
+
+
+class Api:
+    """See the module.
+
+    Args:
+        mesh: what is shown, and acted on.
+        server: what serves it.
+        file: the config.
+        url: where clients find the mesh, without its path; "" where they say so themselves.
+        path: of the endpoint.
+
+    Attributes:
+        statistics: what the endpoint says of its sessions. Whoever serves sets it.
+        recent: the calls that have ended. Whoever records them sets it.
+    """
+
+    def __init__(self, mesh: Mesh, server: FastMCP, file: Path, *, url: str = "", path: str = "/mcp") -> None:
+        self.statistics: Callable[[], Mapping[str, int]] = dict
+        self.recent: Calls = _no_calls
+        self._mesh = mesh
+        self._server = server
+        self._url = url
+        self._path = path
+        self._actions = Actions(mesh, file)
+        self._feed = Feed(mesh, self._status, self._recent)
+
+    def has(self, path: str) -> bool:
+        """See `Annex`."""
+        return path == _ROOT or path.startswith(f"{_ROOT}/")
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send, private: Private) -> None:
+        """See `Annex`."""
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        found = _matching(scope)
+        row = next((row for row, _ in found if row.method == method), None)
+        # Who may see nothing is told nothing of what there is.
+        refusal = await private.refusal(scope, "view" if row is None else row.right)
+        if refusal is not None:
+            await refuse(send, refusal.status, refusal.message, refusal.headers)
+        elif not found:
+            await refuse(send, 404, f"Not found. There are {', '.join(row.path for row in ROUTES)}")
+        elif row is None:
+            allowed = ", ".join(row.method for row, _ in found)
+            await refuse(send, 405, f"Method not allowed; use {allowed}", ((b"allow", allowed.encode()),))
+        else:
+            name = next(name for other, name in found if other is row)
+            query = parse_qs(scope["query_string"].decode("latin-1"))
+            handler: Callable[[Asked], Awaitable[None]] = getattr(self, f"_on_{row.handler}")
+            try:
+                await handler(Asked(scope, receive, send, name, query))
+            except ApiError as error:
+                await refuse(send, error.status, error.message)
+
+    def close(self) -> None:
+        """End every stream. Idempotent."""
+        self._feed.close()
+
+    async def aclose(self) -> None:
+        """The same, and give up what is under way."""
+        self.close()
+        await self._actions.aclose()
+
+    # --- what there is to see
+
+    def _status(self) -> Json:
+        return views.status(self._mesh, self._server, self.statistics(), {})
+
+    def _recent(self, after: int, most: int) -> tuple[Sequence[Mapping[str, Any]], int]:
+        return self.recent(after, most)
+
+    async def _on_status(self, asked: Asked) -> None:
+        await answer(asked.send, self._status())
+
+    async def _on_catalog(self, asked: Asked) -> None:
+        known = self._server.composite.snapshot.answers
+        key = ("api", self._mesh.config.source.digest)
+        if key not in known:
+            known[key] = views.encoded(views.catalog(self._mesh, self._server))
+        await answer(asked.send, known[key])
+
+    async def _on_calls(self, asked: Asked) -> None:
+        most = min(asked.number("limit", _MOST), _MOST)
+        found, last = self.recent(asked.number("after", 0), _MOST)
+        wanted = {key: asked.word(key) for key in ("upstream", "principal", "outcome", "method", "name")}
+        slow = asked.number("slower", 0) / 1000
+        kept = [
+            one
+            for one in found
+            if all(value is None or one.get(key) == value for key, value in wanted.items())
+            and one.get("seconds", 0.0) >= slow
+        ]
+        await answer(asked.send, {"calls": kept[len(kept) - most if len(kept) > most else 0 :][::-1], "last": last})
+
+    async def _on_edits(self, asked: Asked) -> None:
+        await answer(asked.send, {"edits": views.edits(self._mesh)})
+
+    async def _on_logs(self, asked: Asked) -> None:
+        found = views.stderr_of(self._mesh, asked.name)
+        if found is None:
+            self._known(asked.name)
+            raise ApiError(404, f"{asked.name} runs no program here, so it writes no standard error")
+        lines, count = found
+        await answer(asked.send, {"upstream": asked.name, "lines": lines, "count": count})
+
+    async def _on_clients(self, asked: Asked) -> None:
+        needs_key = self._server.entrance.access.asks
+        profile = asked.word("profile") or ""
+        if profile and profile not in self._mesh.config.profiles:
+            raise ApiError(404, f"there is no profile {profile!r}")
+        base = self._path.rstrip("/")
+        url = f"{self._url or _origin(asked.scope)}{base}{profile and f'/{profile}'}" or "/"
+        name = self._server.info["name"] + (f"-{profile}" if profile else "")
+        told = {"name": name, "url": url, "needs_key": needs_key, "clients": clients(name, url, needs_key=needs_key)}
+        await answer(asked.send, told)
+
+    async def _on_events(self, asked: Asked) -> None:
+        topics = TOPICS & {*(asked.word("topics") or ",".join(TOPICS)).split(",")}
+        upstream = asked.word("upstream")
+        if upstream is not None:
+            self._known(upstream)
+        if self._feed.is_full:
+            raise ApiError(503, "as many watch already as may at one time; try again later")
+        await self._feed.serve(asked.send, asked.receive, topics, upstream)
+
+    # --- what there is to do
+
+    async def _on_restart(self, asked: Asked) -> None:
+        await answer(asked.send, await self._actions.restart(asked.name))
+
+    async def _on_enable(self, asked: Asked) -> None:
+        await answer(asked.send, await self._actions.switch(asked.name, on=True))
+
+    async def _on_disable(self, asked: Asked) -> None:
+        await answer(asked.send, await self._actions.switch(asked.name, on=False))
+
+    async def _on_reload(self, asked: Asked) -> None:
+        await answer(asked.send, await self._actions.reload())
+
+    def _known(self, name: str) -> None:
+        if name not in self._mesh.config.upstreams:
+            there = ", ".join(self._mesh.config.upstreams) or "none"
+            raise ApiError(404, f"there is no upstream {name!r}; there are {there}")
+
+
+def _matching(scope: Scope) -> list[tuple[Row, str]]:
+    """The rows of a path, with the name that stands in it. A name may have any character, encoded."""
+    parts = scope.get("raw_path", scope["path"].encode()).decode("latin-1").split("/")
+    found = []
+    for row in ROUTES:
+        wanted = row.path.split("/")
+        if len(wanted) == len(parts) and all(one in ("NAME", part) for one, part in zip(wanted, parts, strict=True)):
+            name = next((unquote(part) for one, part in zip(wanted, parts, strict=True) if one == "NAME"), "")
+            found.append((row, name))
+    return found
+
+
+def _origin(scope: Scope) -> str:
+    host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+    return f"{scope['scheme']}://{host}"
