@@ -1,13 +1,13 @@
 """`Catalog`: what one upstream offers. `Mount`: how it stands in the mesh. Both frozen."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, Final
 
 from meshproxy.kinds import Kind
-from meshproxy.naming import origin_uri, public_name, public_uri
+from meshproxy.naming import TemplateMatcher, origin_uri, public_name, public_uri
 
 Definitions = Mapping[Kind, tuple[Mapping[str, Any], ...]]
 
@@ -49,12 +49,13 @@ EMPTY: Final = Catalog()
 class Filter:
     """Which components of a kind are shown, by globs on their origins, and under which other names.
 
-    `rename` maps an origin to what is then put under the namespace as if the upstream called it so.
+    `rename` maps an origin to what is then put under the namespace as if the upstream called it so. `withheld` are origins that are not to be had for now.
     """
 
     include: tuple[str, ...] = ("*",)
     exclude: tuple[str, ...] = ()
     rename: Mapping[str, str] = field(default_factory=dict)
+    withheld: frozenset[str] = frozenset()
 
     def admits(self, origin: str) -> bool:
         """Whether a component is shown: some `include` matches and no `exclude` does."""
@@ -62,7 +63,7 @@ class Filter:
 
     def excludes(self, origin: str) -> bool:
         """Whether a component is not to be had, by whatever way."""
-        return any(fnmatchcase(origin, glob) for glob in self.exclude)
+        return origin in self.withheld or any(fnmatchcase(origin, glob) for glob in self.exclude)
 
     @cached_property
     def origins(self) -> Mapping[str, str]:
@@ -93,6 +94,19 @@ class Mount:
 
     def filter(self, kind: Kind) -> Filter:
         return self.filters.get(kind, _OPEN)
+
+    def without(self, withheld: Mapping[Kind, frozenset[str]]) -> "Mount":
+        """The same, but that these origins are not to be had."""
+        filters = {kind: replace(self.filter(kind), withheld=origins) for kind, origins in withheld.items()}
+        return replace(self, filters={**self.filters, **filters})
+
+    def withholds(self, uri: str) -> bool:
+        """Whether a URI of the upstream's is an expansion of a template that is withheld, or is one itself."""
+        return any(matcher.template == uri or matcher.matches(uri) for matcher in self._withheld)
+
+    @cached_property
+    def _withheld(self) -> tuple[TemplateMatcher, ...]:
+        return tuple(map(TemplateMatcher, self.filter(Kind.TEMPLATE).withheld))
 
     def public_key(self, kind: Kind, origin: str, *, by_uri: bool) -> str:
         """What a component is called in the mesh."""

@@ -150,7 +150,7 @@ class Snapshot:
         if member is None:
             return None
         origin = member.mount.origin(uri)
-        if not member.mount.filter(Kind.RESOURCE).admits(origin):
+        if not member.mount.filter(Kind.RESOURCE).admits(origin) or member.mount.withholds(origin):
             return None
         return Route(member.source, origin, member.mount)
 

@@ -11,6 +11,7 @@ import typer
 
 from meshproxy.cli.access_app import key_app, why
 from meshproxy.cli.auth_app import auth_app
+from meshproxy.cli.pins_app import pins_app
 
 __all__ = ["app"]
 
@@ -242,6 +243,7 @@ def schema() -> int:
 app.add_typer(key_app)
 app.command()(why)
 app.add_typer(auth_app)
+app.add_typer(pins_app)
 
 
 @app.command(hidden=True)

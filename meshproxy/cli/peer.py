@@ -6,6 +6,7 @@ Either is a `FastMCP`, so a command goes the same way as a client of `meshproxy 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from meshproxy.catalog.component import decoded
@@ -20,6 +21,7 @@ from meshproxy.config.upstream import Headers, UpstreamSpec
 from meshproxy.login.logins import Logins
 from meshproxy.mesh.upstreams import mount_of, provider_of
 from meshproxy.observe import logs
+from meshproxy.pins.pins import Pins
 from meshproxy.serving.fastmcp import FastMCP
 from meshproxy.serving.server import run
 from meshproxy.state.place import place
@@ -127,10 +129,12 @@ async def peer_of_config(config: MeshConfig, wanted: Wanted = lambda *_: True) -
     logins = Logins(place(config.state, file) if file is not None else None, file)
     logs.conceal(logins.scrubbing(config.scrubber.scrub))
     starts = Starts()
+    pins = Pins(file)
+    pins.need(spec.pin for spec in config.enabled)
     for spec in config.enabled:
         if wanted(config, spec):
             provider = provider_of(spec, config.scrubber, server.stamp, starts, logins)
-            server.composite.add(provider, mount_of(spec, config))
+            server.composite.add(provider, mount_of(spec, config), partial(pins.vetted, spec.pin))
     async with server:
         peer = Peer(server)
         for provider in peer.providers:

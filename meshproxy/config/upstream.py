@@ -31,6 +31,7 @@ from meshproxy.config.values import (
     Name,
     Namespace,
     OneHeaderEach,
+    Pinning,
     Places,
     Program,
     Repeats,
@@ -47,7 +48,7 @@ from meshproxy.naming import default_namespace
 
 COMMAND_KEYS: Final = ("command", "args", "env", "cwd")
 URL_KEYS: Final = ("url", "transport", "headers", "forward_headers", "auth")
-VIEW_KEYS: Final = ("namespace", "required", "when_down", "tools", "resources", "templates", "prompts")
+VIEW_KEYS: Final = ("namespace", "required", "when_down", "tools", "resources", "templates", "prompts", "pin")
 LIVE_KEYS: Final = ("limits", "breaker", "retry", "stderr")
 CONNECTION_KEYS: Final = (*COMMAND_KEYS, *URL_KEYS, "start", "session", "timeouts")
 RENAMED_KEYS: Final = ("tools", "resources", "prompts")
@@ -264,6 +265,11 @@ class UpstreamDefaults(Section):
     )
     timeouts: Timeouts = Field(
         default=Timeouts(), description="Deadlines: durations such as 30s, 5m, 250ms, 1h30m, or never."
+    )
+    pin: Pinning = Field(
+        default="off",
+        description="What happens if a definition changes that was pinned in mesh.lock, beside this file, when it was first seen: off, nothing; warn, it is logged; "
+        "block, the component is not offered either until `meshproxy pins approve`. A change takes effect at once.",
     )
     stderr: Size = Field(
         default=KEPT_STDERR,

@@ -4,7 +4,7 @@ None of the messages quotes a value that may be a secret.
 """
 
 import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
@@ -155,6 +155,11 @@ Repeats = Annotated[
 ]
 MaybeRate = Annotated[
     Rate | None, BeforeValidator(parse_rate), WithJsonSchema({"type": "string", "examples": ["100/s", "30/m", NONE]})
+]
+Pinning = Annotated[
+    Literal["off", "warn", "block"],
+    BeforeValidator(lambda value: "off" if value is False else value),
+    WithJsonSchema({"enum": ["off", "warn", "block", False]}),
 ]
 UnlessOff = BeforeValidator(_unless_off)
 

@@ -7,7 +7,7 @@ directory that goes and comes back, and the moment in which the set of watched d
 """
 
 import errno
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ import anyio
 
 from meshproxy.config.content import Content, content_digest, read_content
 
-__all__ = ["content_digest", "directories_of", "settled", "watch"]
+__all__ = ["content_digest", "directories_of", "settled", "stirred", "watch"]
 
 STEP: Final = 50
 """Milliseconds. Events that follow each other faster are one."""
@@ -39,20 +39,30 @@ async def watch(path: Path, seen: str, *, poll: float = POLL) -> AsyncGenerator[
     """
     content = await anyio.to_thread.run_sync(read_content, path)
     path = content.path
+    async with aclosing(stirred(lambda: content.files, poll=poll)) as stirrings:
+        async for _ in stirrings:
+            content = await settled(path)
+            if content.digest != seen:
+                seen = content.digest
+                yield content
+
+
+async def stirred(files: Callable[[], Iterable[Path]], *, poll: float = POLL) -> AsyncGenerator[None]:
+    """At once, and whenever something may have happened to `files`, which are asked for each time and are absolute paths. It never ends by itself.
+
+    To be closed (`contextlib.aclosing`) by the task that iterates.
+    """
     while True:
-        view = await anyio.to_thread.run_sync(_look, content.files)
+        view = await anyio.to_thread.run_sync(_look, files())
         directories, metadata = view.directories, None
         async with aclosing(_stirrings(directories, poll)) as stirrings:
             async for certain in stirrings:
-                view = await anyio.to_thread.run_sync(_look, content.files)
+                view = await anyio.to_thread.run_sync(_look, files())
                 if certain or view.metadata != metadata:
-                    # From before the reading: what is written meanwhile differs from it at the next look.
+                    # From before it is read: what is written meanwhile differs from it at the next look.
                     metadata = view.metadata
-                    content = await settled(path)
-                    if content.digest != seen:
-                        seen = content.digest
-                        yield content
-                    view = await anyio.to_thread.run_sync(_look, content.files)
+                    yield
+                    view = await anyio.to_thread.run_sync(_look, files())
                 if view.directories != directories:
                     break
 

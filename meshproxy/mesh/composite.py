@@ -13,7 +13,7 @@ import structlog
 
 from meshproxy.access.confirmation import Confirmation
 from meshproxy.access.views import Views
-from meshproxy.catalog.catalog import Mount
+from meshproxy.catalog.catalog import Catalog, Mount
 from meshproxy.catalog.rewrite import rewrite_question
 from meshproxy.catalog.snapshot import Collision, Member, Route, Snapshot, build_snapshot
 from meshproxy.eras.translate import outgoing
@@ -34,15 +34,19 @@ Announce = Callable[[Snapshot], None]
 
 @dataclass(frozen=True)
 class Mounted:
-    """A provider, and its namespace and filters in the mesh."""
+    """A provider, and its namespace and filters in the mesh. `vet` leaves out of those what is not to be offered of a catalog."""
 
     provider: ProxyProvider = field(compare=False)
     mount: Mount
+    vet: Callable[[Mount, Catalog], Mount] | None = field(default=None, compare=False)
 
     @property
     def member(self) -> Member:
         """What a snapshot takes of it: what it offers at this moment."""
-        return Member(self.mount, self.provider, self.provider.catalog, self.provider.is_up)
+        catalog, mount = self.provider.catalog, self.mount
+        if self.vet is not None and catalog is not None:
+            mount = self.vet(mount, catalog)
+        return Member(mount, self.provider, catalog, self.provider.is_up)
 
 
 async def _at_once(_is_enough: Callable[[], bool]) -> None:
@@ -82,10 +86,10 @@ class CompositeProvider:
         """Call `callback` after each swap."""
         self._announce.append(callback)
 
-    def add(self, provider: ProxyProvider, mount: Mount) -> None:
-        """Add a provider behind the others."""
+    def add(self, provider: ProxyProvider, mount: Mount, vet: Callable[[Mount, Catalog], Mount] | None = None) -> None:
+        """Add a provider behind the others; see `Mounted`."""
         provider.on_change(lambda _: self.refresh())
-        self.swap((*self.mounted, Mounted(provider, mount)))
+        self.swap((*self.mounted, Mounted(provider, mount, vet)))
 
     def refresh(self) -> None:
         """Build the snapshot anew, since what a provider offers has changed."""

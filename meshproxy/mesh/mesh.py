@@ -24,12 +24,13 @@ from meshproxy.config.watch import settled, watch
 from meshproxy.eras.translate import ServerSignature
 from meshproxy.errors import ConfigError, Problem
 from meshproxy.login.logins import Logins
-from meshproxy.mesh.composite import CompositeProvider, Mounted
+from meshproxy.mesh.composite import CompositeProvider
 from meshproxy.mesh.edits import Edits, changes, renamed
 from meshproxy.mesh.memory import Memory
 from meshproxy.mesh.plan import ReloadPlan, plan
-from meshproxy.mesh.successors import check_collisions, check_required, failures_of, replacements, warm
-from meshproxy.mesh.upstreams import mount_of, provider_of, rules_of
+from meshproxy.mesh.successors import check_collisions, check_required, failures_of, mounted_of, replacements, warm
+from meshproxy.mesh.upstreams import provider_of, rules_of
+from meshproxy.pins.pins import Pins
 from meshproxy.state.store import Store
 from meshproxy.supervision.starts import Starts, Urgency
 from meshproxy.upstream.provider import ProxyProvider
@@ -52,6 +53,18 @@ class Report:
     failures: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
+    def log(self, retired: tuple[str, ...] = ()) -> None:
+        """Say so. `retired` are the names of those whose old connection is drained."""
+        log.info(
+            "config.reloaded",
+            kept=list(self.plan.keep),
+            started=[name for name in self.plan.start if name not in self.failures],
+            retired=list(retired),
+            failed=dict(self.failures),
+            restart_required=list(self.plan.restart_required),
+            seconds=round(self.seconds, 3),
+        )
+
 
 class Mesh:
     """The upstreams of one config file, in `composite`. `on_config` is told each config just before it is in force; `memory` is of earlier runs.
@@ -61,6 +74,7 @@ class Mesh:
     Attributes:
         config: what is in force.
         edits: what became of the edits so far.
+        pins: what its upstreams are held against.
     """
 
     def __init__(
@@ -79,6 +93,8 @@ class Mesh:
         self._on_config = on_config
         self._memory = memory or Memory(Store(None))
         self._logins = logins or Logins()
+        self.pins = Pins(config.source.path)
+        self.pins.on_change = self._on_pins
         self._scrubber = config.scrubber
         self._starts = Starts()
         self._specs: dict[str, UpstreamSpec] = {}
@@ -94,7 +110,12 @@ class Mesh:
     # --- life
 
     def start(self) -> None:
-        """Mount every upstream of the config and let the eager ones begin to connect; what comes up is served as it comes."""
+        """Mount every upstream of the config and let the eager ones begin to connect; what comes up is served as it comes.
+
+        Raises:
+            ConfigError: there is a lock file, and it cannot be used.
+        """
+        self.pins.need(spec.pin for spec in self.config.enabled)
         for spec in self.config.enabled:
             self._adopt(spec, self._make(spec, self.config))
         self._swap(self.config)
@@ -129,10 +150,11 @@ class Mesh:
         # The drains were cancelled before they closed anything.
         providers = (*self._providers.values(), *retiring.values())
         await asyncio.gather(*(provider.aclose() for provider in providers))
+        await self.pins.aclose()
 
     def status(self) -> dict[str, dict[str, Any]]:
         """How each upstream is, by name, in the order of the config."""
-        return {name: provider.status() for name, provider in self._providers.items()}
+        return {name: provider.status() | self.pins.status(name) for name, provider in self._providers.items()}
 
     def draining(self) -> list[dict[str, Any]]:
         """How each of those is that were taken out of the mesh, and are not gone yet."""
@@ -158,6 +180,7 @@ class Mesh:
         """Apply every edit of the file at `path`, for ever; the latest wins. It is watched as long as the config in force says so."""
         watching: asyncio.Task[None] | None = None
         async with asyncio.TaskGroup() as group:
+            group.create_task(self.pins.follow())
             while True:
                 if watching is None and self.config.reload.watch:
                     watching = group.create_task(self._watch(path))
@@ -254,9 +277,11 @@ class Mesh:
         if config == self.config and not todo.start and not todo.retire:
             if self._is_rejected:
                 # The last edit was rejected, and its author waits for a word that the file is good again.
-                self._tell(Report(todo), ())
+                self._is_rejected = False
+                Report(todo).log()
                 self.edits.add(is_applied=True, revision=config.source.digest, plan=todo)
             return Report(todo)
+        self.pins.need(spec.pin for spec in config.enabled)
         self._scrubber |= config.scrubber
         wanted = {spec.name: spec for spec in config.enabled}
         fresh = {name: self._make(wanted[name], config) for name in todo.start}
@@ -265,7 +290,7 @@ class Mesh:
             failures = failures_of(fresh, self._providers)
             check_required(config, failures)
             replaced = replacements(config, fresh, failures, self._specs, self._providers)
-            check_collisions(config, replaced, self.composite)
+            check_collisions(config, mounted_of(replaced.values(), config, self.pins), self.composite)
         except BaseException:
             # They are closed in the background: a slow one must not delay the report, or the newer edit that stopped this one.
             for provider in fresh.values():
@@ -287,7 +312,8 @@ class Mesh:
             self._retire(provider, config.reload.drain_timeout)
         report = Report(todo, failures, time.monotonic() - begun)
         retired = tuple(provider.name for provider in old)
-        self._tell(report, retired)
+        self._is_rejected = False
+        report.log(retired)
         self.edits.add(
             is_applied=True,
             cause="restart" if again is not None else "file",
@@ -301,18 +327,6 @@ class Mesh:
         )
         return report
 
-    def _tell(self, report: Report, retired: tuple[str, ...]) -> None:
-        self._is_rejected = False
-        log.info(
-            "config.reloaded",
-            kept=list(report.plan.keep),
-            started=[name for name in report.plan.start if name not in report.failures],
-            retired=list(retired),
-            failed=dict(report.failures),
-            restart_required=list(report.plan.restart_required),
-            seconds=round(report.seconds, 3),
-        )
-
     def _make(self, spec: UpstreamSpec, config: MeshConfig) -> ProxyProvider:
         provider = provider_of(spec, config.scrubber, self._stamp, self._starts, self._logins)
         self._memory.recall(spec, provider)
@@ -325,20 +339,27 @@ class Mesh:
         self._specs[spec.name] = spec
         self._providers[spec.name] = provider
         self._memory.keep(spec, provider)
+        self.pins.note(spec.pin, spec.name, provider.catalog)
+
+    def _on_pins(self) -> None:
+        for name, provider in self._providers.items():
+            self.pins.note(self._specs[name].pin, name, provider.catalog)
+        self.composite.refresh()
 
     def _on_change(self, provider: ProxyProvider) -> None:
         # A provider that is being warmed is not served yet, and one that retires is not served any more.
         if self._providers.get(provider.name) is provider:
-            self._memory.keep(self._specs[provider.name], provider)
+            spec = self._specs[provider.name]
+            self._memory.keep(spec, provider)
+            self.pins.note(spec.pin, spec.name, provider.catalog)
             self.composite.refresh()
 
     def _swap(self, config: MeshConfig) -> None:
         self.config = config
         self._on_config(config)
         self._memory.forget_all_but(config.upstreams)
-        self.composite.swap(
-            [Mounted(provider, mount_of(self._specs[name], config)) for name, provider in self._providers.items()]
-        )
+        running = [(self._specs[name], provider) for name, provider in self._providers.items()]
+        self.composite.swap(mounted_of(running, config, self.pins))
 
     def _retire(self, provider: ProxyProvider, drain: float | None) -> None:
         task = asyncio.create_task(provider.retire(drain), name=f"retire {provider.name}")

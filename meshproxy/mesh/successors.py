@@ -1,7 +1,8 @@
 """What is to be decided of the upstreams that a reload has started beside those that run. Place: mesh."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import structlog
@@ -11,10 +12,11 @@ from meshproxy.config.upstream import UpstreamSpec
 from meshproxy.errors import ConfigError
 from meshproxy.mesh.composite import CompositeProvider, Mounted
 from meshproxy.mesh.upstreams import mount_of
+from meshproxy.pins.pins import Pins
 from meshproxy.supervision.starts import Urgency
 from meshproxy.upstream.provider import ProxyProvider
 
-__all__ = ["check_collisions", "check_required", "failures_of", "replacements", "warm"]
+__all__ = ["check_collisions", "check_required", "failures_of", "mounted_of", "replacements", "warm"]
 
 log = structlog.get_logger(__name__)
 
@@ -73,11 +75,13 @@ def replacements(
     return chosen
 
 
-def check_collisions(
-    config: MeshConfig, chosen: Mapping[str, tuple[UpstreamSpec, ProxyProvider]], composite: CompositeProvider
-) -> None:
+def mounted_of(chosen: Iterable[tuple[UpstreamSpec, ProxyProvider]], config: MeshConfig, pins: Pins) -> list[Mounted]:
+    """What is served under these specs, less what its pins withhold."""
+    return [Mounted(provider, mount_of(spec, config), partial(pins.vetted, spec.pin)) for spec, provider in chosen]
+
+
+def check_collisions(config: MeshConfig, mounted: Sequence[Mounted], composite: CompositeProvider) -> None:
     """Raise `ConfigError` if an edit would hide a component behind another's name, unless it is so already."""
-    mounted = [Mounted(provider, mount_of(spec, config)) for spec, provider in chosen.values()]
     known = set(composite.snapshot.collisions)
     problems = tuple(
         config.source.problem(collision.loser, str(collision))

@@ -177,7 +177,7 @@ class _Console:
         exception = event.pop("exception", None)
         below = [
             line if line.isprintable() else repr(line)[1:-1]
-            for lines in (event.pop("problems", ()), (exception or "").splitlines())
+            for lines in (event.pop("problems", ()), event.pop("diff", ()), (exception or "").splitlines())
             for line in map(str, lines)
         ]
         facts = [

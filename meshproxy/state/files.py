@@ -12,8 +12,8 @@ LEFT: Final = ".tmp"
 """How the names end of files that are being written."""
 
 
-def write(path: Path, content: bytes) -> None:
-    """Put `content` into a file of 0600. `flush` its folder for it to be found after a crash of the machine.
+def write(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Put `content` into a file of this mode. `flush` its folder for it to be found after a crash of the machine.
 
     Raises:
         OSError: it cannot be written; what was there before is whole.
@@ -24,6 +24,7 @@ def write(path: Path, content: bytes) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
+            os.fchmod(descriptor, mode)
             os.fsync(descriptor)
         beside.replace(path)
     except BaseException:

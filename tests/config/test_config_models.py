@@ -59,6 +59,7 @@ CHANGES = [
     (COMMAND, "view", {"resources": {"exclude": ["x"]}}),
     (COMMAND, "view", {"templates": {"include": ["x"]}}),
     (COMMAND, "view", {"prompts": {"rename": {"x": "y"}}}),
+    (COMMAND, "view", {"pin": "block"}),
     (COMMAND, "live", {"limits": {"concurrency": 8}}),
     (COMMAND, "live", {"breaker": {}}),
     (URL, "live", {"retry": {"reads": 0}}),

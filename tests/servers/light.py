@@ -85,7 +85,7 @@ def answered(message: Json) -> None:
 
 
 def work(number: int, params: Json) -> None:
-    """A call, as its arguments say: `exit`, `say`, new `tools` and `notify` at once, then `ask`, then `hold`, then its end.
+    """A call, as its arguments say: `exit`, `say`, a new label (`relabel`), new `tools` and `notify` at once, then `ask`, then `hold`, then its end.
 
     `ask` is a list of rounds of questions, and a question is a method and its parameters. `late` are questions that come when it is cancelled.
     """
@@ -94,6 +94,8 @@ def work(number: int, params: Json) -> None:
         os._exit(arguments["exit"])
     if "say" in arguments:
         os.write(2, arguments["say"].encode() + b"\n")
+    if "relabel" in arguments:
+        options.label = arguments["relabel"]
     for kind in LISTS.values():
         if kind in arguments:
             offered[kind] = arguments[kind]
