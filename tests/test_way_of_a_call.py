@@ -94,30 +94,43 @@ async def line(era: str) -> AsyncIterator[Line]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(UPSTREAM), "--port", "0", stdout=asyncio.subprocess.PIPE
     )
-    assert process.stdout is not None
-    port = int(await process.stdout.readline())
+    try:
+        assert process.stdout is not None
+        port = int(await process.stdout.readline())
+        async with before(f"http://127.0.0.1:{port}/mcp") as place:
+            reader, writer = await asyncio.open_connection(*place)
+            opened = Line(era, reader, writer)
+            try:
+                if era == "legacy":
+                    about = {
+                        "protocolVersion": "2025-11-25",
+                        "capabilities": {},
+                        "clientInfo": {"name": "t", "version": "1"},
+                    }
+                    await opened.ask("initialize", **about)
+                yield opened
+            finally:
+                writer.close()
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+@asynccontextmanager
+async def before(url: str) -> AsyncIterator[tuple[str, int]]:
+    """A mesh in this process before a server, and where it listens."""
     mesh = FastMCP()
-    mesh.add_provider(ProxyProvider(ProxyClient(f"http://127.0.0.1:{port}/mcp"), name="up"), namespace="up")
+    mesh.add_provider(ProxyProvider(ProxyClient(url), name="up"), namespace="up")
     with socket.create_server(("127.0.0.1", 0)) as listening:
         async with mesh:
             app = mesh.http_app()
             server = Http1Server(app)
             await server.start([listening])
-            reader, writer = await asyncio.open_connection(*listening.getsockname())
-            opened = Line(era, reader, writer)
-            if era == "legacy":
-                about = {
-                    "protocolVersion": "2025-11-25",
-                    "capabilities": {},
-                    "clientInfo": {"name": "t", "version": "1"},
-                }
-                await opened.ask("initialize", **about)
-            yield opened
-            writer.close()
-            await app.aclose()
-            await server.aclose(DEADLINE)
-    process.terminate()
-    await process.wait()
+            try:
+                yield listening.getsockname()
+            finally:
+                await app.aclose()
+                await server.aclose(DEADLINE)
 
 
 @pytest.mark.parametrize("era", ["legacy", "modern"])
