@@ -34,8 +34,8 @@ _MOST_PLAIN: Final = 1024 * 1024
 class Errand(Protocol):
     """A request that waits for nothing but its answer, which may be plain: 200, with a length, and no event stream."""
 
-    def take(self, headers: dict[bytes, bytes], body: bytes) -> None:
-        """The answer, and it is plain."""
+    def take(self, headers: dict[bytes, bytes], data: bytes, start: int) -> None:
+        """The answer, and it is plain. Its body is what `data` has from `start` on: a copy of it may be large."""
         ...
 
     def unroll(self, connection: "Connection") -> Response:
@@ -338,9 +338,13 @@ class Connection(Held):
         known = self._familiar
         if known is None:
             return False
+        start = 0
         if self._pieces:
             self._pieces.append(data)
-            self._missing -= len(data)
+            missing = self._missing - len(data)
+            if missing <= 0:
+                data = b"".join(self._pieces)
+                self._pieces = []
         else:
             found = known.measure(data)
             if found is None:
@@ -348,17 +352,18 @@ class Connection(Held):
             start, length = found
             if length > _MOST_PLAIN:
                 return False
-            self._missing = length - len(data) + start
-            self._pieces.append(data[start:])
-        if self._missing > 0:
+            missing = length - len(data) + start
+            if missing > 0:
+                self._pieces.append(data[start:])
+        self._missing = missing
+        if missing > 0:
             return True
-        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        errand, self._errand, self._pieces = cast("Errand", self._errand), None, []
-        if self._missing < 0:  # more than the answer came
-            body = body[: self._missing]
+        errand, self._errand = cast("Errand", self._errand), None
+        if missing < 0:  # more than the answer came
+            data = data[:missing]
         headers, keep_alive = known.meaning
-        self._leave(keep_alive, kept=self._missing == 0)
-        errand.take(headers, body)
+        self._leave(keep_alive, kept=missing == 0)
+        errand.take(headers, data, start)
         return True
 
     def _unroll(self) -> None:

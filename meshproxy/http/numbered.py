@@ -19,15 +19,16 @@ class Numbered:
         self._after = after
         self._digits = digits
 
-    def measure(self, data: bytes) -> tuple[int, int] | None:
-        """Where `data` goes on behind such a beginning, and the number in it; None if it begins otherwise, or is not there yet.
+    def measure(self, data: bytes, start: i64 = 0) -> tuple[int, int] | None:
+        """Where `data` goes on behind such a beginning, which is at `start`, and the number in it; None if it begins otherwise, or is not there yet.
 
         A number is digits and nothing else (`int` takes more than RFC 9110, 8.6 does).
         """
-        if not data.startswith(self._before):
+        first: i64 = start + len(self._before)
+        if data[start:first] != self._before:
             return None
-        first: i64 = len(self._before)
-        most: i64 = min(len(data), len(self._before) + self._digits)
+        most: i64 = first + self._digits
+        most = min(most, len(data))
         place: i64 = first
         number: i64 = 0
         while place < most:

@@ -185,26 +185,34 @@ class Request:
 
     def answer(self, status: int, body: bytes = b"", lines: bytes = b"") -> None:
         """Send a whole response, of JSON, to a request that was not given to `Conversation.run`. `lines` are more of its header."""
+        self.splice(status, [body] if body else [], lines)
+
+    def splice(self, status: int, pieces: list[Any], lines: bytes = b"") -> None:
+        """The same, of a body in pieces, each of them bytes or another buffer. Large ones are not copied."""
         connection = self.connection
         if connection.is_gone or self.is_begun:
             return
         server = connection.server
         if server.is_closing:
             self.may_stay = False
+        size = 0
+        for piece in pieces:
+            size += len(piece)
         head = b"%b%b%bcontent-length: %d\r\n%b%b\r\n" % (
             STATUS[status],
             server.date_line or server.tell_time(),
-            _JSON if body else b"",
-            len(body),
+            _JSON if size else b"",
+            size,
             lines,
             b"" if self.may_stay else b"connection: close\r\n",
         )
         self.is_begun = self.is_sent = True
         self.on_gone = None
-        if len(body) < LARGE:
-            connection.transport.write(head + body)
+        pieces.insert(0, head)
+        if size < LARGE:
+            connection.transport.write(b"".join(pieces))
         else:
-            connection.transport.writelines((head, body))
+            connection.transport.writelines(pieces)
         connection.ended(self)
 
 

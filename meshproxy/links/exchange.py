@@ -177,12 +177,12 @@ class Exchange:
         for message in messages:
             self._sort(message)
 
-    def answer_in(self, body: bytes) -> Answer | None:
-        """The answer in a body that is no event stream; None if there is none."""
+    def answer_in(self, data: bytes, start: int = 0) -> Answer | None:
+        """The answer in a body that is no event stream, which begins at `start`; None if there is none."""
         try:
-            message = parse_answer(body, self.is_relayed)
+            message = parse_answer(data, self.is_relayed, start)
         except RpcError as error:
-            return self._mended_in(body, error)
+            return self._mended_in(data[start:], error)
         return message if isinstance(message, Answer) else None
 
     def _mended_in(self, body: bytes, error: RpcError) -> Answer | None:

@@ -188,17 +188,17 @@ class Post(Exchange):
         self.connection: Connection | None = None
         self.session: str | None = None
 
-    def take(self, headers: dict[bytes, bytes], body: bytes) -> None:
+    def take(self, headers: dict[bytes, bytes], data: bytes, start: int) -> None:
         """See `meshproxy.http.client_connection.Errand`."""
         if self.method == "initialize" and (session := headers.get(SESSION_HEADER.encode())) is not None:
             self.session = session.decode("latin-1")
         call = self.call
-        if call is not None and len(body) > call.max_result:
+        if call is not None and len(data) - start > call.max_result:
             self.end(self.too_large())
             return
-        answer = self.answer_in(body)
+        answer = self.answer_in(data, start)
         if answer is None:
-            self.end(AnswerLost(self._link.upstream, not_mcp(200, headers, body)))
+            self.end(AnswerLost(self._link.upstream, not_mcp(200, headers, data[start:])))
         else:
             self._answered(answer)
 

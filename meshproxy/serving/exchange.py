@@ -18,7 +18,7 @@ from meshproxy.relay.downstream import Downstream, Outcome, RequestContext
 from meshproxy.relay.handler import Handler
 from meshproxy.serving.reply import Reply
 from meshproxy.serving.settings import HttpSettings
-from meshproxy.wire.messages import Id, encode_error, encode_result
+from meshproxy.wire.messages import Id, encode_error, result_pieces
 from meshproxy.wire.protocol import HTTP_STATUS, META_PROGRESS
 
 __all__ = ["HeaderView", "HttpExchange", "progress_token_of", "rpc_error_of", "speak"]
@@ -127,8 +127,8 @@ class HttpExchange(RequestContext):
         handler.answer(call)
 
     @abstractmethod
-    def deliver(self, answer: bytes) -> None:
-        """Send the answer, on whatever there is by now."""
+    def deliver(self, answer: list[Any]) -> None:
+        """Send the answer, on whatever there is by now. It comes in pieces, see `result_pieces`."""
 
     @property
     def ending(self) -> "asyncio.Future[None]":
@@ -145,11 +145,11 @@ class HttpExchange(RequestContext):
         if self._silence is not None:
             self._silence.discard(self)
         if not isinstance(outcome, BaseException):
-            answer = encode_result(self.request_id, outcome)
+            answer = result_pieces(self.request_id, outcome)
         else:
             error = self.cause or rpc_error_of(outcome, call.method)
             self.status = HTTP_STATUS.get(error.code, 200)
-            answer = encode_error(self.request_id, error)
+            answer = [encode_error(self.request_id, error)]
         self.deliver(answer)
         if self._ending is not None:
             self._ending.set_result(None)

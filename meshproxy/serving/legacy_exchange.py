@@ -124,13 +124,13 @@ class LegacyExchange(HttpExchange):
             self._session.active -= 1
             self._session.touched = time.monotonic()
 
-    def deliver(self, answer: bytes) -> None:
+    def deliver(self, answer: list[Any]) -> None:
         del self._session.running[self.request_id]
         if not self.number:
-            self.reply.answer(200, answer)
+            self.reply.splice(200, answer)
             self.release()
             return
-        stream = self.finish(answer)
+        stream = self.finish(b"".join(answer))
         if stream is None or stream.task is None:
             self.release()
         else:
@@ -176,16 +176,16 @@ class InitializeExchange(LegacyExchange):
     def open_stream(self) -> None:
         """Wait in silence."""
 
-    def deliver(self, answer: bytes) -> None:
+    def deliver(self, answer: list[Any]) -> None:
         session = self._session
         del session.running[self.request_id]
-        if record_version(session, answer):
+        if record_version(session, b"".join(answer)):
             session.resumable = session.version >= "2025-11-25"
             self.sessions.add(session)
-            self.reply.answer(200, answer, b"mcp-session-id: %b\r\n" % session.key.encode())
+            self.reply.splice(200, answer, b"mcp-session-id: %b\r\n" % session.key.encode())
         else:
             session.close()
-            self.reply.answer(200, answer)
+            self.reply.splice(200, answer)
         self.release()
 
     def _say(self, data: bytes) -> None:

@@ -115,13 +115,13 @@ class ModernExchange(HttpExchange):
             )
             self.stream.start()
 
-    def deliver(self, answer: bytes) -> None:
+    def deliver(self, answer: list[Any]) -> None:
         self._running.discard(self)
         self.downstream.close()
         if self.stream is None:
-            self.reply.answer(self.status, answer)
+            self.reply.splice(self.status, answer)
         else:
-            self.stream.finish(encode_event(answer))
+            self.stream.finish(encode_event(b"".join(answer)))
 
     def disconnected(self) -> None:
         if self.stream is not None:

@@ -34,6 +34,10 @@ class Reply(Protocol):
         """Send a whole response of JSON, with further header lines, each of which ends with CRLF. Never blocks."""
         ...
 
+    def splice(self, status: int, pieces: list[Any], lines: bytes = b"") -> None:
+        """The same, of a body in pieces, which are the reply's from now on."""
+        ...
+
 
 class Exchange(Protocol):
     """What is being answered; see `meshproxy.serving.exchange.HttpExchange`."""
@@ -60,6 +64,10 @@ class AsgiReply:
         """See `Reply`."""
         if not self._answer.done():
             self._answer.set_result((status, body, lines))
+
+    def splice(self, status: int, pieces: list[Any], lines: bytes = b"") -> None:
+        """See `Reply`."""
+        self.answer(status, b"".join(pieces), lines)
 
     async def served(self, exchange: "Exchange | None") -> None:
         """Send what is answered, be it at once or, for `exchange`, when that has ended; its events send themselves."""

@@ -28,6 +28,7 @@ __all__ = [
     "parse",
     "parse_answer",
     "result_alone",
+    "result_pieces",
 ]
 
 _UNSET: Final = msgspec.UNSET
@@ -100,8 +101,8 @@ def parse(data: bytes) -> Message:
     return Request(message_id, method, envelope.params)
 
 
-def parse_answer(data: bytes, is_relayed: Callable[[int], bool]) -> Message:
-    """As `parse`, for the side that asks. The result of a request that `is_relayed` is not read: whoever relays it does.
+def parse_answer(data: bytes, is_relayed: Callable[[int], bool], start: int = 0) -> Message:
+    """As `parse`, for the side that asks, of a message that begins at `start`. The result of a request that `is_relayed` is not read: whoever relays it does.
 
     Reading JSON only to find its end is most of what a large answer costs, and it need not be done twice. An answer that does not begin as
     most do is read at once. A result that was not read is whatever stood between the answer's head and its last byte. It must not be sent to
@@ -110,11 +111,11 @@ def parse_answer(data: bytes, is_relayed: Callable[[int], bool]) -> Message:
     Raises:
         RpcError: see `parse`.
     """
-    found = _ANSWER.measure(data) or _ANSWER_SPACED.measure(data)
+    found = _ANSWER.measure(data, start) or _ANSWER_SPACED.measure(data, start)
     if found is None or not data.endswith(b"}") or not is_relayed(found[1]):
-        return parse(data)
+        return parse(data[start:])
     if not data.isascii():
-        _checked(data)
+        _checked(data[start:])
     begin = found[0] - 1
     # A copy of something small is cheaper than a view.
     return Answer(found[1], Raw(data[begin:-1]) if len(data) <= _SMALL else Raw(memoryview(data)[begin:-1]))
@@ -202,9 +203,14 @@ def _refused(reason: str, message_id: Any) -> RpcError:
 
 def encode_result(message_id: Id, result: Raw | bytes | dict[str, Any]) -> bytes:
     """The answer to request `message_id`: `result` is spliced in as it is when it is encoded already."""
+    return b"".join(result_pieces(message_id, result))
+
+
+def result_pieces(message_id: Id, result: Raw | bytes | dict[str, Any]) -> list[Any]:
+    """The same in pieces, each of them bytes or a `Raw`, for whoever can send it without copying what may be large."""
     if isinstance(result, (Raw, bytes)):
-        return b"".join((_RESULT_HEAD, dumps(message_id), b',"result":', result, b"}"))
-    return dumps({"jsonrpc": _VERSION, "id": message_id, "result": result})
+        return [_RESULT_HEAD, dumps(message_id), b',"result":', result, b"}"]
+    return [dumps({"jsonrpc": _VERSION, "id": message_id, "result": result})]
 
 
 def encode_error(message_id: Id | None, error: RpcError) -> bytes:
