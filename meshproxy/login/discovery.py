@@ -3,6 +3,10 @@
 Source: 2026-07-28 basic/authorization, "Authorization Server Discovery".
 """
 
+from typing import Final
+
+import msgspec
+
 from meshproxy.login.challenge import Challenge
 from meshproxy.login.fetch import Fetch, NotNow, Reply
 from meshproxy.login.metadata import (
@@ -10,6 +14,7 @@ from meshproxy.login.metadata import (
     LoginFailed,
     Resource,
     canonical,
+    origin_of,
     resource_of,
     resource_places,
     server_of,
@@ -19,7 +24,12 @@ from meshproxy.login.metadata import (
 __all__ = ["find_resource", "find_server"]
 
 
-async def find_resource(fetch: Fetch, url: str, challenge: Challenge | None, issuer: str | None) -> Resource:
+_PLACES: Final = {"authorization": "authorize", "token": "token", "registration": "register"}
+
+
+async def find_resource(
+    fetch: Fetch, url: str, challenge: Challenge | None, issuer: str | None, *, may_be_old: bool = False
+) -> Resource:
     """What the protected server at `url` says of itself, where its challenge says, else at the well-known places.
 
     Args:
@@ -27,6 +37,7 @@ async def find_resource(fetch: Fetch, url: str, challenge: Challenge | None, iss
         url: of the upstream.
         challenge: what it said when it refused a request; None if it said nothing.
         issuer: the authorization server that the user names, in place of those that the upstream does; None for none.
+        may_be_old: take one that says nothing for a server of 2025-03-26, which is its own authorization server.
 
     Raises:
         LoginFailed: it says nothing that could be used.
@@ -41,6 +52,8 @@ async def find_resource(fetch: Fetch, url: str, challenge: Challenge | None, iss
         _refuse_trouble(reply, place)
     if issuer is not None:
         return Resource(canonical(url), (issuer,))
+    if named is None and may_be_old:
+        return Resource(canonical(url), (origin_of(url),), is_old=True)
     raise LoginFailed(
         "it does not say which authorization server gives tokens for it (no protected-resource metadata); set auth.issuer, "
         "or put a token into headers"
@@ -49,6 +62,8 @@ async def find_resource(fetch: Fetch, url: str, challenge: Challenge | None, iss
 
 async def find_server(fetch: Fetch, resource: Resource) -> AuthorizationServer:
     """What the authorization server of a resource says of itself, the first that can be asked. Raises as `find_resource`."""
+    if resource.is_old:
+        return await _old_server(fetch, resource.issuers[0])
     trouble: LoginFailed | NotNow | None = None
     for issuer in resource.issuers:
         try:
@@ -74,6 +89,18 @@ async def _server(fetch: Fetch, issuer: str) -> AuthorizationServer:
     raise LoginFailed(
         f"the authorization server {issuer} has no metadata at its well-known addresses; check auth.issuer"
     )
+
+
+async def _old_server(fetch: Fetch, origin: str) -> AuthorizationServer:
+    """The authorization server that a server of 2025-03-26 is itself: by its metadata, or else by the places that it must have then.
+
+    Source: 2025-03-26 basic/authorization, 2.3.3. Nobody can promise PKCE there without metadata, and everybody must do it.
+    """
+    try:
+        return await _server(fetch, origin)
+    except LoginFailed:
+        places = {f"{key}_endpoint": f"{origin}/{name}" for key, name in _PLACES.items()}
+        return msgspec.structs.replace(AuthorizationServer(origin, challenge_methods=("S256",)), **places)
 
 
 def _refuse_trouble(reply: Reply, place: str) -> None:

@@ -67,7 +67,7 @@ class Flow:
         await self._vault.unlock()
         await self.fetch.reach.look()
         challenge = await probe(self.fetch, self._url)
-        resource = await find_resource(self.fetch, self._url, challenge, self._auth.issuer)
+        resource = await find_resource(self.fetch, self._url, challenge, self._auth.issuer, may_be_old=True)
         server = await find_server(self.fetch, resource)
         if not server.authorization_endpoint:
             raise LoginFailed(f"{server.issuer} has no page to log in at; type client_credentials may be meant")
@@ -76,7 +76,13 @@ class Flow:
             raise LoginFailed(f"{server.issuer} does not say that it does PKCE with S256, so no login there is safe")
         record = self._vault.read(self._upstream, self._url)
         scopes = self._scopes(challenge, resource.scopes, record, server)
-        client = await client_for(self.fetch, server, self._auth, record, self._redirect_uri, scopes)
+        try:
+            client = await client_for(self.fetch, server, self._auth, record, self._redirect_uri, scopes)
+        except LoginFailed as error:
+            if not resource.is_old:
+                raise
+            reason = f"it does not say which authorization server gives tokens for it, and as its own it does not work ({error})"
+            raise LoginFailed(f"{reason}; set auth.issuer, or put a token into headers") from None
         identifier = self._auth.resource or resource.resource
         # What is known of the server now is what its answer is held to (RFC 9207, 2.4).
         self._begun = (server, client, identifier, scopes, time.monotonic())
@@ -151,20 +157,18 @@ class Flow:
 
 
 async def probe(fetch: Fetch, url: str) -> Challenge | None:
-    """What an upstream says when somebody comes without a token; None if it says nothing of one. Raises as `Fetch.get`."""
-    hello = {
-        "jsonrpc": "2.0",
-        "id": 0,
-        "method": "initialize",
-        "params": {
-            "protocolVersion": "2025-11-25",
-            "capabilities": {},
-            "clientInfo": {"name": "meshproxy", "version": "0"},
-        },
-    }
-    accept = ("accept", "application/json, text/event-stream")
-    reply = await fetch.post_json(url, hello, [accept])
-    return bearer(reply.challenge) if reply.status in (401, 403) else None
+    """What an upstream says when somebody comes without a token; None if it says nothing of one. Raises as `Fetch.get`.
+
+    It is asked for its tools first: some let everybody say hello, and want a token for the rest. Others want a session before a token.
+    """
+    info = {"name": "meshproxy", "version": "0"}
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": info}
+    for method, params in (("tools/list", {}), ("initialize", hello)):
+        message = {"jsonrpc": "2.0", "id": 0, "method": method, "params": params}
+        reply = await fetch.post_json(url, message, [("accept", "application/json, text/event-stream")])
+        if reply.status in (401, 403):
+            return bearer(reply.challenge)
+    return None
 
 
 def answer_of(url: str) -> dict[str, str]:

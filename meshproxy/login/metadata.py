@@ -17,6 +17,7 @@ __all__ = [
     "LoginFailed",
     "Resource",
     "canonical",
+    "origin_of",
     "resource_of",
     "resource_places",
     "server_of",
@@ -37,11 +38,13 @@ class Resource(msgspec.Struct, frozen=True):
         resource: its identifier, as it is to be sent in `resource` (RFC 8707).
         issuers: its authorization servers, the one that it prefers first.
         scopes: `scopes_supported`; none if it does not say.
+        is_old: it says nothing, as servers of 2025-03-26 do, and is taken for one.
     """
 
     resource: str
     issuers: tuple[str, ...]
     scopes: tuple[str, ...] = ()
+    is_old: bool = False
 
 
 class AuthorizationServer(msgspec.Struct, frozen=True):
@@ -71,6 +74,12 @@ def canonical(url: str) -> str:
     host = f"[{host}]" if ":" in host else host
     port = f":{parts.port}" if parts.port and parts.port != _PORTS.get(parts.scheme) else ""
     return urlunsplit((parts.scheme.lower(), host + port, parts.path.rstrip("/"), parts.query, ""))
+
+
+def origin_of(url: str) -> str:
+    """Scheme and authority of a URL, as `canonical` spells them."""
+    parts = urlsplit(canonical(url))
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def resource_places(url: str) -> Iterator[str]:

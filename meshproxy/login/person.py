@@ -17,6 +17,7 @@ import structlog
 from meshproxy.config.login import OAuth
 from meshproxy.errors import LoginNeeded, UpstreamError, UpstreamUnavailable
 from meshproxy.login.challenge import Challenge
+from meshproxy.login.discovery import find_resource
 from meshproxy.login.fetch import Fetch, NotNow
 from meshproxy.login.login import Login
 from meshproxy.login.metadata import LoginFailed
@@ -58,6 +59,7 @@ class PersonLogin(Login):
     ) -> None:
         super().__init__(upstream, conceal)
         self._url = url
+        self._issuer = auth.issuer
         self._fetch = Fetch(reach_of(url, auth))
         self._vault = vault
         self._command = command
@@ -95,14 +97,14 @@ class PersonLogin(Login):
                     await stack.enter_async_context(self._vault.locked(self.upstream, self._url))
                 except VaultError as error:
                     self._say(error)
-                await self._refresh(self._vault.read(self.upstream, self._url))
+                await self._refresh(self._vault.read(self.upstream, self._url), wanted)
         except NotNow as error:
             raise UpstreamUnavailable(
                 self.upstream, f"its login cannot be refreshed now: {error}", retry_after=error.retry_after
             ) from None
 
-    async def _refresh(self, record: Record) -> None:
-        """Refresh what the record has, as the only one who does."""
+    async def _refresh(self, record: Record, refused: Challenge | None) -> None:
+        """Refresh what the record has, as the only one who does; `refused` is what the upstream said to it, if it did."""
         known, grant = self._grant, record.grant
         if grant is not None and (known is None or grant.access_token != known.access_token):
             # Somebody else has done it, another process or a login.
@@ -110,6 +112,8 @@ class PersonLogin(Login):
             return
         if grant is None:
             raise self._needed("nobody has logged in yet" if known is None else "it was logged out")
+        if refused is not None and self._is_current:
+            await self._check_issuer(grant, refused)
         if not grant.refresh_token:
             raise self._needed("the login has expired, and came without a refresh token")
         form = {"grant_type": "refresh_token", "refresh_token": grant.refresh_token}
@@ -124,6 +128,17 @@ class PersonLogin(Login):
         await self._keep(record)
         self._take(record)
         log.info("login.refreshed", upstream=self.upstream)
+
+    async def _check_issuer(self, grant: Grant, refused: Challenge) -> None:
+        """Of a token that should be good and is not: whether the upstream still takes those of its authorization server (SEP-2352)."""
+        await self._fetch.reach.look()
+        try:
+            resource = await find_resource(self._fetch, self._url, refused, self._issuer)
+        except (LoginFailed, NotNow):
+            # It does not say; whether a refresh helps is seen soon.
+            return
+        if grant.server.issuer.rstrip("/") not in [issuer.rstrip("/") for issuer in resource.issuers]:
+            raise self._needed(f"it takes logins at {resource.issuers[0]} now, and no longer at {grant.server.issuer}")
 
     async def _give_up(self, record: Record, error: Refused | LoginFailed) -> None:
         """Keep nothing that was refused. A registration that is unknown there is made anew at the next login."""

@@ -73,10 +73,21 @@ async def test_k1_metadata_of_another_resource_is_not_used(tmp_path: Path) -> No
 
 
 async def test_k1_a_server_without_metadata_says_what_to_configure(tmp_path: Path) -> None:
-    async with authority(challenge="plain", resource_places=()) as there:
+    knobs: dict = {"path": "/elsewhere", "registration": False, "clients": {"mesh": "secret"}}
+    async with authority(challenge="plain", resource_places=(), **knobs) as there:
         with pytest.raises(LoginFailed, match=r"set auth\.issuer"):
             await log_in(there, tmp_path)
-        assert (await log_in(there, tmp_path, {"issuer": there.issuer})).resource == there.url
+        auth = {"issuer": there.issuer, "client_id": "mesh", "client_secret": "secret"}
+        assert (await log_in(there, tmp_path, auth)).resource == there.url
+
+
+@pytest.mark.parametrize("place", ["oauth", "nowhere"])
+async def test_k1_a_server_of_2025_03_26_is_its_own_authorization_server(tmp_path: Path, place: str) -> None:
+    """By its metadata, or else by the places that the revision names."""
+    async with authority(challenge="plain", resource_places=(), metadata_at=place) as there:
+        assert (await log_in(there, tmp_path)).server.issuer == there.origin
+        async with meshed(there, tmp_path) as mesh:
+            assert await mesh.call() == "done"
 
 
 @pytest.mark.parametrize(
@@ -200,6 +211,20 @@ async def test_k7_what_one_issuer_gave_is_never_shown_to_another(tmp_path: Path)
         assert not [secret for secret in first.secrets if secret in shown]
         record = Vault(tmp_path).read("there", first.url)
         assert set(record.grants) == {first.issuer, second.issuer}
+
+
+async def test_k7_an_upstream_that_names_another_issuer_needs_a_login_there(tmp_path: Path) -> None:
+    """Its tokens should be good, so to have them refreshed would help nobody."""
+    async with authority() as first, authority() as second:
+        await log_in(first, tmp_path)
+        async with meshed(first, tmp_path) as mesh:
+            assert await mesh.call() == "done"
+            first.knobs.issuers = [second.issuer]
+            first.expire()
+            with pytest.raises(RpcError, match=f"it takes logins at {second.issuer} now"):
+                await mesh.call()
+            assert not first.grants("refresh_token")
+            await mesh.until("needs login")
 
 
 # K8 to K11

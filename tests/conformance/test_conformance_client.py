@@ -1,6 +1,6 @@
 """The official suite's scenarios for clients, against the way from the mesh to its upstreams; see `tests.conformance.client`.
 
-Left out are those about OAuth, which upstreams are not asked for, and about skills, an extension that the mesh does not have.
+Those about OAuth are in `test_conformance_login`. Left out are those about skills, an extension that the mesh does not have.
 """
 
 import sys

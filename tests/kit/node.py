@@ -32,12 +32,13 @@ def conformance(url: str, version: str | None, folder: Path) -> dict[str, str]:
     return _suite(["server", "--url", url, "--suite", "all", *revision], folder)
 
 
-def client_conformance(program: list[str], scenario: str, folder: Path) -> dict[str, str]:
-    """Run one scenario of the official suite against a client, which is started with the scenario's URL as its last argument.
+def client_conformance(program: list[str], scenario: str, folder: Path, version: str | None = None) -> dict[str, str]:
+    """Run one scenario of the official suite against a client, which is started with the scenario's URL as its last argument; without a revision at its newest.
 
     Returns what `conformance` does. A client that fails is a check that failed: `client`.
     """
     line = ["client", "--command", " ".join(program), "--scenario", scenario]
+    line += ["--spec-version", version] if version else []
     return _suite(line, folder)
 
 
