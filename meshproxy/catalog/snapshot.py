@@ -70,7 +70,8 @@ class Part:
     def is_of(self, member: Member) -> bool:
         """Whether `member` would bring the same."""
         mine = self.member
-        return mine.catalog is member.catalog and mine.source is member.source and mine.mount == member.mount
+        is_placed_alike = mine.mount is member.mount or mine.mount == member.mount
+        return mine.catalog is member.catalog and mine.source is member.source and is_placed_alike
 
     def shown(self, kind: Kind, era: Era) -> tuple[bytes, ...]:
         """The definition of each of a kind's routes, as clients of an era are shown it. Encoded once."""

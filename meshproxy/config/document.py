@@ -7,7 +7,7 @@ themselves, and what expands or nests beyond all reason.
 """
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import yaml
@@ -15,15 +15,14 @@ from yaml.error import Mark, MarkedYAMLError
 from yaml.reader import ReaderError
 
 from meshproxy.config.jsonc import LITERAL, without_comments
+from meshproxy.config.nodes import CORE, MAX_DEPTH, NoCharacterError, TooDeepError, compose, tag_of_plain
 
 Path = tuple[str | int, ...]
 Scalar = str | int | float | bool | None
 
 MAX_NODES: Final = 100_000
 """Values in one file, aliases expanded."""
-MAX_DEPTH: Final = 64
 
-_CORE: Final = "tag:yaml.org,2002:"
 _COMMENT_AS_TEXT: Final = re.compile(r"//|/\*.*\*/ ")
 """How a plain text begins that was a comment before YAML joined it to what follows."""
 _FOREIGN_COMMENT: Final = re.compile(r"(?:^|[\s,{\[])(?://|/\*)")
@@ -69,7 +68,16 @@ class Item:
 
     def with_value(self, value: "Scalar | dict[str, Item] | list[Item]") -> "Item":
         """Another value at the same place."""
-        return replace(self, value=value)
+        return Item(value, self.path, self.line, self.column, self.key_line, self.key_column, self.text)
+
+    @property
+    def plain(self) -> Any:
+        """The values alone, as they are written."""
+        if isinstance(self.value, dict):
+            return {key: child.plain for key, child in self.value.items()}
+        if isinstance(self.value, list):
+            return [child.plain for child in self.value]
+        return self.value
 
 
 @dataclass(frozen=True)
@@ -103,74 +111,23 @@ def parse(text: str, *, is_json: bool = False) -> tuple[Item | None, list[Flaw]]
             lines = re.split("\r\n|[\r\n]", text[:at])
             return None, [Flaw(len(lines), len(lines[-1]) + 1, "", message)]
     try:
-        loader = _Loader(text)
+        node = compose(text)
     except ReaderError as error:
         before = text[: error.position]
         column = error.position - (before.rfind("\n") + 1) + 1
         message = f"the character U+{ord(text[error.position]):04X} is not allowed; remove it"
         return None, [Flaw(before.count("\n") + 1, column, "", message)]
-    try:
-        node = loader.get_single_node()
-    except _RefusedError as refused:
-        return None, [refused.flaw]
+    except TooDeepError as error:
+        return None, [_flaw(error.mark, f"nested more than {MAX_DEPTH} levels deep")]
     except MarkedYAMLError as error:
         return None, [_explain(error, text, is_json=is_json)]
-    except (ValueError, OverflowError):
-        # PyYAML hands the hex digits of an escape to chr().
-        return None, [Flaw(loader.line + 1, loader.column + 1, "", "an escape names no character")]
-    finally:
-        loader.dispose()
+    except NoCharacterError as error:
+        return None, [Flaw(error.line + 1, error.column + 1, "", "an escape names no character")]
     if node is None:
         return None, []
     tree = _Tree(is_json=is_json)
     item = tree.item(node, (), node.start_mark)
     return item, tree.flaws
-
-
-class _RefusedError(Exception):
-    def __init__(self, flaw: Flaw) -> None:
-        super().__init__(flaw.message)
-        self.flaw = flaw
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML's loader up to the node graph, with the resolver of YAML 1.2's core schema."""
-
-    yaml_implicit_resolvers: Any = {}  # noqa: RUF012  # PyYAML's own way to give a loader its resolvers
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._depth = 0
-
-    def scan_to_next_token(self) -> None:
-        # YAML allows tabs between the tokens of a flow collection, so of JSON; PyYAML does not.
-        super().scan_to_next_token()
-        while self.flow_level and self.peek() == "\t":
-            self.forward()
-            super().scan_to_next_token()
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            event = self.peek_event()  # type: ignore[no-untyped-call]  # typeshed leaves it untyped
-            raise _RefusedError(_flaw(event.start_mark, f"nested more than {MAX_DEPTH} levels deep"))
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
-
-
-for _tag, _pattern, _first in (
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
-    (
-        "float",
-        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
-        list("-+.0123456789"),
-    ),
-    ("merge", r"<<", ["<"]),
-):
-    _Loader.add_implicit_resolver(_CORE + _tag, re.compile(rf"(?:{_pattern})\Z"), _first)
 
 
 class _Tree:
@@ -209,9 +166,9 @@ class _Tree:
         return Item(value, path, mark.line + 1, mark.column + 1, key.line + 1, key.column + 1, text)
 
     def _value(self, node: yaml.Node, path: Path) -> Any:
-        if isinstance(node, yaml.MappingNode) and node.tag == _CORE + "map":
+        if isinstance(node, yaml.MappingNode) and node.tag == CORE + "map":
             return self._mapping(node, path)
-        if isinstance(node, yaml.SequenceNode) and node.tag == _CORE + "seq":
+        if isinstance(node, yaml.SequenceNode) and node.tag == CORE + "seq":
             items = (self.item(child, (*path, index), child.start_mark) for index, child in enumerate(node.value))
             return [item for item in items if item is not None]
         if isinstance(node, yaml.ScalarNode):
@@ -225,7 +182,7 @@ class _Tree:
 
     def _misread(self, node: yaml.ScalarNode, *, is_key: bool = False) -> str | None:
         """Why a scalar would be read as something that its author did not mean; None if it is meant."""
-        if node.style is not None and not self._is_json:
+        if node.style and not self._is_json:
             return None
         if self._is_json:
             if node.style == '"' or (not is_key and LITERAL.fullmatch(node.value)):
@@ -262,7 +219,7 @@ class _Tree:
                 )
                 continue
             first[name] = key.start_mark
-            if key.tag == _CORE + "merge":
+            if key.tag == CORE + "merge":
                 merged = self._merged(child, path)
             elif (item := self.item(child, here, key.start_mark)) is not None:
                 own[name] = item
@@ -292,15 +249,8 @@ _NOTHING: Final = object()
 
 def resolve(text: str) -> Scalar:
     """What an unquoted `text` is in YAML 1.2's core schema. Raises ValueError for a number that is none."""
-    for tag, pattern in _PATTERNS:
-        if pattern.match(text):
-            return _typed(tag, text)
-    return text
-
-
-_PATTERNS: Final = list(
-    dict.fromkeys(pair for pairs in _Loader.yaml_implicit_resolvers.values() for pair in pairs),
-)
+    tag = tag_of_plain(text)
+    return text if tag is None else _typed(tag, text)
 
 
 def _scalar(node: yaml.ScalarNode) -> Scalar:
@@ -319,7 +269,7 @@ def _text(value: str) -> str:
 
 
 def _typed(tag: str, text: str) -> Scalar:
-    match tag.removeprefix(_CORE):
+    match tag.removeprefix(CORE):
         case "str" | "merge":
             return text
         case "null":
@@ -353,7 +303,7 @@ def _real(text: str) -> float:
 
 
 def _tag_name(tag: str) -> str:
-    return "!!" + tag.removeprefix(_CORE) if tag.startswith(_CORE) else tag
+    return "!!" + tag.removeprefix(CORE) if tag.startswith(CORE) else tag
 
 
 def _flaw(mark: Mark, message: str) -> Flaw:

@@ -38,17 +38,24 @@ _SECTIONS: Final = ("server", "reload", "profiles", "defaults", "upstreams", "mc
 """Those of the top level that may be left without a value, as when all of their lines are commented out."""
 
 
-def load(path: str | Path, environ: Mapping[str, str] | None = None, *, content: Content | None = None) -> MeshConfig:
+def load(
+    path: str | Path,
+    environ: Mapping[str, str] | None = None,
+    *,
+    content: Content | None = None,
+    before: MeshConfig | None = None,
+) -> MeshConfig:
     """The config in the file at `path`. `environ` is what `${VAR}` looks in, by default the environment of this process.
 
-    `content` is what the file holds, if the caller has read it. Raises `ConfigError` with every problem found, in the order of the
+    `content` is what the file holds, if the caller has read it. `before` is an earlier config, whose upstreams are taken over where nothing about them
+    differs: one that was edited among hundreds costs no more than itself. Raises `ConfigError` with every problem found, in the order of the
     file. Warnings are in `MeshConfig.source`.
     """
     content = content or read_content(Path(path))
     if content.data is None:
         message, hint = halves(content.error or "")
         raise ConfigError((Problem(str(path), None, None, "", message, hint),))
-    return _Loading(str(path), content, os.environ if environ is None else environ).run(content.data)
+    return _Loading(str(path), content, os.environ if environ is None else environ, before).run(content.data)
 
 
 def with_server(config: MeshConfig, **changes: Any) -> MeshConfig:
@@ -74,7 +81,8 @@ def with_server(config: MeshConfig, **changes: Any) -> MeshConfig:
 class _Loading:
     """One load. What is found wrong gathers in `_problems`, and `run` ends with it."""
 
-    def __init__(self, file: str, content: Content, environ: Mapping[str, str]) -> None:
+    def __init__(self, file: str, content: Content, environ: Mapping[str, str], before: MeshConfig | None) -> None:
+        self._before = before
         self._file = file
         self._content = content
         self._directory = content.path.parent
@@ -259,25 +267,40 @@ class _Loading:
         top = root.mapping
         data = {key: self._plain(item) for key, item in top.items() if key != "upstreams"}
         upstreams = top.get("upstreams")
+        named = {} if upstreams is None else upstreams.mapping
+        shown: dict[str, Any] = {}
+        given: dict[str, tuple[Any, Any]] = {}
+        secrets: dict[str, tuple[str, ...]] = {}
+        specs: dict[str, Any] = {}
+        for name, item in named.items():
+            begin = len(self._secrets)
+            values = self._upstream_data(item)
+            if values is None:
+                continue
+            given[name], secrets[name] = (item.plain, values), tuple(self._secrets[begin:])
+            before = None if self._before is None else self._before.upstreams.get(name)
+            if before is not None and before.is_of(*given[name], secrets[name]):
+                specs[name] = before
+            else:
+                specs[name], shown[name] = values, _written(item)
+        secrets[""] = tuple(self._secrets)
         if upstreams is not None:
-            specs = {name: self._upstream_data(item) for name, item in upstreams.mapping.items()}
-            kept = {name: spec for name, spec in specs.items() if spec is not None}
-            data["upstreams"] = kept if isinstance(upstreams.value, dict) else upstreams.value
-            self._warn_of_shared_namespaces(upstreams.mapping, kept)
+            data["upstreams"] = specs if isinstance(upstreams.value, dict) else upstreams.value
+            self._warn_of_shared_namespaces(named, {name: values for name, (_, values) in given.items()})
         if not data.get("upstreams"):
             self._problem(root.line, root.column, "upstreams", "is empty; the mesh serves nothing", warning=True)
         if defaults is not None:
             self._validated(UpstreamDefaults, self._plain(defaults), defaults, None)
         content = self._content
-        named = {} if upstreams is None else upstreams.mapping
         places = {name: (item.key_line, item.key_column) for name, item in named.items()}
         written = top.get("access")
         rules = tuple(rule.line for rule in written.value) if written and isinstance(written.value, list) else ()
         source = ConfigSource(
             content.path, content.digest, content.files, self._in_order(self._warnings), places, rules
         )
-        shown = {name: _written(item) for name, item in named.items()}
-        config = self._validated(MeshConfig, data, root, Provenance(source, shown, tuple(self._secrets)))
+        scrubber = None if self._before is None else self._before.scrubber
+        context = Provenance(source, shown, given, secrets, scrubber)
+        config = self._validated(MeshConfig, data, root, context)
         return config if isinstance(config, MeshConfig) else None
 
     def _validated(self, model: type[BaseModel], data: Any, item: Item, context: Provenance | None) -> BaseModel | None:

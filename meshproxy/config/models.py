@@ -224,10 +224,12 @@ class MeshConfig(Section):
     def model_post_init(self, context: Any) -> None:
         """Gather the secrets once, and take from `load` where the config came from."""
         secrets = [secret for spec in self.upstreams.values() for secret in spec.secrets]
+        before = Scrubber()
         if isinstance(context, Provenance):
             self._source = context.source
-            secrets += context.secrets
-        self._scrubber = Scrubber(secrets)
+            secrets += context.secrets.get("", ())
+            before = context.scrubber or before
+        self._scrubber = before.of(secrets)
 
     @property
     def source(self) -> ConfigSource:

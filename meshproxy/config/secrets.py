@@ -5,7 +5,7 @@ They are shown as they are written (`Bearer ${DOCS_TOKEN}`), and a `Scrubber` re
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Final
 from urllib.parse import quote, quote_plus
@@ -23,14 +23,26 @@ _PUNCTUATION: Final = re.compile(r"\W{1,3}")
 class Scrubber:
     """Replaces secrets by `***`. Immutable, and its repr counts them only; `a | b` knows the secrets of both."""
 
-    __slots__ = ("_pattern", "_secrets")
+    __slots__ = ("_forms", "_pattern")
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets = frozenset(form for secret in secrets for form in _forms(secret))
+        self._hide({secret: frozenset(_forms(secret)) for secret in secrets})
+
+    def _hide(self, forms: Mapping[str, frozenset[str]]) -> None:
+        self._forms = forms
         # Longest first, and behind a lookahead: of secrets that begin at one place the longest is found, and secrets
         # that overlap are all found.
-        longest_first = sorted(self._secrets, key=lambda secret: (-len(secret), secret))
+        longest_first = sorted(frozenset().union(*forms.values()), key=lambda form: (-len(form), form))
         self._pattern = re.compile(f"(?=({'|'.join(map(re.escape, longest_first))}))") if longest_first else None
+
+    def of(self, secrets: Iterable[str]) -> "Scrubber":
+        """One of these secrets alone, for which less has to be done the more of them are known here."""
+        wanted = frozenset(secrets)
+        if wanted == self._forms.keys():
+            return self
+        made = Scrubber()
+        made._hide({secret: self._forms.get(secret) or frozenset(_forms(secret)) for secret in wanted})
+        return made
 
     def scrub(self, text: str) -> str:
         """`text` without the secrets."""
@@ -48,13 +60,13 @@ class Scrubber:
         return "".join(parts)
 
     def __or__(self, other: "Scrubber") -> "Scrubber":
-        return self if self._secrets >= other._secrets else Scrubber(self._secrets | other._secrets)
+        return self if self._forms.keys() >= other._forms.keys() else self.of({*self._forms, *other._forms})
 
     def __bool__(self) -> bool:
-        return bool(self._secrets)
+        return self._pattern is not None
 
     def __repr__(self) -> str:
-        return f"Scrubber({len(self._secrets)} texts)"
+        return f"Scrubber({len(frozenset().union(*self._forms.values()))} texts)"
 
 
 def shown_secret(written: str) -> str:

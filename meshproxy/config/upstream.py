@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from meshproxy.config.frozen import FrozenMapping, SecretMapping
 from meshproxy.config.login import AuthSetting, HeadersFromCommand
 from meshproxy.config.secrecy import secrets_of_arguments, secrets_of_header, secrets_of_url, secrets_of_variable
-from meshproxy.config.secrets import HIDDEN, shown_arguments, without_secrets
+from meshproxy.config.secrets import HIDDEN, Scrubber, shown_arguments, without_secrets
 from meshproxy.config.values import (
     Argument,
     Bound,
@@ -84,8 +84,12 @@ class Provenance:
     source: ConfigSource
     written: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By upstream: its values as they may be shown."""
-    secrets: Collection[str] = field(default=(), repr=False)
-    """What came from `${file:}`, and from variables whose name says that it is a secret."""
+    given: Mapping[str, tuple[Any, Any]] = field(default_factory=dict, repr=False)
+    """By upstream: its values as they are written, and with what references stand for."""
+    secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    """By upstream, and of all under "": what came from `${file:}`, and from variables whose name says that it is a secret."""
+    scrubber: Scrubber | None = None
+    """Of the config before, whose secrets may be the same."""
 
 
 class Section(BaseModel):
@@ -309,6 +313,8 @@ class UpstreamSpec(UpstreamDefaults):
     auth: AuthSetting
 
     _written: Mapping[str, Any] | None = PrivateAttr(None)
+    _given: tuple[Any, Any] | None = PrivateAttr(None)
+    _referred: tuple[str, ...] = PrivateAttr(())
     _secrets: tuple[str, ...] = PrivateAttr(())
 
     @model_validator(mode="before")
@@ -345,7 +351,22 @@ class UpstreamSpec(UpstreamDefaults):
         """Take what `load` knows and the values do not tell: how they are written, and which of them are secrets."""
         if isinstance(context, Provenance):
             self._written = context.written.get(self.name)
-            self._secrets = tuple(context.secrets)
+            self._given = context.given.get(self.name)
+            self._referred = context.secrets.get(self.name, ())
+        self._secrets = (
+            *self._referred,
+            *secrets_of_arguments(self.args),
+            *secrets_of_url(self.url or ""),
+            *(secret for name, value in self.env.items() for secret in secrets_of_variable(name, value)),
+            *(secret for value in self.headers.values() for secret in secrets_of_header(value)),
+            *filter(None, (getattr(self.auth, key, None) for key in ("client_secret", "private_key"))),
+        )
+
+    def is_of(self, written: Any, values: Any, referred: tuple[str, ...]) -> bool:
+        """Whether it is what `load` would make of an upstream that is written so, with these values and these secrets in what it refers to."""
+        if self._given is None or self._referred != referred:
+            return False
+        return is_same(self._given[0], written) and is_same(self._given[1], values)
 
     @property
     def connection(self) -> tuple[Any, ...]:
@@ -365,14 +386,7 @@ class UpstreamSpec(UpstreamDefaults):
     @property
     def secrets(self) -> tuple[str, ...]:
         """The texts that must not appear anywhere, for a `Scrubber`."""
-        return (
-            *self._secrets,
-            *secrets_of_arguments(self.args),
-            *secrets_of_url(self.url or ""),
-            *(secret for name, value in self.env.items() for secret in secrets_of_variable(name, value)),
-            *(secret for value in self.headers.values() for secret in secrets_of_header(value)),
-            *filter(None, (getattr(self.auth, key, None) for key in ("client_secret", "private_key"))),
-        )
+        return self._secrets
 
     def display(self) -> dict[str, Any]:
         """What was set, as it may be shown: references as they are written, and no secret."""
@@ -415,6 +429,17 @@ def conflicts(given: Collection[str], transport: object = None) -> Iterator[tupl
             yield key, f"{key} is for upstreams with {there}, and this one has {here}; remove {key}"
     if here == "url" and transport == "stdio":
         yield "transport", "stdio is for upstreams with command, and this one has url; use streamable-http or sse"
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Whether two values of a file are one, their types and the order of their keys included: 1 is not true, and what was referred to is not text."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(is_same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(is_same, one, other))
+    return bool(one == other)
 
 
 def refusal(message: str, *keys: str | int) -> PydanticCustomError:

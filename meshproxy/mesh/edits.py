@@ -6,7 +6,7 @@ An edit is told as what it changed, key by key and as `check` would show it: no 
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -106,7 +106,9 @@ class Edits:
 
 def changes(old: MeshConfig, new: MeshConfig) -> tuple[Change, ...]:
     """What differs between two configs, by key, in the order of the new one; `MOST` at most."""
-    before, after = dict(_flat(_shown(old))), dict(_flat(_shown(new)))
+    # Those that the new one has taken over differ in nothing, and may be hundreds.
+    same = {name for name, spec in new.upstreams.items() if old.upstreams.get(name) is spec}
+    before, after = dict(_flat(_shown(old, same))), dict(_flat(_shown(new, same)))
     keys = [*(key for key in before if key not in after), *after]
     found = (
         Change(".".join(key), before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)
@@ -147,14 +149,14 @@ def renamed(before: Snapshot, after: Snapshot) -> dict[str, dict[str, tuple[str,
     return found
 
 
-def _shown(config: MeshConfig) -> dict[str, Any]:
-    """A config as it may be shown."""
+def _shown(config: MeshConfig, but: Container[str]) -> dict[str, Any]:
+    """A config as it may be shown, without some of its upstreams."""
     written: dict[str, Any] = {}
     for section in _SECTIONS:
         value = getattr(config, section)
         if value != type(config).model_fields[section].get_default(call_default_factory=True):
             written[section] = _plain(value)
-    written["upstreams"] = {name: spec.display() for name, spec in config.upstreams.items()}
+    written["upstreams"] = {name: spec.display() for name, spec in config.upstreams.items() if name not in but}
     return written
 
 

@@ -44,6 +44,7 @@ class Memory:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._kept: dict[str, tuple[Catalog, bool | None, bool, str]] = {}
+        self._wanted: frozenset[str] | None = None
 
     def recall(self, spec: UpstreamSpec, provider: ProxyProvider) -> None:
         """Tell a provider that was not started what is remembered of its upstream."""
@@ -90,6 +91,9 @@ class Memory:
 
     def forget_all_but(self, names: Collection[str]) -> None:
         """Drop the entries of upstreams that are not in the config any more, be they enabled or not."""
+        if self._wanted == frozenset(names):
+            return
+        self._wanted = frozenset(names)
         wanted = {_name(name) for name in names}
         for name in self._store.names(FOLDER):
             if name not in wanted:

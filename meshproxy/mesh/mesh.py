@@ -8,7 +8,7 @@ See docs/design.md, "Reload", for the steps.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from meshproxy.config.watch import settled, watch
 from meshproxy.eras.translate import ServerSignature
 from meshproxy.errors import ConfigError, Problem
 from meshproxy.login.logins import Logins
-from meshproxy.mesh.composite import CompositeProvider
+from meshproxy.mesh.composite import CompositeProvider, Mounted
 from meshproxy.mesh.edits import Edits, changes, renamed
 from meshproxy.mesh.memory import Memory
 from meshproxy.mesh.plan import ReloadPlan, plan
@@ -118,7 +118,8 @@ class Mesh:
         self.pins.need(spec.pin for spec in self.config.enabled)
         for spec in self.config.enabled:
             self._adopt(spec, self._make(spec, self.config))
-        self._swap(self.config)
+        running = [(self._specs[name], provider) for name, provider in self._providers.items()]
+        self._swap(self.config, mounted_of(running, self.config, self.pins))
         for name, provider in self._providers.items():
             provider.start(Urgency.REQUIRED if self._specs[name].required else Urgency.USUAL)
 
@@ -220,7 +221,7 @@ class Mesh:
             # The content that the watch found complete is taken: somebody may be writing the next one by now.
             content = content or await settled(path)
             self._digest = content.digest
-            config = await asyncio.to_thread(load, path, content=content)
+            config = await asyncio.to_thread(load, path, content=content, before=self.config)
             await self.reload(config)
         except ConfigError as error:
             self._reject(error.problems, config)
@@ -290,7 +291,8 @@ class Mesh:
             failures = failures_of(fresh, self._providers)
             check_required(config, failures)
             replaced = replacements(config, fresh, failures, self._specs, self._providers)
-            check_collisions(config, mounted_of(replaced.values(), config, self.pins), self.composite)
+            mounted = mounted_of(replaced.values(), config, self.pins)
+            check_collisions(config, mounted, self.composite)
         except BaseException:
             # They are closed in the background: a slow one must not delay the report, or the newer edit that stopped this one.
             for provider in fresh.values():
@@ -304,10 +306,11 @@ class Mesh:
         ]
         spare = [provider for name, provider in fresh.items() if replaced[name][1] is not provider]
         differing, before = changes(self.config, config), self.composite.snapshot
+        specs, providers = self._specs, self._providers
         self._specs, self._providers = {}, {}
-        for spec, provider in replaced.values():
-            self._adopt(spec, provider)
-        self._swap(config)
+        for name, (spec, provider) in replaced.items():
+            self._adopt(spec, provider, is_news=specs.get(name) is not spec or providers.get(name) is not provider)
+        self._swap(config, mounted)
         for provider in (*old, *spare):
             self._retire(provider, config.reload.drain_timeout)
         report = Report(todo, failures, time.monotonic() - begun)
@@ -333,13 +336,14 @@ class Mesh:
         provider.on_change(self._on_change)
         return provider
 
-    def _adopt(self, spec: UpstreamSpec, provider: ProxyProvider) -> None:
-        provider.limit(rules_of(spec))
-        provider.keep_stderr(spec.stderr)
+    def _adopt(self, spec: UpstreamSpec, provider: ProxyProvider, *, is_news: bool = True) -> None:
         self._specs[spec.name] = spec
         self._providers[spec.name] = provider
-        self._memory.keep(spec, provider)
-        self.pins.note(spec.pin, spec.name, provider.catalog)
+        if is_news:
+            provider.limit(rules_of(spec))
+            provider.keep_stderr(spec.stderr)
+            self._memory.keep(spec, provider)
+            self.pins.note(spec.pin, spec.name, provider.catalog)
 
     def _on_pins(self) -> None:
         for name, provider in self._providers.items():
@@ -354,12 +358,11 @@ class Mesh:
             self.pins.note(spec.pin, spec.name, provider.catalog)
             self.composite.refresh()
 
-    def _swap(self, config: MeshConfig) -> None:
+    def _swap(self, config: MeshConfig, mounted: Sequence[Mounted]) -> None:
         self.config = config
         self._on_config(config)
         self._memory.forget_all_but(config.upstreams)
-        running = [(self._specs[name], provider) for name, provider in self._providers.items()]
-        self.composite.swap(mounted_of(running, config, self.pins))
+        self.composite.swap(mounted)
 
     def _retire(self, provider: ProxyProvider, drain: float | None) -> None:
         task = asyncio.create_task(provider.retire(drain), name=f"retire {provider.name}")

@@ -40,7 +40,9 @@ def plan(running: Mapping[str, UpstreamSpec], old: MeshConfig, new: MeshConfig, 
     keep = tuple(
         name
         for name, spec in wanted.items()
-        if name != again and name in running and running[name].connection == spec.connection
+        if name != again
+        and (before := running.get(name)) is not None
+        and (before is spec or before.connection == spec.connection)
     )
     return ReloadPlan(
         keep=keep,

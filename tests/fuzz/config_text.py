@@ -1,10 +1,12 @@
-"""The text of a config file: it is a config, or every problem has its place; nothing else, and nothing that takes long."""
+"""The text of a config file: it is a config, or every problem has its place; nothing else, nothing that takes long, and both parsers say so."""
 
 import tempfile
 from pathlib import Path
 from typing import Any, Self
 
+import yaml
 from hypothesis import strategies as st
+from meshproxy.config import nodes
 from meshproxy.config.load import load
 from meshproxy.errors import ConfigError, Problem
 from tests.fuzz.mutation import mutated
@@ -107,3 +109,31 @@ class Target:
             problems = error.problems or (NOTHING_SAID,)
         assert all(problem.file for problem in problems), problems
         assert "Traceback" not in "".join(map(str, problems))
+        readers_agree(text.decode("utf-8", "replace"))
+
+
+def readers_agree(text: str) -> bool:
+    """Whether both parsers were asked. What libyaml's is believed about the other one says, too, places included."""
+    swift = nodes.compose_with_libyaml(text)
+    if swift is not None:
+        assert _told(swift) == _told(nodes.compose_in_python(text)), text
+    return swift is not None
+
+
+def _told(root: yaml.Node) -> list[Any]:
+    """A graph in the order of its text, with all that is made of it."""
+    told: list[Any] = []
+    numbers: dict[int, int] = {}
+    todo = [root]
+    while todo:
+        node = todo.pop()
+        if id(node) in numbers:
+            told.append(numbers[id(node)])
+            continue
+        numbers[id(node)] = len(numbers)
+        is_scalar = isinstance(node, yaml.ScalarNode)
+        written = (node.value, node.style or "") if is_scalar else (len(node.value), bool(node.flow_style))
+        told.append((node.tag, *written, node.start_mark.line, node.start_mark.column))
+        if not is_scalar:
+            todo += [one for child in node.value for one in (child if isinstance(child, tuple) else (child,))]
+    return told
