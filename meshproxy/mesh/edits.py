@@ -156,7 +156,8 @@ def _shown(config: MeshConfig, but: Container[str]) -> dict[str, Any]:
         value = getattr(config, section)
         if value != type(config).model_fields[section].get_default(call_default_factory=True):
             written[section] = _plain(value)
-    written["upstreams"] = {name: spec.display() for name, spec in config.upstreams.items() if name not in but}
+    if shown := {name: spec.display() for name, spec in config.upstreams.items() if name not in but}:
+        written["upstreams"] = shown
     return written
 
 

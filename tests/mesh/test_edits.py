@@ -81,3 +81,13 @@ async def test_an_edit_comes_before_a_start_that_nobody_knows_the_end_of(run_mes
         assert report["retired"] == ["b"]
         await asyncio.wait({restarting})
         assert restarting.cancelled()
+
+
+async def test_what_stays_as_it_was_is_not_told(run_mesh: RunMesh) -> None:
+    async with run_mesh(document({"a": light()})) as mesh:
+        await mesh.edit(document({"a": light(), "b": light()}))
+        await mesh.edit(document({"b": light(), "a": light()}))
+        added, moved = mesh.mesh.edits
+        assert added.changes
+        assert all(change.key.startswith("upstreams.b.") for change in added.changes)
+        assert [change.key for change in moved.changes] == ["upstreams"]
