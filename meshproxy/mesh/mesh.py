@@ -118,7 +118,7 @@ class Mesh:
         self.pins.need(spec.pin for spec in self.config.enabled)
         for spec in self.config.enabled:
             self._adopt(spec, self._make(spec, self.config))
-        running = [(self._specs[name], provider) for name, provider in self._providers.items()]
+        running = zip(self._specs.values(), self._providers.values(), strict=True)
         self._swap(self.config, mounted_of(running, self.config, self.pins))
         for name, provider in self._providers.items():
             provider.start(Urgency.REQUIRED if self._specs[name].required else Urgency.USUAL)
@@ -299,11 +299,7 @@ class Mesh:
                 self._retire(provider, 0)
             raise
         # From here to the end of the swap there is no await, so that no request sees half of it.
-        old = [
-            provider
-            for name, provider in self._providers.items()
-            if replaced.get(name, (None, None))[1] is not provider
-        ]
+        old = [one for name, one in self._providers.items() if replaced.get(name, (None, None))[1] is not one]
         spare = [provider for name, provider in fresh.items() if replaced[name][1] is not provider]
         differing, before = changes(self.config, config), self.composite.snapshot
         specs, providers = self._specs, self._providers
