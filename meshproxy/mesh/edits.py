@@ -181,7 +181,7 @@ def _flat(value: Any, at: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...
     elif _is_deep(value):
         for index, child in enumerate(value):
             yield from _flat(child, (*at, str(index)))
-    else:
+    elif at:
         yield at, value
 
 
