@@ -98,7 +98,10 @@ def keys(properties: dict[str, Any], prefix: str = "", definitions: Any = None) 
 
 def config_rows() -> list[str]:
     schema = json_schema()
-    sections = {key: schema["$defs"][key] for key in ("ServerConfig", "ReloadConfig", "ObserveConfig", "CallsConfig")}
+    sections = {
+        key: schema["$defs"][key]
+        for key in ("ServerConfig", "ReloadConfig", "ObserveConfig", "AuditConfig", "CallsConfig")
+    }
     return list(keys(schema["properties"], definitions=sections))
 
 

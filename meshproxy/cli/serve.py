@@ -21,6 +21,7 @@ from meshproxy.login.logins import Logins
 from meshproxy.mesh.memory import Memory
 from meshproxy.mesh.mesh import Mesh
 from meshproxy.observe import logs
+from meshproxy.serving.auditing import Auditing
 from meshproxy.serving.fastmcp import FastMCP, Transport
 from meshproxy.serving.health import health_of
 from meshproxy.serving.http import HttpApp, HttpSettings
@@ -59,10 +60,12 @@ def serve(
 async def _serve(config: MeshConfig, file: Path, endpoint: Endpoint, start_up: StartUp, stopping: asyncio.Event) -> int:
     server = FastMCP(config.name, instructions=config.instructions, list_grace=config.server.list_grace)
 
+    auditing = Auditing(server)
     warned: set[str] = set()
 
     def take(config: MeshConfig) -> None:
         server.take(config)
+        auditing.take(config)
         warnings = [str(warning) for warning in config.source.warnings]
         if fresh := [warning for warning in warnings if warning not in warned]:
             log.warning("config.warnings", problems=fresh)
@@ -95,6 +98,7 @@ async def _serve(config: MeshConfig, file: Path, endpoint: Endpoint, start_up: S
 
     tasks = set()
     try:
+        auditing.begin(mesh)
         server.extend_grace()
         mesh.start()
         tasks = {asyncio.create_task(each) for each in (start(), _follow(mesh, file), attend_to(mesh.woken))}
@@ -106,6 +110,7 @@ async def _serve(config: MeshConfig, file: Path, endpoint: Endpoint, start_up: S
         await server.aclose()
         await mesh.aclose()
         await store.aclose()
+        auditing.end()
         log.info("mesh.ended")
     if failure is not None:
         raise Failure(*map(str, failure.problems))

@@ -1,13 +1,13 @@
 """What the mesh tells those who run it: the section `observe` of a config. Place: config."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from meshproxy.config.upstream import Section
-from meshproxy.config.values import Places
+from meshproxy.config.values import Places, Size
 
-__all__ = ["Arguments", "CallsConfig", "ObserveConfig"]
+__all__ = ["Arguments", "AuditConfig", "CallsConfig", "ObserveConfig"]
 
 Arguments = Literal["none", "keys", "all"]
 
@@ -22,7 +22,24 @@ class CallsConfig(Section):
     )
 
 
+class AuditConfig(Section):
+    """The audit log: who used what, and what the mesh decided, in a file that only grows."""
+
+    file: Annotated[str, Field(min_length=1)] = Field(
+        description="The file, relative to this one; made if it is not there, in a directory that is. JSON, a line for each call and each decision."
+    )
+    arguments: Arguments = Field(
+        default="none",
+        description="What is kept of their arguments: none; keys, the names alone; or all, without what is or looks like a secret.",
+    )
+    size: Size = Field(default=64 * 1024**2, description="When a file is put aside, as FILE.1, and a new one begun.")
+    keep: Places = Field(default=5, description="How many of those put aside stay.")
+
+
 class ObserveConfig(Section):
     """What is watched, and who is told."""
 
+    audit: AuditConfig | None = Field(
+        default=None, description="The audit log: {file: audit.jsonl}. Default: there is none."
+    )
     calls: CallsConfig = Field(default=CallsConfig(), description="The calls that are remembered.")

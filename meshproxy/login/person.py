@@ -24,6 +24,7 @@ from meshproxy.login.metadata import LoginFailed
 from meshproxy.login.reach import Reach
 from meshproxy.login.tokens import Refused, obtain
 from meshproxy.login.vault import Grant, Record, Vault, VaultError, secrets_of, seen_of
+from meshproxy.observe.decisions import decide
 
 __all__ = ["PersonLogin", "reach_of"]
 
@@ -127,7 +128,7 @@ class PersonLogin(Login):
         # Before it is used: the refresh token that it replaces may be good for nothing any more.
         await self._keep(record)
         self._take(record)
-        log.info("login.refreshed", upstream=self.upstream)
+        decide("info", "login.refreshed", upstream=self.upstream)
 
     async def _check_issuer(self, grant: Grant, refused: Challenge) -> None:
         """Of a token that should be good and is not: whether the upstream still takes those of its authorization server (SEP-2352)."""
@@ -206,7 +207,7 @@ class PersonLogin(Login):
                 try:
                     await self.once(lambda: self.obtain(None))
                 except UpstreamError as error:
-                    log.warning("login.not_refreshed", upstream=self.upstream, reason=error.reason)
+                    decide("warning", "login.not_refreshed", upstream=self.upstream, reason=error.reason)
 
     def _metadata(self) -> tuple[int, ...] | None:
         return seen_of(self._vault.path(self.upstream, self._url))

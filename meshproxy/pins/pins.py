@@ -21,6 +21,7 @@ from meshproxy.catalog.catalog import Catalog, Mount
 from meshproxy.config.watch import stirred
 from meshproxy.errors import ConfigError
 from meshproxy.kinds import Kind
+from meshproxy.observe.decisions import decide
 from meshproxy.pins.difference import difference, shortened
 from meshproxy.pins.file import LockFile
 from meshproxy.pins.lock import LOCK_FILE, Lock, merged
@@ -33,8 +34,6 @@ log = structlog.get_logger(__name__)
 Mode = Literal["off", "warn", "block"]
 Place = tuple[str, Kind, str]
 """A component: its upstream, its kind, and its name or URI there."""
-Told = Callable[[str, Mapping[str, Any]], None]
-"""Takes a decision, by its name in the log, with its facts."""
 
 PATIENCE: Final = 0.15
 """Seconds before a file that is gone or half-written is believed to be so."""
@@ -45,12 +44,10 @@ class Pins:
 
     Attributes:
         on_change: called when the file changed what is pinned.
-        on_decision: told what is logged of components.
     """
 
     def __init__(self, config: Path | None = None) -> None:
         self.on_change: Callable[[], None] = lambda: None
-        self.on_decision: Told = lambda _event, _facts: None
         self._file = None if config is None else LockFile(config.absolute().parent / LOCK_FILE)
         self._read: Lock | None = None
         self._added: Lock = {}
@@ -96,7 +93,7 @@ class Pins:
         if fresh:
             count = sum(map(len, fresh.values()))
             names = [origin for entries in fresh.values() for origin in entries]
-            self._tell("info", "pin.added", {"upstream": upstream, "count": count, "names": shortened(names)})
+            decide("info", "pin.added", upstream=upstream, count=count, names=shortened(names))
             self._added = merged(self._added, {upstream: fresh})
             self._lock = merged(self._added, self._read or {})
             self._write_soon()
@@ -138,21 +135,15 @@ class Pins:
                 consequence = "it is not offered" if mode == "block" else "it is offered all the same, under pin: warn"
                 remedy = f"meshproxy pins approve {upstream}"
                 lines = shortened(difference(finding))
-                self._tell(
-                    "warning", "pin.changed", {**facts, "consequence": consequence, "remedy": remedy, "diff": lines}
-                )
+                decide("warning", "pin.changed", **facts, consequence=consequence, remedy=remedy, diff=lines)
         elif before is not None and finding.standing == "same":
-            self._tell("info", "pin.as_pinned", facts)
+            decide("info", "pin.as_pinned", **facts)
 
     def _forget(self, upstream: str) -> None:
         for place in [place for place in self._changed if place[0] == upstream]:
             del self._changed[place]
         self._known.pop(upstream, None)
         self._listed.pop(upstream, None)
-
-    def _tell(self, level: str, event: str, facts: Mapping[str, Any]) -> None:
-        getattr(log, level)(event, **facts)
-        self.on_decision(event, facts)
 
     # --- the file
 
@@ -193,7 +184,7 @@ class Pins:
         if found != self._read:
             self._read = found
             self._lock = merged(self._added, found)
-            log.info("pins.reloaded", file=str(file.path))
+            decide("info", "pins.reloaded", file=str(file.path))
             self.on_change()
         self._complaint = ""
 

@@ -7,18 +7,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-import structlog
-
 from meshproxy.access.access import Entrance
 from meshproxy.access.challenge import Refusal
 from meshproxy.http.stream import Scope, Send
+from meshproxy.observe.decisions import decide
 from meshproxy.relay.principal import Visitor
+from meshproxy.serving.refusals import Refusals
 from meshproxy.serving.response import refuse
 from meshproxy.wire.codec import dumps
 
 __all__ = ["Doors", "Strangers"]
-
-log = structlog.get_logger(__name__)
 
 METADATA: Final = "/.well-known/oauth-protected-resource"
 _UNVERIFIED: Final = Refusal(
@@ -38,6 +36,7 @@ class Doors:
     def __init__(self, entrance: Entrance, path: str, public_url: str = "") -> None:
         self.entrance = entrance
         self._public = public_url
+        self._refusals = Refusals()
         self._path = base = path.rstrip("/")
         self._whole = frozenset({base or "/", f"{base}/"})
         self._below = f"{base}/"
@@ -67,6 +66,7 @@ class Doors:
             found = self._found(scope, profile) or _UNVERIFIED
         if isinstance(found, Visitor):
             return found
+        self._refusals.note(scope, profile, found)
         extra: tuple[tuple[bytes, bytes], ...] = ((b"cache-control", b"no-store"),)
         if found.status == 503:
             extra += ((b"retry-after", b"10"),)
@@ -142,5 +142,5 @@ class Strangers:
             if len(self._logged) >= _LOGGED:
                 self._logged.clear()
             self._logged.add(fact)
-            log.warning("access.not_its_own", what=what, principal=fact[2], owner=fact[1])
+            decide("warning", "access.not_its_own", outcome="denied", what=what, principal=fact[2], owner=fact[1])
         return True

@@ -10,13 +10,14 @@ from typing import Any, Final
 
 import structlog
 
+from meshproxy.observe.decisions import Level, decide
 from meshproxy.supervision.states import WORDS, Event, State, after
 
 __all__ = ["Condition", "stamped"]
 
 log = structlog.get_logger(__name__)
 
-_LINES: Final = {
+_LINES: Final[dict[State, tuple[Level, str]]] = {
     State.IDLE: ("info", "upstream.idle"),
     State.STARTING: ("debug", "upstream.starting"),
     State.UP: ("info", "upstream.up"),
@@ -58,7 +59,13 @@ class Condition:
             self.since = time.time()
         self.state, self.reason = state, reason
         level, line = _LINES[state]
-        getattr(log, level)(line, upstream=self._upstream, **({"reason": reason} if reason else {}), **facts)
+        if event is Event.LOGGED_IN:
+            decide("info", "login.found", upstream=self._upstream)
+        told = {"upstream": self._upstream, **({"reason": reason} if reason else {}), **facts}
+        if state is State.NEEDS_LOGIN:
+            decide(level, line, **told)
+        else:
+            getattr(log, level)(line, **told)
         self.changed()
         return True
 

@@ -12,8 +12,10 @@ import httpx2
 import pytest
 from meshproxy.access.keys import hash_of
 from meshproxy.config.load import load
+from meshproxy.config.models import MeshConfig
 from meshproxy.http.server import Http1Server
 from meshproxy.mesh.mesh import Mesh
+from meshproxy.serving.auditing import Auditing
 from meshproxy.serving.fastmcp import FastMCP
 from meshproxy.serving.http import HttpApp
 from meshproxy.wire.protocol import LATEST_LEGACY
@@ -122,11 +124,18 @@ def guarded(tmp_path: Path, journal: Journal) -> Guard:
         async with nothing_left():
             config = load(file)
             server = FastMCP(config.name, list_grace=config.server.list_grace)
-            mesh = Mesh(config, server.composite, server.stamp, server.take)
+            auditing = Auditing(server)
+
+            def take(config: MeshConfig) -> None:
+                server.take(config)
+                auditing.take(config)
+
+            mesh = Mesh(config, server.composite, server.stamp, take)
             app = server.http_app()
             listening = listener()
             endpoint = Http1Server(app)
             await endpoint.start([listening])
+            auditing.begin(mesh)
             server.extend_grace()
             mesh.start()
             following = asyncio.create_task(mesh.follow(file))
@@ -143,5 +152,6 @@ def guarded(tmp_path: Path, journal: Journal) -> Guard:
                 await endpoint.aclose(DEADLINE)
                 await server.aclose()
                 await mesh.aclose()
+                auditing.end()
 
     return run

@@ -1,0 +1,75 @@
+"""`RotatingFile`: a file of lines that only grows, until it is put aside for a new one. Place: observe, under `audit`; for one thread.
+
+`audit.jsonl` becomes `audit.jsonl.1`, that one `.2`, and so on; what would have a greater number than is kept is removed. A file that somebody else has put aside
+is opened anew. No line is ever torn: what could not be written whole is taken back.
+"""
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["RotatingFile"]
+
+
+class RotatingFile:
+    """The file at `path`, of `size` bytes at most unless one batch is larger, and `keep` older ones."""
+
+    def __init__(self, path: Path, size: int, keep: int) -> None:
+        self.path = path
+        self._size = size
+        self._keep = keep
+        self._descriptor = -1
+
+    def append(self, lines: Sequence[bytes]) -> None:
+        """Write lines, with their ends. Raises `OSError` if they cannot be written; none of them is then."""
+        data = b"".join(lines)
+        descriptor = self._opened()
+        before = os.fstat(descriptor).st_size
+        if before and before + len(data) > self._size:
+            self._rotate()
+            descriptor = self._opened()
+            before = os.fstat(descriptor).st_size
+        done = 0
+        try:
+            while done < len(data):
+                done += os.write(descriptor, data[done:])
+        except OSError:
+            # Another process may have added to it meanwhile, and its lines stay.
+            if done and os.fstat(descriptor).st_size == before + done:
+                with suppress(OSError):
+                    os.ftruncate(descriptor, before)
+            raise
+
+    def close(self) -> None:
+        """Idempotent."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _opened(self) -> int:
+        if self._descriptor >= 0 and not self._is_there():
+            self.close()
+        if self._descriptor < 0:
+            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return self._descriptor
+
+    def _is_there(self) -> bool:
+        """Whether the file that is open is the one at the path."""
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), self.path.stat())
+        except FileNotFoundError:
+            return False
+
+    def _rotate(self) -> None:
+        self.close()
+        if not self._keep:
+            self.path.unlink(missing_ok=True)
+            return
+        for number in range(self._keep, 1, -1):
+            with suppress(FileNotFoundError):
+                self._numbered(number - 1).replace(self._numbered(number))
+        self.path.replace(self._numbered(1))
+
+    def _numbered(self, number: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{number}")
