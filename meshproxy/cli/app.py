@@ -11,6 +11,7 @@ import typer
 
 from meshproxy.cli.access_app import key_app, why
 from meshproxy.cli.auth_app import auth_app
+from meshproxy.cli.edits_app import add, disable, enable, remove, rename
 from meshproxy.cli.pins_app import pins_app
 
 __all__ = ["app"]
@@ -244,6 +245,9 @@ app.add_typer(key_app)
 app.command()(why)
 app.add_typer(auth_app)
 app.add_typer(pins_app)
+app.command(context_settings={"allow_interspersed_args": False})(add)
+for command in (remove, enable, disable, rename):
+    app.command()(command)
 
 
 @app.command(hidden=True)

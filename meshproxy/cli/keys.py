@@ -10,9 +10,11 @@ from typing import Any, Final
 from meshproxy.access.keys import hash_of, new_key
 from meshproxy.cli.entry import Failure, note
 from meshproxy.cli.text import show
-from meshproxy.config.edit import edit, mapping_at
+from meshproxy.config.draft import Draft
+from meshproxy.config.edit import edit
 from meshproxy.config.load import load
 
+_KEYS: Final = ("server", "auth", "keys")
 _SPAN: Final = re.compile(r"(\d+)([dhwy])")
 _HOURS: Final = {"h": 1, "d": 24, "w": 24 * 7, "y": 24 * 365}
 
@@ -43,7 +45,7 @@ def new(
         note("put this under server.auth.keys:")
         note(f"  - {_line(entry)}")
     else:
-        edit(Path(file), lambda tree: _add(tree, name, entry))
+        edit(Path(file), lambda draft: _add(draft, name, entry))
         note(f"added to {file}; this is the only time that the key is shown")
     show(key)
     return 0
@@ -81,39 +83,31 @@ def list_(file: str, *, as_json: bool) -> int:
 
 def revoke(name: str, file: str) -> int:
     """Take a key out of the file."""
-    edit(Path(file), lambda tree: _remove(tree, name))
+    edit(Path(file), lambda draft: _remove(draft, name))
     note(f"{name} is revoked; a mesh that follows {file} refuses it from now on")
     return 0
 
 
-def _add(tree: Any, name: str, entry: dict[str, Any]) -> None:
-    auth = mapping_at(tree, "server", "auth")
-    if not isinstance(auth.get("keys"), list):
-        auth["keys"] = []
-    keys = auth["keys"]
-    if any(key.get("name") == name for key in keys if isinstance(key, dict)):
+def _add(draft: Draft, name: str, entry: dict[str, Any]) -> None:
+    if name in _names(draft):
         raise Failure(f"there is a key {name!r} already; revoke it first, or choose another name", status=2)
-    from ruamel.yaml.comments import CommentedMap, CommentedSeq  # noqa: PLC0415
-
-    row = CommentedMap()
-    for fact, value in entry.items():
-        if isinstance(value, list):
-            value = CommentedSeq(value)  # noqa: PLW2901
-            value.fa.set_flow_style()
-        row[fact] = value
-    row.fa.set_flow_style()
-    if not keys and isinstance(keys, CommentedSeq):
-        keys.fa.set_block_style()
-    keys.append(row)
+    if draft.has(*_KEYS):
+        draft.append(_KEYS, entry)
+    else:
+        draft.put(_KEYS, [entry])
 
 
-def _remove(tree: Any, name: str) -> None:
-    auth = ((tree.get("server") or {}).get("auth") or {}) if isinstance(tree, dict) else {}
-    keys = auth.get("keys") or []
-    place = next((at for at, key in enumerate(keys) if isinstance(key, dict) and key.get("name") == name), None)
-    if place is None:
+def _remove(draft: Draft, name: str) -> None:
+    names = _names(draft)
+    if name not in names:
         raise Failure(f"there is no key {name!r}; meshproxy key list shows those that there are", status=2)
-    del keys[place]
+    draft.remove((*_KEYS, names.index(name)))
+
+
+def _names(draft: Draft) -> list[str | None]:
+    """The names of the keys in a file, in order."""
+    keys = draft.tree["server"]["auth"]["keys"] if draft.has(*_KEYS) else []
+    return [key.get("name") if isinstance(key, dict) else None for key in keys or []]
 
 
 def _end(text: str) -> str:

@@ -1,81 +1,121 @@
-"""Edits of a config file by command: what is not edited stays as it is written, comments, order and quotes included.
+"""Edits of a config file by command: what is not edited stays as it is written, to the byte.
 
-What would not load afterwards is not written. The file is replaced in one step, so that whoever follows it never sees half of an edit.
+What would not load afterwards is not written, but for what did not load before, and variables that are not set here. The file is replaced in one step, so that
+whoever follows it never sees half of an edit, and what it was stands beside it, in `FILE.bak`.
 """
 
 import contextlib
-import io
 import os
 import tempfile
-from collections.abc import Callable
-from itertools import pairwise
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import unified_diff
 from pathlib import Path
-from typing import Any
 
 from meshproxy.config.content import Content, read_content
+from meshproxy.config.draft import Draft, UneditableError
+from meshproxy.config.env import is_unset
 from meshproxy.config.jsonc import is_json
 from meshproxy.config.load import load
 from meshproxy.errors import ConfigError, Problem
 
-__all__ = ["edit", "mapping_at"]
+__all__ = ["BACKUP", "Edited", "edit", "edited", "upstreams_key"]
+
+BACKUP = ".bak"
+_BOM = b"\xef\xbb\xbf"
 
 
-def edit(path: Path, change: Callable[[Any], None]) -> None:
-    """Let `change` change the tree of the file at `path`, and write it.
+@dataclass(frozen=True)
+class Edited:
+    """What an edit comes to, before it is written.
+
+    Attributes:
+        path: the file.
+        before: what it holds, None if there is none.
+        after: what it will hold.
+        warnings: what stands in the way of serving it that the edit did not bring, and variables that are to be set.
+    """
+
+    path: Path
+    before: bytes | None
+    after: bytes
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def diff(self) -> str:
+        """The lines that differ, as `diff -u` has them; empty if none do."""
+        old, new = ((data or b"").decode("utf-8-sig", "replace").splitlines() for data in (self.before, self.after))
+        lines = unified_diff(old, new, str(self.path), str(self.path), lineterm="", n=2)
+        return "\n".join(lines)
+
+    def write(self) -> None:
+        """Replace the file, and keep what it was beside it. Raises `ConfigError` if it cannot be written."""
+        if self.before == self.after:
+            return
+        try:
+            target = self.path.resolve()
+            mode = target.stat().st_mode & 0o777 if self.before is not None else 0o600
+            if self.before is not None:
+                _replace(target.with_name(target.name + BACKUP), self.before, mode)
+            _replace(target, self.after, mode)
+        except OSError as error:
+            raise _refused(self.path, f"cannot be written: {error.strerror or error}") from None
+
+
+def edited(
+    path: Path,
+    change: Callable[[Draft], None],
+    *,
+    create: bool = False,
+    environ: Mapping[str, str] | None = None,
+) -> Edited:
+    """What the file at `path` will be once `change` has changed it. `create`: a file that is not there is an empty one.
 
     Raises:
-        ConfigError: the file cannot be read, cannot be edited, or could not be used any more; nothing is written.
+        ConfigError: the file cannot be read, cannot be edited, or could not be used any more.
     """
     content = read_content(path)
-    if content.data is None:
+    is_new = create and not path.exists()
+    if content.data is None and not is_new:
         raise _refused(path, content.error or "")
-    text = content.data.decode("utf-8-sig", "replace")
-    if is_json(text, path.suffix):
-        raise _refused(path, "is JSON, which is not edited by command; put the entry in by hand")
-    from ruamel.yaml import YAML  # noqa: PLC0415  # serving needs none
-    from ruamel.yaml.error import YAMLError  # noqa: PLC0415
-
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 1_000_000
-    yaml.indent(*_indents(text))
+    data = content.data or b""
     try:
-        tree = yaml.load(text)
-    except YAMLError as error:
-        raise _refused(path, f"is no YAML: {str(error).splitlines()[0]}") from None
-    change(tree)
-    written = io.StringIO()
-    yaml.dump(tree, written)
-    data = written.getvalue().encode()
-    load(path, content=Content(content.path, "", content.files, data))
-    _replace(path, data)
+        text = data.decode("utf-8-sig")
+        draft = Draft(text, is_json=is_json(text, path.suffix) or (not text.strip() and path.suffix == ".json"))
+        change(draft)
+    except UneditableError as error:
+        raise _refused(path, str(error)) from None
+    except UnicodeDecodeError:
+        raise _refused(path, "is not UTF-8 text; save the file as UTF-8") from None
+    after = (_BOM if data.startswith(_BOM) else b"") + draft.text.encode()
+    old = () if is_new else _problems(content, data, environ)
+    known = {(one.key, one.message) for one in old}
+    new = _problems(content, after, environ)
+    if worse := [one for one in new if (one.key, one.message) not in known and not is_unset(one.message)]:
+        raise ConfigError(tuple(worse))
+    return Edited(path, None if is_new else data, after, new)
 
 
-def mapping_at(tree: Any, *keys: str) -> Any:
-    """The mapping under these keys, which are added where they are missing."""
-    for key in keys:
-        if not isinstance(tree.get(key), dict):
-            tree[key] = {}
-        tree = tree[key]
-    return tree
+def edit(path: Path, change: Callable[[Draft], None]) -> None:
+    """Let `change` change the text of the file at `path`, and write it. Raises `ConfigError` as `edited` does."""
+    edited(path, change).write()
 
 
-def _indents(text: str) -> tuple[int, int, int]:
-    """How the file indents mappings and lists, and its dashes; two, and none, where it does not show."""
-    lines = [(len(line) - len(line.lstrip(" ")), line.lstrip(" ")) for line in text.splitlines()]
-    written = [(depth, line) for depth, line in lines if line and not line.startswith("#")]
-    mapping = next((depth for depth, line in written if depth and not line.startswith("- ")), 2)
-    for (above, key), (depth, line) in pairwise(written):
-        if line.startswith("- ") and key.rstrip().endswith(":") and not key.startswith("- "):
-            dash = depth - above
-            return mapping, dash + 2, dash
-    return mapping, 4, 2
+def upstreams_key(draft: Draft) -> str:
+    """The key under which a file lists its upstreams."""
+    return "mcpServers" if isinstance(draft.tree, dict) and "mcpServers" in draft.tree else "upstreams"
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Write beside the file and rename, so that there is one or the other. Behind a link, what it leads to is replaced."""
-    target = path.resolve()
-    mode = target.stat().st_mode & 0o777
+def _problems(content: Content, data: bytes, environ: Mapping[str, str] | None) -> tuple[Problem, ...]:
+    try:
+        load(content.path, environ, content=Content(content.path, "", content.files, data))
+    except ConfigError as error:
+        return error.problems
+    return ()
+
+
+def _replace(target: Path, data: bytes, mode: int) -> None:
+    """Write beside the file and rename, so that there is one or the other."""
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -91,4 +131,5 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def _refused(path: Path, message: str) -> ConfigError:
-    return ConfigError((Problem(str(path), None, None, "", message, None),))
+    text, _, hint = message.partition("; ")
+    return ConfigError((Problem(str(path), None, None, "", text, hint or None),))

@@ -21,6 +21,7 @@ MAX_FILE_BYTES: Final = 1 << 20
 
 _TOKEN: Final = re.compile(r"\$\$|\$\{([^}]*)(\}|\Z)", re.DOTALL)
 _REFERENCE: Final = re.compile(r"(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL | re.ASCII)
+_UNSET: Final = re.compile(r"environment variable \w+ is not set")
 _FILE: Final = re.compile(r"\$\$|\$\{file:([^{}\n]+)\}")
 
 
@@ -118,6 +119,11 @@ def referenced_files(text: str, directory: Path) -> tuple[Path, ...]:
     """The files that a config file's text refers to, found without parsing it, so that a broken config is followed too."""
     found = (match[1] for match in _FILE.finditer(text) if match[1])
     return tuple(dict.fromkeys(_path(name, directory) for name in found))
+
+
+def is_unset(message: str) -> bool:
+    """Whether this is what is said of a variable that is not set, which another environment may mend."""
+    return _UNSET.match(message) is not None
 
 
 def _reference(written: str, body: str, *, closed: bool) -> Reference:

@@ -20,6 +20,7 @@ from yaml.scanner import Scanner
 __all__ = [
     "CORE",
     "MAX_DEPTH",
+    "MarkLoader",
     "NoCharacterError",
     "TooDeepError",
     "compose",
@@ -96,7 +97,7 @@ class _Composer(Composer):
         return node
 
 
-class _Loader(Reader, Scanner, Parser, _Composer, _Core):
+class MarkLoader(Reader, Scanner, Parser, _Composer, _Core):
     """By PyYAML's own parser."""
 
     def __init__(self, text: str) -> None:
@@ -126,7 +127,7 @@ def compose(text: str) -> yaml.Node | None:
 
 def compose_in_python(text: str) -> yaml.Node | None:
     """As `compose`, by the parser that decides."""
-    loader = _Loader(text)
+    loader = MarkLoader(text)
     try:
         return loader.get_single_node()
     except (ValueError, OverflowError):

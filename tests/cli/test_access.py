@@ -79,12 +79,16 @@ def test_a_key_that_would_not_load_is_not_written(
     assert file.read_text() == WRITTEN
 
 
-def test_a_file_of_json_and_one_that_is_missing_are_left_alone(meshproxy: Run, config: Run, tmp_path: Path) -> None:
-    file = config('{"upstreams": {}}', "mesh.json")
-    for place, message in ((file, "is JSON"), (tmp_path / "none.yaml", "does not exist")):
-        made = meshproxy("key", "new", "ci", place)
-        assert (made.returncode, made.stdout) == (2, "")
-        assert message in made.stderr
+def test_a_file_of_json_is_edited_and_one_that_is_missing_is_not_made(
+    meshproxy: Run, config: Run, tmp_path: Path
+) -> None:
+    file = config('{"upstreams": {}} // none\n', "mesh.json")
+    assert meshproxy("key", "new", "ci", file).returncode == 0
+    assert [key.name for key in load(file).server.auth.keys] == ["ci"]
+    assert file.read_text().endswith("} // none\n")
+    made = meshproxy("key", "new", "ci", tmp_path / "none.yaml")
+    assert (made.returncode, made.stdout) == (2, "")
+    assert "does not exist" in made.stderr
 
 
 def test_a_link_to_the_file_stays_one(meshproxy: Run, config: Run, tmp_path: Path) -> None:
