@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from meshproxy.api.answers import ApiError
 from meshproxy.api.views import edit as shown_edit
-from meshproxy.config.edit import edit, mapping_at
+from meshproxy.config.changes import switch
+from meshproxy.config.edit import edit
 from meshproxy.errors import ConfigError
 from meshproxy.mesh.edits import Edit
 from meshproxy.mesh.mesh import Mesh
@@ -62,23 +63,11 @@ class Actions:
         if spec.enabled is on:
             return {"upstream": name, "outcome": "unchanged"}
 
-        def change(tree: Any) -> None:
-            section = "mcpServers" if "mcpServers" in tree else "upstreams"
-            entry = mapping_at(tree, section, name)
-            entry.pop("disabled", None)
-            if on:
-                entry.pop("enabled", None)
-            else:
-                entry["enabled"] = False
-
         async with self._turn:
             try:
-                await asyncio.to_thread(edit, self._file, change)
+                await asyncio.to_thread(edit, self._file, lambda draft: switch(draft, name, on=on))
             except ConfigError as error:
                 raise ApiError(409, "; ".join(self._mesh.scrub(str(problem)) for problem in error.problems)) from None
-            except OSError as error:
-                reason = error.strerror or str(error)
-                raise ApiError(409, f"{self._file} cannot be written: {reason}; edit it where it comes from") from None
             return {"upstream": name, "outcome": "enabled" if on else "disabled", "edit": await self._reloaded()}
 
     async def reload(self) -> Json:

@@ -7,10 +7,10 @@ from typing import Any
 from meshproxy.cli.entry import Failure, note
 from meshproxy.cli.headers import headers_of
 from meshproxy.cli.text import show, show_json
+from meshproxy.config import changes
 from meshproxy.config.draft import Draft
 from meshproxy.config.edit import Edited, edited
 from meshproxy.config.secrecy import secrets_in, secrets_of_header, secrets_of_variable
-from meshproxy.operate import changes
 from meshproxy.operate.diffs import shown_diff
 
 __all__ = ["add", "done", "remove", "rename", "switch"]

@@ -25,18 +25,19 @@ class Draft:
     Attributes:
         text: it.
         tree: what it says, without places.
+        is_json: whether it is JSON, with comments.
 
     Raises:
         UneditableError: by each of its methods; the text is then as it was.
     """
 
     def __init__(self, text: str, *, is_json: bool = False) -> None:
-        self._is_json = is_json
+        self.is_json = is_json
         self.text = text
         self.tree = self._read(text)
 
     def _read(self, text: str) -> Any:
-        item, flaws = parse(text, is_json=self._is_json)
+        item, flaws = parse(text, is_json=self.is_json)
         if flaws:
             flaw = flaws[0]
             raise UneditableError(f"line {flaw.line}, column {flaw.column}: {flaw.message}")
@@ -80,7 +81,7 @@ class Draft:
         expected = self._read(self.text)
         expected = {} if expected is None else expected
         meant(expected)
-        lines = Lines(self.text, is_json=self._is_json)
+        lines = Lines(self.text, is_json=self.is_json)
         change(Surgery(lines))
         try:
             tree = self._read(lines.text)

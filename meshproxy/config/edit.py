@@ -59,7 +59,9 @@ class Edited:
                 _replace(target.with_name(target.name + BACKUP), self.before, mode)
             _replace(target, self.after, mode)
         except OSError as error:
-            raise _refused(self.path, f"cannot be written: {error.strerror or error}") from None
+            raise _refused(
+                self.path, f"cannot be written: {error.strerror or error}; edit it where it comes from"
+            ) from None
 
 
 def edited(

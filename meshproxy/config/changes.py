@@ -1,4 +1,4 @@
-"""What the commands do to a config's upstreams, as changes of its `Draft`. Place: operate; pure but for the draft.
+"""What the commands do to a config's upstreams, as changes of its `Draft`. Place: config; pure but for the draft.
 
 Names that a change makes wrong elsewhere in the file (the upstreams of profiles) are changed with it.
 """
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
+from meshproxy.config.document import Path
 from meshproxy.config.draft import Draft, UneditableError
 from meshproxy.config.edit import upstreams_key
 from meshproxy.naming import default_namespace
@@ -43,13 +44,26 @@ def switch(draft: Draft, name: str, *, on: bool) -> None:
     entry = draft.tree[key][name] or {}
     if not isinstance(entry, dict):
         raise UneditableError(f"{key}.{name} is no mapping; write command or url under it")
-    if "disabled" in entry or (key == "mcpServers" and "enabled" not in entry):
-        if entry.get("disabled", False) is on:
-            draft.put((key, name, "disabled"), not on)
-        return
     default = (draft.tree.get("defaults") or {}).get("enabled", True)
-    if entry.get("enabled", default) is not on:
-        draft.put((key, name, "enabled"), on)
+    is_contrary = "disabled" in entry or (key == "mcpServers" and "enabled" not in entry)
+    spelled, value, usual = ("disabled", not on, not default) if is_contrary else ("enabled", on, default)
+    if entry.get(spelled, usual) == value:
+        return
+    if not (value == usual and _without(draft, (key, name, spelled))):
+        draft.put((key, name, spelled), value)
+
+
+def _without(draft: Draft, path: Path) -> bool:
+    """Take out what says no more than is so anyway, unless a comment says why it stands there; whether that was done."""
+    trial = Draft(draft.text, is_json=draft.is_json)
+    try:
+        trial.remove(path)
+    except UneditableError:
+        return False
+    if any(draft.text.count(mark) != trial.text.count(mark) for mark in ("#", "//", "/*")):
+        return False
+    draft.remove(path)
+    return True
 
 
 def rename(draft: Draft, old: str, new: str) -> list[str]:
