@@ -4,7 +4,7 @@ Each path is a row of a table. `schemas/api.openapi.json` describes them, and a 
 acting `admin`, and where nobody is asked who he is, it is for this machine alone.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, unquote
@@ -14,16 +14,15 @@ from meshproxy.api.actions import Actions
 from meshproxy.api.answers import ApiError, answer, refuse
 from meshproxy.api.connect import clients
 from meshproxy.api.feed import TOPICS, Feed
+from meshproxy.api.traffic import Traffic
 from meshproxy.http.stream import Receive, Scope, Send
 from meshproxy.mesh.mesh import Mesh
 from meshproxy.serving.fastmcp import FastMCP
 from meshproxy.serving.private import Private
 
-__all__ = ["ROUTES", "Api", "Calls"]
+__all__ = ["ROUTES", "Api"]
 
 Json = dict[str, Any]
-Calls = Callable[[int, int], tuple[Sequence[Mapping[str, Any]], int]]
-"""Given a number and a count: of the calls that have ended since the one of that number the last so many, oldest first, and the number of the last one."""
 _ROOT: Final = "/api"
 _MOST: Final = 1000
 
@@ -75,10 +74,6 @@ ROUTES: Final = (
 )
 
 
-def _no_calls(_after: int, _most: int) -> tuple[Sequence[Mapping[str, Any]], int]:
-    return (), 0
-
-
 class Api:
     """See the module.
 
@@ -90,19 +85,20 @@ class Api:
         path: of the endpoint.
 
     Attributes:
+        traffic: what each upstream is asked.
         statistics: what the endpoint says of its sessions. Whoever serves sets it.
-        recent: the calls that have ended. Whoever records them sets it.
     """
 
     def __init__(self, mesh: Mesh, server: FastMCP, file: Path, *, url: str = "", path: str = "/mcp") -> None:
         self.statistics: Callable[[], Mapping[str, int]] = dict
-        self.recent: Calls = _no_calls
+        self.traffic = Traffic()
+        self._forget = server.recorder.listen(self.traffic.take)
         self._mesh = mesh
         self._server = server
         self._url = url
         self._path = path
         self._actions = Actions(mesh, file)
-        self._feed = Feed(mesh, self._status, self._recent)
+        self._feed = Feed(mesh, server.calls, self._status)
 
     def has(self, path: str) -> bool:
         """See `Annex`."""
@@ -138,15 +134,15 @@ class Api:
     async def aclose(self) -> None:
         """The same, and give up what is under way."""
         self.close()
+        self._forget()
         await self._actions.aclose()
 
     # --- what there is to see
 
     def _status(self) -> Json:
-        return views.status(self._mesh, self._server, self.statistics(), {})
-
-    def _recent(self, after: int, most: int) -> tuple[Sequence[Mapping[str, Any]], int]:
-        return self.recent(after, most)
+        self.traffic.keep(self._mesh.config.upstreams.keys())
+        told = views.status(self._mesh, self._server, self.statistics(), self.traffic.shown())
+        return {**told, "path": self._path}
 
     async def _on_status(self, asked: Asked) -> None:
         await answer(asked.send, self._status())
@@ -160,7 +156,7 @@ class Api:
 
     async def _on_calls(self, asked: Asked) -> None:
         most = min(asked.number("limit", _MOST), _MOST)
-        found, last = self.recent(asked.number("after", 0), _MOST)
+        found = [record.shown() for record in self._server.calls.after(asked.number("after", 0))]
         wanted = {key: asked.word(key) for key in ("upstream", "principal", "outcome", "method", "name")}
         slow = asked.number("slower", 0) / 1000
         kept = [
@@ -169,7 +165,7 @@ class Api:
             if all(value is None or one.get(key) == value for key, value in wanted.items())
             and one.get("seconds", 0.0) >= slow
         ]
-        await answer(asked.send, {"calls": kept[len(kept) - most if len(kept) > most else 0 :][::-1], "last": last})
+        await answer(asked.send, {"calls": kept[max(0, len(kept) - most) :][::-1]})
 
     async def _on_edits(self, asked: Asked) -> None:
         await answer(asked.send, {"edits": views.edits(self._mesh)})

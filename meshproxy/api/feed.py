@@ -11,7 +11,7 @@ A reader that does not keep up misses frames, is told that it did (`missed`), an
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 from meshproxy.api.views import edit, encoded, stderr_of
@@ -19,6 +19,7 @@ from meshproxy.http.sse import encode_event
 from meshproxy.http.stream import EventStream, Receive, Send
 from meshproxy.mesh.edits import Edit
 from meshproxy.mesh.mesh import Mesh
+from meshproxy.observe.calls import Calls
 
 __all__ = ["READERS", "TOPICS", "Feed"]
 
@@ -67,16 +68,11 @@ class Feed:
 
     Args:
         mesh: what is watched.
+        calls: those that have ended.
         status: all of `/api/status`.
-        calls: given a number, the calls that have ended since the one of that number, oldest first, as `/api/calls` has them, and the number of the last.
     """
 
-    def __init__(
-        self,
-        mesh: Mesh,
-        status: Callable[[], Json],
-        calls: Callable[[int, int], tuple[Sequence[Mapping[str, Any]], int]],
-    ) -> None:
+    def __init__(self, mesh: Mesh, calls: Calls, status: Callable[[], Json]) -> None:
         self._mesh = mesh
         self._status = status
         self._calls = calls
@@ -126,7 +122,7 @@ class Feed:
 
     def _begin(self) -> None:
         self._snapshot = self._mesh.composite.snapshot
-        self._last_call = self._calls(0, 0)[1]
+        self._last_call = self._newest()
         self._edits = []
         self._told, self._word = {}, b""
         self._look_at_upstreams()
@@ -156,13 +152,17 @@ class Feed:
 
     def _look_at_calls(self) -> None:
         if not any("calls" in reader.topics for reader in self._readers):
-            self._last_call = self._calls(0, 0)[1]
+            self._last_call = self._newest()
             return
-        found, last = self._calls(self._last_call, MOST)
-        if last != self._last_call:
-            left_out = last - self._last_call - len(found)
-            self._last_call = last
-            self._tell("calls", "calls", {"calls": list(found), "left_out": left_out})
+        found = self._calls.after(self._last_call)
+        if found:
+            self._last_call = found[-1].number
+            shown = [record.shown() for record in found[-MOST:]]
+            self._tell("calls", "calls", {"calls": shown, "left_out": len(found) - len(shown)})
+
+    def _newest(self) -> int:
+        """The number of the last call."""
+        return next((record.number for record in self._calls.after(0, 1)), 0)
 
     def _look_at_edits(self) -> None:
         fresh, self._edits[:] = list(self._edits), []

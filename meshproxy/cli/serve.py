@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from meshproxy.api.app import Api
+from meshproxy.api.page import Page
 from meshproxy.cli.entry import Failure
 from meshproxy.cli.nesting import enter
 from meshproxy.config.load import load, with_server
@@ -138,7 +139,7 @@ def _over_http(config: MeshConfig, host: str | None, port: int | None) -> tuple[
     async def endpoint(server: FastMCP, mesh: Mesh, stopping: asyncio.Event) -> None:
         server.entrance.must_ask = not (settings.allow_unauthenticated or is_loopback(settings.host))
         api = Api(mesh, server, config.source.path or Path(), url=settings.public_url or "", path=settings.path)
-        annexes = (api,)
+        annexes = (api, Page()) if settings.page else (api,)
         app = HttpApp(
             server, _http_settings(settings), entrance=server.entrance, health=health_of(mesh), annexes=annexes
         )

@@ -87,6 +87,10 @@ class ServerConfig(Section):
         description="Origins of web pages that may call it from a browser (CORS), such as https://app.example.com; with any port unless "
         "one is named. Those of this machine may when it listens on loopback.",
     )
+    page: Flag = Field(
+        default=True,
+        description="Serve the web page at /. Without auth it is for this machine alone; with auth it asks for a key with the right view or admin.",
+    )
     max_body: Size = Field(default=4 * 1024**2, description="Largest request body: a size such as 4MiB.")
     max_sessions: Count = Field(
         default=10_000,

@@ -64,6 +64,14 @@ class Private:
             return Forbidden(403, f"Forbidden: what changes anything needs the header {OWN_HEADER.decode()}: 1")
         return None
 
+    def unreachable(self, scope: Scope) -> Forbidden | None:
+        """Why whoever asks may not even have what asks for a credential itself; None if he may. Links on other sites may lead there."""
+        headers = dict(scope["headers"])
+        host = _text(headers.get(b"host"))
+        if not self._guard.admits_host(host):
+            return Forbidden(421, f"Misdirected request: this server does not go by the Host {host!r}")
+        return None if self.asks or self.is_from_here(scope) else _elsewhere("admin")
+
     def is_from_here(self, scope: Scope) -> bool:
         """Whether it comes from this machine, and not by way of a proxy on it that lets others in."""
         headers: Mapping[bytes, bytes] = dict(scope["headers"])
@@ -84,11 +92,7 @@ class Private:
         if not access.asks:
             if self.is_from_here(scope):
                 return None
-            return Forbidden(
-                403,
-                "Forbidden: without server.auth this is for the machine that the mesh runs on; set server.auth, and use a "
-                f"key with the right {right} (meshproxy key new NAME --right {right})",
-            )
+            return _elsewhere(right)
         shown = _shown(scope["headers"])
         await access.fetch(shown)
         principal = self._doors.entrance.access.holder(shown)
@@ -102,6 +106,14 @@ class Private:
         if not principal.has(right):
             return Forbidden(403, f"Forbidden: this credential does not have the right {right}")
         return None
+
+
+def _elsewhere(right: str) -> Forbidden:
+    return Forbidden(
+        403,
+        "Forbidden: without server.auth this is for the machine that the mesh runs on; set server.auth, and use a key with the "
+        f"right {right} (meshproxy key new NAME --rights use,{right})",
+    )
 
 
 def _shown(headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:

@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 from meshproxy.api.app import Api
+from meshproxy.api.page import Page
 from meshproxy.config.load import load
 from meshproxy.http.server import Http1Server
 from meshproxy.http.sse import SseParser
@@ -28,8 +29,9 @@ OURS = {"x-meshproxy": "1"}
 class Operated:
     """A mesh whose API answers."""
 
-    def __init__(self, file: Path, mesh: Mesh, api: Api, http: httpx2.AsyncClient, port: int) -> None:
+    def __init__(self, file: Path, server: FastMCP, mesh: Mesh, api: Api, http: httpx2.AsyncClient, port: int) -> None:
         self.file = file
+        self.server = server
         self.mesh = mesh
         self.api = api
         self.http = http
@@ -82,7 +84,7 @@ def operated(tmp_path: Path) -> RunApi:
             server = FastMCP(config.name, list_grace=config.server.list_grace)
             mesh = Mesh(config, server.composite, server.stamp, server.take)
             api = Api(mesh, server, file)
-            app = HttpApp(server, HttpSettings(host=host), entrance=server.entrance, annexes=(api,))
+            app = HttpApp(server, HttpSettings(host=host), entrance=server.entrance, annexes=(api, Page()))
             api.statistics = app.statistics
             listening = listener()
             endpoint = Http1Server(app)
@@ -93,7 +95,7 @@ def operated(tmp_path: Path) -> RunApi:
             try:
                 async with asyncio.timeout(DEADLINE), httpx2.AsyncClient(timeout=DEADLINE) as http:
                     await mesh.settled()
-                    yield Operated(file, mesh, api, http, listening.getsockname()[1])
+                    yield Operated(file, server, mesh, api, http, listening.getsockname()[1])
                 assert not following.done(), f"the mesh follows its file no more: {following}"
             finally:
                 following.cancel()

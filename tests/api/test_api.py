@@ -4,7 +4,9 @@ import sys
 
 import pytest
 import yaml
+from meshproxy.errors import RpcError
 from tests.api.conftest import RunApi
+from tests.kit.clients import Legacy
 from tests.kit.light import document, light
 from tests.kit.processes import is_alive
 from tests.kit.waiting import eventually
@@ -162,24 +164,37 @@ async def test_the_stream_ends_with_the_mesh_and_nobody_is_let_in_afterwards(ope
         assert (await mesh.get("/api/events")).status_code == 503
 
 
-async def test_a_reader_that_does_not_keep_up_misses_frames_and_is_told_so(operated: RunApi) -> None:
-    async with operated(document({"a": light()})) as mesh:
-        number = 0
+async def test_a_reader_that_does_not_keep_up_misses_frames_and_is_told_so(
+    operated: RunApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = document({"a": light()})
+    async with operated(text) as mesh, mesh.events("?topics=edits") as told:
+        (reader,) = mesh.api._feed._readers
+        monkeypatch.setattr("meshproxy.api.feed.BEHIND", -1)
+        mesh.file.write_text("upstreams: [")
+        await eventually(lambda: reader.has_missed)
+        monkeypatch.undo()
+        mesh.file.write_text(text)
+        assert await told("missed") == {}
+        assert (await told("edit"))["outcome"] == "applied"
 
-        def recent(after: int, most: int) -> tuple[list[dict[str, object]], int]:
-            nonlocal number
-            number += 1
-            return [{"number": number, "arguments": "x" * 4_000_000}] if most else [], number
 
-        mesh.api.recent = recent
-        async with mesh.events("?topics=calls") as told:
-            feed = mesh.api._feed
-            (reader,) = feed._readers
-            await eventually(lambda: reader.has_missed)
-            mesh.api.recent = lambda after, _: ([], after)
-            assert (await told("calls"))["calls"]
-            mesh.api.recent = lambda after, _: ([{"number": 0}], after + 1)
-            assert await told("missed") == {}
+async def test_calls_are_shown_and_told_with_the_parts_of_their_time_and_counted_by_upstream(operated: RunApi) -> None:
+    async with operated(document({"a": light()})) as mesh, mesh.events("?topics=calls") as told:
+        client = Legacy(mesh.server)
+        await client.says("a_echo")
+        with pytest.raises(RpcError):
+            await client.request("tools/call", {"name": "nothing"})
+        (call,) = [one for one in (await told("calls"))["calls"] if one.get("upstream")]
+        assert (call["name"], call["origin"], call["outcome"]) == ("a_echo", "echo", "success")
+        assert call["parts"].keys() == {"waiting", "upstream", "back"}
+        found = (await mesh.get("/api/calls?upstream=a")).json()["calls"]
+        assert found == [call]
+        assert (await mesh.get("/api/calls?outcome=error&limit=1")).json()["calls"][0]["name"] == "nothing"
+        assert (await mesh.get("/api/calls?limit=x")).status_code == 400
+        traffic = (await mesh.status())["upstreams"]["a"]["traffic"]
+        assert (traffic["calls"], traffic["errors"], sum(traffic["steps"])) == (1, 0, 1)
+        assert traffic["p50"] == traffic["p99"] > 0
 
 
 async def test_every_known_client_is_told_how_to_connect_and_no_key_is_in_it(operated: RunApi) -> None:
