@@ -4,10 +4,12 @@ One is made for each class of principals at each address when the first of them 
 read, subscribed to or announced is looked up in it and nowhere else, so that none of these can disagree.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
-from meshproxy.access.rules import FREE, Facts, Rules, Verdict
+from meshproxy.access.rules import FREE, Facts, Rules, Standing, Verdict
 from meshproxy.catalog.catalog import Filter
 from meshproxy.catalog.snapshot import Member, Part, Route, Snapshot
 from meshproxy.config.access import Profile
@@ -31,7 +33,7 @@ class Views:
         self.is_private = False
         self._profiles: dict[str, Profile] = {}
         self._of: Snapshot | None = None
-        self._made: dict[tuple[str, tuple[int, ...]], Snapshot] = {}
+        self._made: dict[tuple[str, Standing], Snapshot] = {}
 
     def take(self, config: MeshConfig) -> None:
         """Go by what a config says, from the next snapshot on."""
@@ -62,19 +64,19 @@ class Views:
         """A profile by its name."""
         return self._profiles.get(name)
 
-    def _make(self, snapshot: Snapshot, name: str, numbers: tuple[int, ...]) -> Snapshot:
+    def _make(self, snapshot: Snapshot, name: str, standing: Standing) -> Snapshot:
         profile = self._profiles.get(name)
         if self.rules.rules is None and profile is None:
             return replace(snapshot, is_private=True) if self.is_private else snapshot
-        return _Choice(self.rules, numbers, profile or Profile()).of(snapshot)
+        return _Choice(self.rules, standing, profile or Profile()).of(snapshot)
 
 
 class _Choice:
     """What one class of principals may have at one address."""
 
-    def __init__(self, rules: Rules, numbers: tuple[int, ...], profile: Profile) -> None:
+    def __init__(self, rules: Rules, standing: Standing, profile: Profile) -> None:
         self._rules = rules
-        self._numbers = numbers
+        self._standing = standing
         self._upstreams = None if profile.upstreams is None else frozenset(profile.upstreams)
         self._filters = {kind: _filter(profile, kind) for kind in Kind}
         self._hidden: dict[str, TemplateMatcher] = {}
@@ -107,9 +109,12 @@ class _Choice:
         chosen = []
         for public, route in part.routes[kind]:
             if table.get(public) is route and (verdict := self._verdict(kind, public, route)).allowed:
-                chosen.append(
-                    ((public, route), shown.rename.get(public, public), _called(route, shown, public, verdict))
-                )
+                as_seen = _called(route, shown, public)
+                if verdict.by_call:
+                    as_seen = replace(as_seen, judge=partial(self._judged, self._facts(kind, public, route)))
+                elif verdict.confirm:
+                    as_seen = replace(as_seen, confirm=True)
+                chosen.append(((public, route), shown.rename.get(public, public), as_seen))
         return chosen
 
     def _has(self, member: Member) -> bool:
@@ -128,7 +133,7 @@ class _Choice:
         if not self._filters[Kind.TEMPLATE].admits(template):
             return False
         facts = Facts(Kind.RESOURCE, public, route.mount.name, route.origin, {}, template)
-        return self._rules.decide(self._numbers, facts).allowed
+        return self._rules.decide(self._standing, facts).allowed
 
     def _template(self, public: str) -> str | None:
         """The template that is not shown and that a URI is an expansion of, or that it is itself."""
@@ -140,16 +145,24 @@ class _Choice:
         upstream = route.mount.name
         if (self._upstreams is not None and upstream not in self._upstreams) or not self._filters[kind].admits(public):
             return Verdict(allowed=False)
+        return self._rules.decide(self._standing, self._facts(kind, public, route))
+
+    def _facts(self, kind: Kind, public: str, route: Route) -> Facts:
         definition: Any = route.component.definition if route.component is not None else {}
-        return self._rules.decide(self._numbers, Facts(kind, public, upstream, route.origin, definition))
+        return Facts(kind, public, route.mount.name, route.origin, definition)
+
+    def _judged(self, facts: Facts, arguments: Mapping[str, Any]) -> tuple[bool, bool]:
+        """See `Route.judge`."""
+        verdict = self._rules.decide(self._standing, facts, arguments)
+        return verdict.allowed, verdict.confirm
 
 
-def _called(route: Route, shown: Filter, public: str, verdict: Verdict) -> Route:
+def _called(route: Route, shown: Filter, public: str) -> Route:
     """A route as a profile calls it."""
     component, name = route.component, shown.rename.get(public)
-    if name is not None and component is not None:
-        route = replace(route, component=replace(component, public=name))
-    return replace(route, confirm=True) if verdict.confirm else route
+    if name is None or component is None:
+        return route
+    return replace(route, component=replace(component, public=name))
 
 
 def _filter(profile: Profile, kind: Kind) -> Filter:

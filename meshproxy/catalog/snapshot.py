@@ -44,6 +44,7 @@ class Route:
         headers: for a tool, which arguments go into `Mcp-Param-*` headers (SEP-2243), by path.
         needs_task: whether it is a tool that its upstream runs as a task alone (2025-11-25 basic/utilities/tasks).
         confirm: whether its caller is asked before it is used.
+        judge: says of the arguments of a call whether it may be made, and whether its caller is asked before; None where arguments decide nothing.
     """
 
     source: Source
@@ -53,6 +54,7 @@ class Route:
     headers: ParamMap = field(default_factory=dict)
     needs_task: bool = False
     confirm: bool = False
+    judge: Callable[[Mapping[str, Any]], tuple[bool, bool]] | None = None
 
 
 @dataclass(frozen=True)

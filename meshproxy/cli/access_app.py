@@ -104,6 +104,12 @@ def why(
     scope: Annotated[
         list[str] | None, typer.Option(metavar="SCOPE", show_default=False, help="A scope of a token. Can be repeated.")
     ] = None,
+    claim: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE", show_default=False, help="A claim of a token, for conditions. Can be repeated."
+        ),
+    ] = None,
     profile: Annotated[
         str, typer.Option(metavar="PROFILE", show_default=False, help="At the address of this profile.")
     ] = "",
@@ -117,5 +123,8 @@ def why(
     Examples:
       meshproxy why ada docs_search mesh.yaml
       meshproxy why token:ada@example.com files_write mesh.yaml --group dev --profile research
+      meshproxy why token:ada docs_search mesh.yaml --claim dept=docs
     """
-    return _command("why").why(principal, name, file, groups=group or [], scopes=scope or [], profile=profile)
+    return _command("why").why(
+        principal, name, file, groups=group or [], scopes=scope or [], claims=claim or [], profile=profile
+    )

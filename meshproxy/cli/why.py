@@ -1,7 +1,9 @@
 """`meshproxy why`: which rule decides what a principal may do with a component."""
 
 import asyncio
+import json
 from pathlib import Path
+from typing import Any
 
 from meshproxy.access.rules import Facts, Verdict
 from meshproxy.access.views import Views
@@ -16,12 +18,14 @@ from meshproxy.relay.principal import ANONYMOUS, LOCAL, Principal, Visitor
 __all__ = ["why"]
 
 
-def why(who: str, name: str, file: str, *, groups: list[str], scopes: list[str], profile: str) -> int:
+def why(
+    who: str, name: str, file: str, *, groups: list[str], scopes: list[str], claims: list[str], profile: str
+) -> int:
     """Say what may be done and which rule says so; 0 if it may be used, 1 if not."""
     config = loaded(file)
     if profile and profile not in config.profiles:
         raise Failure(f"there is no profile {profile!r}; there are: {', '.join(config.profiles) or 'none'}", status=2)
-    principal = _principal(config, who, groups, scopes)
+    principal = _principal(config, who, groups, scopes, _claims(claims))
     views = Views()
     views.take(config)
 
@@ -55,7 +59,9 @@ def _told(config: MeshConfig, views: Views, visitor: Visitor, snapshot: Snapshot
         may = has and not is_bound
         may_all &= may
         answer = "allowed" if may else "forbidden"
-        if may and verdict.confirm:
+        if may and verdict.by_call:
+            answer = "allowed or forbidden by the arguments of each call"
+        elif may and verdict.confirm:
             answer = "allowed, if the caller agrees when it is asked"
         show(f"{kind} {name} for {who.identity}: {answer}")
         show(f"  {_reason(config, verdict)}")
@@ -80,10 +86,26 @@ def _reason(config: MeshConfig, verdict: Verdict) -> str:
         return "no rule matches, and what none matches is forbidden"
     lines = config.source.rules
     place = f"{config.source.path or Path()}:{lines[verdict.rule]}" if verdict.rule < len(lines) else "the config"
-    return f"rule {verdict.rule + 1}, at {place}, decides"
+    decides = "decides first" if verdict.by_call else "decides"
+    failed = ": its condition cannot be decided, as where a claim is not there" if verdict.failed else ""
+    return f"rule {verdict.rule + 1}, at {place}, {decides}{failed}"
 
 
-def _principal(config: MeshConfig, who: str, groups: list[str], scopes: list[str]) -> Principal:
+def _claims(written: list[str]) -> dict[str, Any]:
+    """Claims as NAME=VALUE; a value is JSON where it can be, and else a text."""
+    found: dict[str, Any] = {}
+    for one in written:
+        name, sign, value = one.partition("=")
+        if not sign or not name:
+            raise Failure(f"{one!r} is no claim; write NAME=VALUE, as dept=docs", status=2)
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
+
+
+def _principal(config: MeshConfig, who: str, groups: list[str], scopes: list[str], claims: dict[str, Any]) -> Principal:
     """A principal as it is written: anonymous, local, the name of a key, or kind:name."""
     if who in ("anonymous", "local"):
         return (ANONYMOUS if who == "anonymous" else LOCAL).principal
@@ -91,7 +113,7 @@ def _principal(config: MeshConfig, who: str, groups: list[str], scopes: list[str
     if kind not in ("key", "token", "certificate") or not name:
         kind, name = "key", who
     if kind != "key":
-        return Principal(kind, name, groups=frozenset(groups), scopes=frozenset(scopes))
+        return Principal(kind, name, groups=frozenset(groups), scopes=frozenset(scopes), claims=claims)
     auth = config.server.auth
     key = next((key for key in (auth.keys if auth is not None else ()) if key.name == name), None)
     if key is None:

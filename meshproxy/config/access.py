@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from meshproxy.config.condition import compiled
 from meshproxy.config.frozen import FrozenMapping
 from meshproxy.config.upstream import Renaming, Section, Selection, refusal
 from meshproxy.config.values import Flag, Grace, Name, Url
@@ -50,6 +51,11 @@ def digests_of(text: str) -> tuple[bytes, ...]:
 
 def _hash(text: str) -> str:
     digests_of(text)
+    return text
+
+
+def _condition(text: str) -> str:
+    compiled(text)
     return text
 
 
@@ -238,9 +244,22 @@ class Rule(Section):
         description="destructive: before a tool runs that says destructiveHint, or says nothing of it, its caller is asked; one who cannot be asked is refused.",
     )
 
+    when: Annotated[str, AfterValidator(_condition)] | None = Field(
+        default=None,
+        description="A condition in CEL (needs meshproxy[cel]): the rule decides where it is true. jwt has the claims of the caller's token; mcp.tool, mcp.prompt and mcp.resource have "
+        "name, what the upstream calls it, target, the upstream, and arguments, those of a call. Where it cannot be decided, what it is about is forbidden. "
+        "With it alone, without allow and deny, the rule allows.",
+        examples=["jwt.dept == mcp.tool.target", "mcp.tool.arguments.path.startsWith('/tmp/')"],
+    )
+
+    @property
+    def globs(self) -> tuple[str, ...]:
+        """What it allows."""
+        return self.allow or (("*",) if self.when is not None and not self.deny else ())
+
     @model_validator(mode="after")
     def _decides_something(self) -> Self:
-        if not self.allow and not self.deny:
+        if not self.allow and not self.deny and self.when is None:
             raise refusal("decides nothing; it needs allow or deny, such as allow: ['docs_*']")
         return self
 

@@ -135,21 +135,31 @@ class Router:
             self._use_from(call, route)
 
     def _use_from(self, call: Call, route: Route) -> None:
-        if route.confirm:
+        if route.judge is not None:
+            self._use_judged(call, route)
+        elif route.confirm:
+            self._confirm(call, route, self._use_agreed)
+        else:
+            self._use_agreed(call, route)
+
+    def _use_judged(self, call: Call, route: Route) -> None:
+        """Of a use that rules decide by its arguments: go on with it if they allow them. Raises `RpcError`, -32602, if not."""
+        judge = route.judge
+        if judge is None:
+            return
+        may, confirm = judge(_arguments(call) or {})
+        if not may:
+            name = call.params.get("name")
+            raise RpcError(INVALID_PARAMS, f"{name}: the access rules of this mesh do not allow these arguments")
+        if confirm:
             self._confirm(call, route, self._use_agreed)
         else:
             self._use_agreed(call, route)
 
     def _use_agreed(self, call: Call, route: Route) -> None:
-        arguments = call.params.get("arguments")
-        if route.headers and arguments is not None:
+        if route.headers and (arguments := _arguments(call)) is not None:
             # The arguments that the upstream wants to see in headers too (SEP-2243).
-            try:
-                call.headers = param_headers(
-                    route.headers, loads(arguments) if isinstance(arguments, Raw) else arguments
-                )
-            except JsonError as error:
-                raise RpcError(INVALID_PARAMS, f"params.arguments: {error}") from None
+            call.headers = param_headers(route.headers, arguments)
         call.params = outgoing(call.params, {"name": route.origin})
         if route.needs_task:
             # Not its client's wish, which is not passed on: the tool's need.
@@ -186,6 +196,15 @@ class Router:
             return None
         view = self.seen_by(downstream.visitor)
         return view.find(Kind.PROMPT, name) if kind == "ref/prompt" else view.resolve_template(name)
+
+
+def _arguments(call: Call) -> Any:
+    """The arguments of a call, decoded; None if there are none. Raises `RpcError`, -32602, for what cannot be."""
+    arguments = call.params.get("arguments")
+    try:
+        return loads(arguments) if isinstance(arguments, Raw) else arguments
+    except JsonError as error:
+        raise RpcError(INVALID_PARAMS, f"params.arguments: {error}") from None
 
 
 def uri_of(params: dict[str, Any]) -> str:

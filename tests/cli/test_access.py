@@ -139,6 +139,32 @@ def test_why_says_which_rule_decides(
         assert words in asked.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (("token:eve", "a_find", "--claim", "dept=a", "--claim", "level=3"), 0, ["allowed", "rule 1, at"]),
+        (("token:eve", "a_find", "--claim", "dept=a"), 1, ["forbidden", "its condition cannot be decided"]),
+        (("token:eve", "a_drop"), 0, ["allowed or forbidden by the arguments of each call", "rule 2, at"]),
+    ],
+)
+def test_why_goes_by_conditions(
+    meshproxy: Run, config: Run, arguments: tuple[str, ...], status: int, told: list[str]
+) -> None:
+    offer = json.dumps(light("--tools", "find,drop"))
+    rules = [
+        "{allow: [a_find], when: 'jwt.dept == mcp.tool.target && jwt.level > 2'}",
+        "{when: mcp.tool.arguments.n < 3}",
+    ]
+    file = config("\n".join([f"upstreams: {{a: {offer}}}", "access:", *(f"  - {rule}" for rule in rules), ""]))
+    who, name, *rest = arguments
+    asked = meshproxy("why", who, name, file, *rest)
+    assert asked.returncode == status, asked.stderr
+    for words in told:
+        assert words in asked.stdout
+    if not rest:
+        assert "'dept' is no claim" in meshproxy("why", who, name, file, "--claim", "dept").stderr
+
+
 def test_why_names_what_there_is_not(meshproxy: Run, config: Run) -> None:
     file = config(RULES % (json.dumps(light()), hash_of("a"), hash_of("b")))
     assert "there is no component 'a_nothing'" in meshproxy("why", "ada", "a_nothing", file).stderr
