@@ -12,6 +12,7 @@ import structlog
 from meshproxy.api.app import Api
 from meshproxy.api.page import Page
 from meshproxy.cli.entry import Failure
+from meshproxy.cli.measuring import measured, own_sockets
 from meshproxy.cli.nesting import enter
 from meshproxy.config.load import load, with_server
 from meshproxy.config.models import MeshConfig, ServerConfig
@@ -22,6 +23,7 @@ from meshproxy.login.logins import Logins
 from meshproxy.mesh.memory import Memory
 from meshproxy.mesh.mesh import Mesh
 from meshproxy.observe import logs
+from meshproxy.serving.annex import Annex
 from meshproxy.serving.auditing import Auditing
 from meshproxy.serving.fastmcp import FastMCP, Transport
 from meshproxy.serving.health import health_of
@@ -136,27 +138,36 @@ def _over_http(config: MeshConfig, host: str | None, port: int | None) -> tuple[
     except CannotListen as error:
         raise Failure(f"{error}; choose another with --port" if error.in_use else str(error)) from None
 
+    own = own_sockets(settings)
+
     async def endpoint(server: FastMCP, mesh: Mesh, stopping: asyncio.Event) -> None:
         server.entrance.must_ask = not (settings.allow_unauthenticated or is_loopback(settings.host))
         api = Api(mesh, server, config.source.path or Path(), url=settings.public_url or "", path=settings.path)
-        annexes = (api, Page()) if settings.page else (api,)
-        app = HttpApp(
-            server, _http_settings(settings), entrance=server.entrance, health=health_of(mesh), annexes=annexes
-        )
-        api.statistics = app.statistics
+        async with measured(server, mesh, settings, own) as metrics:
+            annexes: list[Annex] = [api]
+            if settings.page:
+                annexes.append(Page())
+            if metrics is not None and not own:
+                annexes.append(metrics)
+            app = HttpApp(
+                server, _http_settings(settings), entrance=server.entrance, health=health_of(mesh), annexes=annexes
+            )
+            api.statistics = app.statistics
+            if metrics is not None:
+                metrics.statistics = app.statistics
 
-        def end_streams() -> None:
-            server.end_streams()
-            api.close()
+            def end_streams() -> None:
+                server.end_streams()
+                api.close()
 
-        following = None if tls is None else asyncio.create_task(tls.follow(_certificate_told))
-        try:
-            context = None if tls is None else tls.context
-            await serve_http(app, sockets, stopping, before_drain=end_streams, tls=context)
-        finally:
-            if following is not None:
-                following.cancel()
-            await api.aclose()
+            following = None if tls is None else asyncio.create_task(tls.follow(_certificate_told))
+            try:
+                context = None if tls is None else tls.context
+                await serve_http(app, sockets, stopping, before_drain=end_streams, tls=context)
+            finally:
+                if following is not None:
+                    following.cancel()
+                await api.aclose()
 
     return endpoint, url_of(sockets, settings.host, settings.path, "http" if tls is None else "https")
 

@@ -24,7 +24,21 @@ from meshproxy.config.upstream import (
     UpstreamSpec,
     refusal,
 )
-from meshproxy.config.values import Count, Deadline, Duration, Flag, Grace, Name, Port, Size, State, Url, UrlPath
+from meshproxy.config.values import (
+    Count,
+    Deadline,
+    Duration,
+    Flag,
+    Grace,
+    Listen,
+    Name,
+    Port,
+    Size,
+    State,
+    UnlessFalse,
+    Url,
+    UrlPath,
+)
 from meshproxy.http.loopback import is_loopback
 
 __all__ = [
@@ -54,6 +68,21 @@ class TlsConfig(Section):
         description="A file with authorities, PEM: clients that show a certificate of theirs come in as the principal that it names, and a request without a "
         "valid credential is refused.",
     )
+
+
+class MetricsConfig(Section):
+    """Where metrics are read."""
+
+    listen: Listen | None = Field(
+        default=None,
+        description="An address of its own for /metrics, as 127.0.0.1:9464: whoever reaches it may read them. Default: none, they are read at server.port.",
+    )
+
+
+def _or_not(schema: dict[str, Any]) -> None:
+    """A section may be written as true, or false, too."""
+    schema["anyOf"] = [{"type": "boolean"}, schema["anyOf"][0]]
+    schema["default"] = True
 
 
 class ServerConfig(Section):
@@ -99,6 +128,11 @@ class ServerConfig(Section):
     )
     session_idle_timeout: Deadline = Field(
         default=1800.0, description="Close a client session that has been silent for this long."
+    )
+    metrics: Annotated[MetricsConfig | None, UnlessFalse] = Field(
+        default=MetricsConfig(),
+        description="GET /metrics, in the format of Prometheus: for the right view where there is auth, else for this machine alone. false for none, or a section.",
+        json_schema_extra=_or_not,
     )
     list_grace: Grace = Field(
         default=3.0, description="During start-up, how long a listing waits for upstreams that are still starting."

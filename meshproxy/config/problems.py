@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from meshproxy.config.access import AuthConfig, JwtConfig, KeyConfig, Profile, Rule, Who
 from meshproxy.config.document import Item, Path
 from meshproxy.config.login import AUTH_KEYS
-from meshproxy.config.models import MeshConfig, ReloadConfig, ServerConfig, TlsConfig
+from meshproxy.config.models import MeshConfig, MetricsConfig, ReloadConfig, ServerConfig, TlsConfig
 from meshproxy.config.observe import CallsConfig, ObserveConfig
 from meshproxy.config.upstream import (
     RENAMED_KEYS,
@@ -59,6 +59,8 @@ def known_keys(path: Path) -> tuple[str, ...]:
             return tuple(ServerConfig.model_fields)
         case ("server", "tls"):
             return tuple(TlsConfig.model_fields)
+        case ("server", "metrics"):
+            return tuple(MetricsConfig.model_fields)
         case ("server", "auth"):
             return tuple(AuthConfig.model_fields)
         case ("server", "auth", "keys", int()):

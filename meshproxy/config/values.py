@@ -110,11 +110,28 @@ def _url(value: str) -> str:
     return value
 
 
+def _unless_false(value: Any) -> Any:
+    """A section, one without a key for true, or None for false."""
+    value = _late(value)
+    if isinstance(value, bool):
+        return {} if value else None
+    if value is None or isinstance(value, (str, int, float, list)):
+        raise ValueError("must be true, false, or a mapping of keys to values")
+    return value
+
+
+def _listen(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit() and int(port) < 65536):
+        raise ValueError("must be a host and a port, as 127.0.0.1:9464")
+    return value
+
+
 def _path(value: str) -> str:
     if not value.startswith("/") or not re.fullmatch(r"[!$&-;=@-Z_a-z~%]+", value) or "//" in value:
         raise ValueError("must be a path such as /mcp, without ? and #")
-    if value.rstrip("/") in ("/healthz", "/readyz"):
-        raise ValueError("is taken by the health checks; choose another path, such as /mcp")
+    if value.rstrip("/") in ("/healthz", "/readyz", "/metrics"):
+        raise ValueError("is taken by the health checks and the metrics; choose another path, such as /mcp")
     return value
 
 
@@ -162,6 +179,7 @@ Pinning = Annotated[
     WithJsonSchema({"enum": ["off", "warn", "block", False]}),
 ]
 UnlessOff = BeforeValidator(_unless_off)
+UnlessFalse = BeforeValidator(_unless_false)
 
 _DURATION_SCHEMA: Final = {
     "type": ["string", "number"],
@@ -189,5 +207,7 @@ HeaderValue = Annotated[str, AfterValidator(_header_value)]
 Variable = Annotated[str, AfterValidator(_variable)]
 Url = Annotated[str, AfterValidator(_url)]
 UrlPath = Annotated[str, AfterValidator(_path)]
+Listen = Annotated[str, AfterValidator(_listen)]
+"""A host and a port."""
 Transport = BeforeValidator(_transport)
 OneHeaderEach = AfterValidator(_headers)

@@ -23,7 +23,7 @@ KEPT: Final = 100
 """Edits."""
 MOST: Final = 200
 """Changes of one edit, or names of one sort, that are kept."""
-_SECTIONS: Final = ("name", "instructions", "separator", "state", "server", "reload", "access", "profiles")
+_SECTIONS: Final = ("name", "instructions", "separator", "state", "server", "reload", "observe", "access", "profiles")
 _HASH: Final = "hash"
 
 

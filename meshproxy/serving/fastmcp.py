@@ -9,7 +9,9 @@ handed to the composite.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -62,6 +64,7 @@ class FastMCP:
         composite: the providers, and the snapshot that is served.
         entrance: who may come in over HTTP.
         calls: the requests that have ended lately, where a config says that they are kept.
+        on_session_ended: told how many seconds a session of the legacy era has lasted.
         recorder: tells whoever listens what became of each request.
         stamp: its name and version, for results of the modern era.
     """
@@ -102,6 +105,7 @@ class FastMCP:
         }
         self.recorder = Recorder(self.composite.router.hides)
         self.calls = Calls(self.recorder.listen)
+        self.on_session_ended: Callable[[float], None] = lambda _: None
         self._methods = Methods(methods, self.recorder)
         # On the way of every call, so nothing stands between it and the table.
         self.answer: Answer = self._methods.answer if type(self).on_request is FastMCP.on_request else self._await
@@ -222,10 +226,14 @@ class FastMCP:
         """See `meshproxy.relay.downstream.Handler`."""
         if method == "notifications/initialized":
             self._announcements.add_session(downstream)
-            downstream.on_close(lambda: self._spawn(self.composite.unsubscribe_all(downstream)))
+            downstream.on_close(partial(self._left, downstream, time.monotonic()))
         elif method == "notifications/roots/list_changed":
             for mounted in self.composite.mounted:
                 self._spawn(mounted.provider.audience.roots_changed(downstream))
+
+    def _left(self, downstream: Downstream, since: float) -> None:
+        self._spawn(self.composite.unsubscribe_all(downstream))
+        self.on_session_ended(time.monotonic() - since)
 
     # --- answers
 

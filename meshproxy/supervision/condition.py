@@ -4,6 +4,7 @@ Each change is one line, `upstream.` and the state; what stays as it is, is said
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -36,12 +37,14 @@ class Condition:
         state: see `State`.
         reason: why it is down, or what could not be listed, in one line without secrets; "" otherwise.
         since: when it came into this state, in seconds of the wall clock.
+        entered: how often it came into each state.
     """
 
     def __init__(self, upstream: str, state: State, scrub: Callable[[str], str]) -> None:
         self.state = state
         self.reason = ""
         self.since = time.time()
+        self.entered: Counter[State] = Counter()
         self._upstream = upstream
         self._scrub = scrub
         self._listeners: list[Callable[[], None]] = []
@@ -57,6 +60,7 @@ class Condition:
             return False
         if state is not self.state:
             self.since = time.time()
+            self.entered[state] += 1
         self.state, self.reason = state, reason
         level, line = _LINES[state]
         if event is Event.LOGGED_IN:

@@ -53,7 +53,7 @@ class ProxyProvider:
         limit: takes the `Rules` that its calls go by from now on; those in flight and those that wait for their turn keep what they have.
         stderr, keep_stderr: what a command writes to standard error, secrets included, None for what is none; and how many bytes of it to keep.
         on_login: told that there are credentials for it (None), or that there are none until somebody logs in.
-        audience, recollection: who wants to hear what of it, and what of it outlives the mesh.
+        audience, recollection, entered: who wants to hear what of it, what of it outlives the mesh, and how often it came into each state.
     """
 
     def __init__(
@@ -78,9 +78,8 @@ class ProxyProvider:
         client = the_one_client(client, client_factory)
         self.name = name or (client.name if isinstance(client, ProxyClient) else "upstream")
         forward = tuple(header.lower() for header in forward_headers)
-        self._scrub = scrub
         self._bridge = Bridge(stamp or ServerSignature(CLIENT))
-        self._attribution = Attribution(self)
+        self._scrub, self._attribution = scrub, Attribution(self)
         self.audience = Audience(partial(self.on_elsewhere, None), self._on_counterpart_said)
         self._connections = Connections(
             client,
@@ -107,6 +106,7 @@ class ProxyProvider:
             place=(starts or Starts()).place(is_program=self._connections.is_dear),
             own=lambda: self._bridge.stamp.token,
         )
+        self.entered = self._supervisor.condition.entered
         self.recollection = Recollection(self._supervisor, self._connections.known)
         self._choice = LinkChoice(
             self.name,

@@ -87,7 +87,7 @@ def test_a_file_that_is_no_config_is_one_line_with_a_remedy(tmp_path, data, mess
         ("server: {port: true}", "1:16: server.port: must be a whole number, not a boolean"),
         ("server: {max_sessions: 0}", "1:24: server.max_sessions: must be at least 1"),
         ("server: {path: mcp}", "1:16: server.path: must be a path such as /mcp, without ? and #"),
-        ("server: {path: /readyz}", "1:16: server.path: is taken by the health checks; choose another path, such as /mcp"),
+        ("server: {path: /readyz}", "1:16: server.path: is taken by the health checks and the metrics; choose another path, such as /mcp"),
         ("server: {max_body: 4X}", "1:20: server.max_body: '4X' is not a size: write a number with one of the units"),
         ("server: {list_grace: never}", "1:22: server.list_grace: never is not possible here; write a duration such as 3s"),
         ("server: {allowed_hosts: x}", "1:25: server.allowed_hosts: must be a list, not text; write [x]"),

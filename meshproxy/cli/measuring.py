@@ -1,0 +1,64 @@
+"""Metrics of a mesh that serves: what is counted, and where it is read. Place: cli, under `serve`."""
+
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+
+from meshproxy.api.metrics import MetricsPage
+from meshproxy.cli.entry import Failure
+from meshproxy.config.models import ServerConfig
+from meshproxy.http.server import Http1Server
+from meshproxy.mesh.mesh import Mesh
+from meshproxy.observe.metrics import Metrics
+from meshproxy.serving.fastmcp import FastMCP
+from meshproxy.serving.server import CannotListen, listen, url_of
+
+__all__ = ["measured", "own_sockets"]
+
+log = structlog.get_logger(__name__)
+
+
+def own_sockets(settings: ServerConfig) -> list[socket.socket]:
+    """What metrics are read at that have an address of their own; none where they have not.
+
+    Raises:
+        Failure: it cannot be had.
+    """
+    if settings.metrics is None or settings.metrics.listen is None:
+        return []
+    host, _, port = settings.metrics.listen.rpartition(":")
+    try:
+        return listen(host.strip("[]"), int(port))
+    except CannotListen as error:
+        raise Failure(f"server.metrics.listen: {error}") from None
+
+
+@asynccontextmanager
+async def measured(
+    server: FastMCP, mesh: Mesh, settings: ServerConfig, sockets: Sequence[socket.socket]
+) -> AsyncIterator[MetricsPage | None]:
+    """Count while it serves. Yields the page of the metrics; None where nobody wants them.
+
+    With `sockets` the page is served there, and is to be served nowhere else.
+    """
+    if settings.metrics is None:
+        yield None
+        return
+    metrics = Metrics()
+    page = MetricsPage(mesh, metrics)
+    forget = server.recorder.listen(metrics.take)
+    server.on_session_ended = metrics.server_sessions.add
+    page.lag.start()
+    own = Http1Server(page) if sockets else None
+    try:
+        if own is not None:
+            await own.start(sockets)
+            log.info("metrics.listening", url=url_of(sockets, sockets[0].getsockname()[0], "/metrics"))
+        yield page
+    finally:
+        page.lag.stop()
+        forget()
+        if own is not None:
+            await own.aclose()
