@@ -17,6 +17,7 @@ from meshproxy.access.challenge import Refusal
 from meshproxy.access.keys import KeyRing
 from meshproxy.access.tokens import Tokens
 from meshproxy.config.access import AuthConfig
+from meshproxy.config.login import TokenExchange
 from meshproxy.config.models import MeshConfig
 from meshproxy.relay.principal import ANONYMOUS, Principal, Visitor
 
@@ -213,6 +214,7 @@ class Entrance:
     def __init__(self) -> None:
         self.must_ask = False
         self.access = Access()
+        self._keeps = False
         self._on_change: list[Callable[[], None]] = []
 
     def on_change(self, callback: Callable[[], None]) -> None:
@@ -222,6 +224,7 @@ class Entrance:
     def take(self, config: MeshConfig) -> None:
         """Put what a config says in force."""
         access = Access.of(config, self.access)
+        keeps = any(isinstance(spec.auth, TokenExchange) for spec in config.enabled)
         if access.auth is None and self.must_ask:
             # The port stays where it is until the mesh is started again, be it that the edit moves it to this machine.
             log.warning(
@@ -229,8 +232,11 @@ class Entrance:
                 reason="server.auth was removed, and other machines reach the port; start the mesh again",
             )
             access = Access(AuthConfig(), access.profiles)
-        if (access.auth, access.profiles) != (self.access.auth, self.access.profiles):
-            self.access = access
+        if access.tokens is not None:
+            access.tokens.keeps = keeps
+        if (access.auth, access.profiles, keeps) != (self.access.auth, self.access.profiles, self._keeps):
+            # What was remembered of callers holds what they had shown, or not.
+            self.access, self._keeps = access, keeps
             for callback in self._on_change:
                 callback()
 

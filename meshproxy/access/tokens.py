@@ -38,11 +38,13 @@ class Tokens:
     Attributes:
         configs: what the file says of them.
         scopes: those that every token needs, for challenges.
+        keeps: whether some upstream wants what callers show in exchange for a token of its own, so that it is kept with its principal.
     """
 
     def __init__(self, configs: Sequence[JwtConfig], directory: Path, before: "Tokens | None" = None) -> None:
         self.configs = tuple(configs)
         self.scopes = tuple(dict.fromkeys(scope for config in configs for scope in config.scopes))
+        self.keeps: bool = before is not None and before.keeps
         self._configs = {config.issuer: config for config in configs}
         known: dict[str, Issuer] = before._issuers if before is not None else {}  # noqa: SLF001  # another version of the same
         self._issuers: dict[str, Issuer] = {
@@ -70,6 +72,8 @@ class Tokens:
             principal = self._verified[digest] = found
             if len(self._verified) > _MOST:
                 self._verified.popitem(last=False)
+        if self.keeps != bool(principal.token):
+            principal.token = token.decode() if self.keeps else ""
         config = principal.origin
         if not isinstance(config, JwtConfig) or not _is_for(principal.claims, config, profile, resource):
             return Refusal(401, "Unauthorized: this token is for somebody else", "invalid_token")
@@ -89,6 +93,7 @@ class Tokens:
         if config is None or any(getattr(config, key) != getattr(before, key) for key in _VERIFIED):
             return None
         now = _principal(config, principal.claims)
+        now.token = principal.token
         return None if _missing(config, now) else now
 
     async def fetch(self, token: bytes) -> None:

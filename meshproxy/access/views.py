@@ -4,14 +4,15 @@ One is made for each class of principals at each address when the first of them 
 read, subscribed to or announced is looked up in it and nowhere else, so that none of these can disagree.
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from meshproxy.access.rules import FREE, Facts, Rules, Standing, Verdict
 from meshproxy.catalog.catalog import Filter
-from meshproxy.catalog.snapshot import Member, Part, Route, Snapshot
+from meshproxy.catalog.snapshot import Member, Part, Route, Snapshot, build_snapshot
 from meshproxy.config.access import Profile
 from meshproxy.config.models import MeshConfig
 from meshproxy.config.upstream import Renaming
@@ -34,6 +35,7 @@ class Views:
         self._profiles: dict[str, Profile] = {}
         self._of: Snapshot | None = None
         self._made: dict[tuple[str, Standing], Snapshot] = {}
+        self._own: OrderedDict[tuple[str, str], _Own] = OrderedDict()
 
     def take(self, config: MeshConfig) -> None:
         """Go by what a config says, from the next snapshot on."""
@@ -41,9 +43,12 @@ class Views:
         self.is_private = config.server.auth is not None
         self._profiles = dict(config.profiles)
         self._of = None
+        self._own.clear()
 
     def look(self, visitor: Visitor, snapshot: Snapshot) -> Snapshot:
         """What a visitor sees of a snapshot; it is remembered with the visitor."""
+        if snapshot.is_personal:
+            return self._look_at_own(visitor, snapshot)
         if visitor.viewed is not snapshot:
             if self._of is not snapshot or len(self._made) >= _MOST:
                 self._of = snapshot
@@ -55,6 +60,23 @@ class Views:
             visitor.viewed, visitor.view = snapshot, view
         found: Snapshot = visitor.view
         return found
+
+    def _look_at_own(self, visitor: Visitor, snapshot: Snapshot) -> Snapshot:
+        """The same where something in the snapshot is the visitor's own, which changes by itself: so it is looked at each time."""
+        members = tuple(member if member.own is None else member.own(visitor) for member in snapshot.members)
+        standing = self.rules.about(visitor.principal)
+        key = (visitor.principal.identity, visitor.profile)
+        known = self._own.get(key)
+        if known is None or known.standing != standing or not _are_same(known.members, members):
+            whole = build_snapshot(members, snapshot if known is None else known.whole)
+            view = self._make(whole, visitor.profile, standing)
+            view = view if view.is_private else replace(view, is_private=True)
+            known = self._own[key] = _Own(members, standing, whole, view)
+            if len(self._own) > _MOST:
+                self._own.popitem(last=False)
+        self._own.move_to_end(key)
+        visitor.viewed, visitor.view = None, known.view
+        return known.view
 
     def verdict(self, visitor: Visitor, facts: Facts) -> Verdict:
         """What the rules say to a visitor of a component, whatever its profile has."""
@@ -69,6 +91,28 @@ class Views:
         if self.rules.rules is None and profile is None:
             return replace(snapshot, is_private=True) if self.is_private else snapshot
         return _Choice(self.rules, standing, profile or Profile()).of(snapshot)
+
+
+class _Own(NamedTuple):
+    """What one principal sees at one address, and of what it was made: `whole` is what is there before rules and profiles."""
+
+    members: tuple[Member, ...]
+    standing: Standing
+    whole: Snapshot
+    view: Snapshot
+
+
+def _are_same(members: tuple[Member, ...], others: tuple[Member, ...]) -> bool:
+    return len(members) == len(others) and all(
+        one is other
+        or (
+            one.source is other.source
+            and one.catalog is other.catalog
+            and one.is_up == other.is_up
+            and one.mount == other.mount
+        )
+        for one, other in zip(members, others, strict=True)
+    )
 
 
 class _Choice:

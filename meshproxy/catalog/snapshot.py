@@ -24,12 +24,21 @@ INSTRUCTIONS_LIMIT: Final = 16_000
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One upstream as a snapshot is built of it. `catalog` is None as long as it was never listed."""
+    """One upstream as a snapshot is built of it.
+
+    Attributes:
+        mount: its place.
+        source: where it is used.
+        catalog: what it offers; None as long as it was never listed.
+        is_up: whether it can be used.
+        own: what stands in its place for a visitor, where that is each one's own; None where it is the same for all.
+    """
 
     mount: Mount
     source: Source
     catalog: Catalog | None
     is_up: bool = True
+    own: Callable[[Any], "Member"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +194,11 @@ class Snapshot:
         ttl = min((catalog.ttl.get(kind, 0) for catalog in catalogs), default=0)
         is_public = bool(catalogs) and not self.is_private
         return ttl, is_public and not any(kind in catalog.private for catalog in catalogs)
+
+    @cached_property
+    def is_personal(self) -> bool:
+        """Whether something in it is each visitor's own, so that nobody sees this as it is."""
+        return any(member.own is not None for member in self.members)
 
     @cached_property
     def trail(self) -> frozenset[str]:

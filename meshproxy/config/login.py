@@ -8,13 +8,28 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from meshproxy.config.values import Argument, Grace, Port, Url
 
-__all__ = ["AUTH_KEYS", "AuthSetting", "ClientCredentials", "HeadersFromCommand", "OAuth", "UpstreamAuth", "kind_of"]
+__all__ = [
+    "AUTH_KEYS",
+    "AuthSetting",
+    "ClientCredentials",
+    "HeadersFromCommand",
+    "OAuth",
+    "Signing",
+    "TokenExchange",
+    "UpstreamAuth",
+    "kind_of",
+]
 
 
 class _Auth(BaseModel):
     """Strict, frozen, and silent about its values when it refuses them."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+
+    @property
+    def is_each_callers(self) -> bool:
+        """Whether each caller has an account of his own there, and nothing is shared between two of them."""
+        return False
 
 
 def _https(value: str) -> str:
@@ -85,7 +100,7 @@ class _Granted(_Auth):
 
 
 class OAuth(_Granted):
-    """A person logs in once, with `meshproxy auth login NAME`, and tokens are refreshed from then on."""
+    """A person logs in once, with `meshproxy auth login NAME` or each for himself, and tokens are refreshed from then on."""
 
     type: Literal["oauth"] = Field(default="oauth", description="Log in with meshproxy auth login NAME.")
     per: Literal["mesh"] = Field(default="mesh", description="Whose account it is: one for the mesh.")
@@ -107,10 +122,9 @@ class OAuth(_Granted):
         return self
 
 
-class ClientCredentials(_Granted):
-    """The mesh itself is the client, and no person logs in (OAuth 2.1, 4.2)."""
+class Signing(_Granted):
+    """What all have that may show themselves by a signature."""
 
-    type: Literal["client_credentials"] = Field(description="The mesh gets tokens by itself, as a client of its own.")
     private_key: Secret | None = Field(
         default=None,
         description="In place of a secret: the PEM of the key that signs who the mesh is (RFC 7523); ${file:key.pem}.",
@@ -123,12 +137,43 @@ class ClientCredentials(_Granted):
         default=None, description="How private_key signs. Default: RS256, ES256 or EdDSA, as the key is."
     )
 
+
+class ClientCredentials(Signing):
+    """The mesh itself is the client, and no person logs in (OAuth 2.1, 4.2)."""
+
+    type: Literal["client_credentials"] = Field(description="The mesh gets tokens by itself, as a client of its own.")
+
     @model_validator(mode="after")
     def _has_a_client(self) -> "ClientCredentials":
         if self.client_id is None:
             raise ValueError("client_credentials needs a client_id")
         if (self.client_secret is None) == (self.private_key is None):
             raise ValueError("client_credentials needs client_secret or private_key, and not both")
+        return self
+
+
+class TokenExchange(Signing):
+    """The token that a caller shows the mesh is exchanged for one that is good at the upstream (RFC 8693), and never passed on."""
+
+    type: Literal["token_exchange"] = Field(
+        description="Each caller's own token, of server.auth.jwt, is exchanged for one that is for the upstream."
+    )
+    audience: str | None = Field(
+        default=None,
+        min_length=1,
+        description="What the authorization server calls the upstream, if it wants to hear that beside the resource.",
+    )
+
+    @property
+    def is_each_callers(self) -> bool:
+        return True
+
+    @model_validator(mode="after")
+    def _has_a_client(self) -> "TokenExchange":
+        if self.client_id is None:
+            raise ValueError("token_exchange needs the client_id of the mesh at the authorization server")
+        if self.client_secret is not None and self.private_key is not None:
+            raise ValueError("client_secret and private_key exclude each other; remove one of them")
         return self
 
 
@@ -144,10 +189,11 @@ class HeadersFromCommand(_Auth):
     timeout: Grace = Field(default=10.0, description="How long the command may take.")
 
 
-UpstreamAuth = OAuth | ClientCredentials | HeadersFromCommand
+UpstreamAuth = OAuth | ClientCredentials | TokenExchange | HeadersFromCommand
 _KINDS: Final[dict[str, type[_Auth]]] = {
     "oauth": OAuth,
     "client_credentials": ClientCredentials,
+    "token_exchange": TokenExchange,
     "headers": HeadersFromCommand,
 }
 AUTH_KEYS: Final = {kind: tuple(model.model_fields) for kind, model in _KINDS.items()}
@@ -188,7 +234,7 @@ AuthSetting = Annotated[
     BeforeValidator(kind_of),
     Field(
         default=None,
-        description="How the mesh gets in there: oauth, to log in with meshproxy auth login; client_credentials, headers from a command; or none.",
+        description="How the mesh gets in there: oauth, to log in with meshproxy auth login; client_credentials; token_exchange; headers from a command; or none.",
         json_schema_extra=_schema,
     ),
 ]

@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_
 
 from meshproxy.config.access import AuthConfig, Profiles, Rule
 from meshproxy.config.frozen import FrozenMapping
+from meshproxy.config.login import TokenExchange
 from meshproxy.config.observe import ObserveConfig
 from meshproxy.config.secrets import Scrubber
 from meshproxy.config.upstream import (
@@ -257,6 +258,16 @@ class MeshConfig(Section):
                         "would hand the credentials that callers show the mesh to this upstream; remove authorization"
                     )
                     raise refusal(message, "upstreams", name, "forward_headers")
+        return self
+
+    @model_validator(mode="after")
+    def _knows_whose_tokens(self) -> Self:
+        """What is exchanged is what callers show."""
+        auth = self.server.auth
+        for name, spec in self.upstreams.items():
+            if isinstance(spec.auth, TokenExchange) and (auth is None or not auth.jwt):
+                message = "token_exchange needs callers that show tokens: say in server.auth.jwt whose are accepted"
+                raise refusal(message, "upstreams", name, "auth")
         return self
 
     def model_post_init(self, context: Any) -> None:

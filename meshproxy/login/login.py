@@ -57,6 +57,9 @@ class Login(ABC):
     async def ready(self) -> None:  # noqa: B027  # some have nothing to do before
         """See `Credentials`."""
 
+    def offer(self, shown: str) -> None:  # noqa: B027  # only what is exchanged is of use to somebody
+        """What its caller has shown the mesh last."""
+
     async def aclose(self) -> None:
         """See `Credentials`."""
         task, self._obtaining = self._obtaining, None

@@ -4,24 +4,35 @@ import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from meshproxy.config.login import ClientCredentials, HeadersFromCommand
+from meshproxy.config.login import ClientCredentials, HeadersFromCommand, OAuth
 from meshproxy.config.secrets import Scrubber
 from meshproxy.config.upstream import UpstreamSpec
 from meshproxy.login.login import Login
 from meshproxy.login.vault import Vault
 
-__all__ = ["Logins", "command_for"]
+if TYPE_CHECKING:
+    from meshproxy.login.exchange import Exchange
+    from meshproxy.login.person import PersonLogin
+
+__all__ = ["Logins", "command_for", "key_of"]
+
+ADVICE: Final = "use it again, and log in at the page of the mesh that you are led to"
 
 REMEMBERED: Final = 12
-"""Texts of each upstream that are concealed: those in force, and those before, which may still be under way."""
+"""Texts of each account at an upstream that are concealed: those in force, and those before, which may still be under way."""
 
 
 def command_for(upstream: str, file: Path | None) -> str:
     """What a person runs to log in."""
     where = f" {shlex.quote(str(file))}" if file is not None else ""
     return f"meshproxy auth login {shlex.quote(upstream)}{where}"
+
+
+def key_of(upstream: str, owner: str) -> str:
+    """What the secrets of a caller's own account are kept under."""
+    return f"{upstream}\n{owner}"
 
 
 class Logins:
@@ -35,8 +46,7 @@ class Logins:
     def __init__(self, directory: Path | None = None, file: Path | None = None) -> None:
         self.vault = Vault(directory)
         self._file = file
-        self._secrets: dict[str, list[str]] = {}
-        self._scrubber = Scrubber()
+        self._secrets: dict[str, tuple[list[str], Scrubber]] = {}
 
     def of(self, spec: UpstreamSpec) -> Login | None:
         """The credentials of an upstream; None if it has none of this kind."""
@@ -53,22 +63,47 @@ class Logins:
             from meshproxy.login.command import CommandLogin  # noqa: PLC0415
 
             return CommandLogin(spec.name, url, auth, directory, conceal)
+        return self.of_caller(spec, "")
+
+    def of_caller(self, spec: UpstreamSpec, owner: str) -> "PersonLogin":
+        """The credentials of one principal's own account at an upstream, as `auth: {type: oauth, per: caller}` says; those of the mesh for nobody in particular."""
         from meshproxy.login.person import PersonLogin  # noqa: PLC0415
 
-        return PersonLogin(spec.name, url, auth, self.vault, command_for(spec.name, self._file), conceal)
+        auth = spec.auth
+        if not isinstance(auth, OAuth):
+            raise TypeError("nobody logs in there")
+        conceal = partial(self.conceal, key_of(spec.name, owner) if owner else spec.name)
+        advice = ADVICE if owner else self._advice(spec)
+        return PersonLogin(spec.name, str(spec.url), auth, self.vault.of(owner), advice, conceal)
 
-    def conceal(self, upstream: str, texts: list[str]) -> None:
-        """Have these texts appear nowhere from now on."""
-        known = self._secrets.setdefault(upstream, [])
+    def _advice(self, spec: UpstreamSpec) -> str:
+        where = "" if self.vault.folder is not None else "set state to a directory or auto, where it can be kept, and "
+        return f"{where}run {command_for(spec.name, self._file)}"
+
+    def exchanging(self, spec: UpstreamSpec) -> "Exchange":
+        """Whoever exchanges callers' tokens for those of an upstream, as `auth: {type: token_exchange}` says."""
+        from meshproxy.login.exchange import Exchange  # noqa: PLC0415
+
+        return Exchange(spec, self.conceal)
+
+    def conceal(self, key: str, texts: list[str]) -> None:
+        """Have these texts appear nowhere from now on; `key` says whose they are."""
+        known, _ = self._secrets.get(key, ([], None))
         fresh = [text for text in texts if text not in known]
         if fresh:
-            known += fresh
-            del known[:-REMEMBERED]
-            self._scrubber = Scrubber(text for texts in self._secrets.values() for text in texts)
+            known = [*known, *fresh][-REMEMBERED:]
+            # One for each: many callers may have accounts of their own, and each of their tokens changes by itself.
+            self._secrets[key] = known, Scrubber(known)
+
+    def forget(self, key: str) -> None:
+        """Those of this key are of no use any more."""
+        self._secrets.pop(key, None)
 
     def scrub(self, text: str) -> str:
         """A text without them."""
-        return self._scrubber.scrub(text)
+        for _, scrubber in list(self._secrets.values()):
+            text = scrubber.scrub(text)
+        return text
 
     def scrubbing(self, other: Callable[[str], str]) -> Callable[[str], str]:
         """Takes out of a text what another does, and these."""

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Final
 
-from meshproxy.config.login import ClientCredentials
+from meshproxy.config.login import ClientCredentials, Signing
 from meshproxy.errors import UpstreamUnavailable
 from meshproxy.login.challenge import Challenge
 from meshproxy.login.discovery import find_resource, find_server
@@ -20,7 +20,7 @@ from meshproxy.login.reach import Reach
 from meshproxy.login.tokens import Refused, Signer, obtain
 from meshproxy.login.vault import Client
 
-__all__ = ["MachineLogin", "signer_of"]
+__all__ = ["MachineLogin", "client_of", "signer_of"]
 
 ASSERTION_LIFE: Final = 300
 """Seconds for which an assertion is good."""
@@ -49,7 +49,7 @@ class MachineLogin(Login):
             form = {"grant_type": "client_credentials"}
             if self._scopes:
                 form["scope"] = " ".join(self._scopes)
-            client = Client(auth.client_id or "", auth.client_secret or "", self._method(server.methods))
+            client = client_of(auth, server.methods)
             grant = await obtain(
                 self._fetch, server, client, auth.resource or resource.resource, form, signer=self._signer
             )
@@ -80,17 +80,21 @@ class MachineLogin(Login):
             raise self.lacks(f"it wants more rights ({' '.join(wanted.scope)}), and no token has them") from None
         return True
 
-    def _method(self, methods: tuple[str, ...]) -> str:
-        if self._signer is not None:
-            return "private_key_jwt"
-        return (
-            "client_secret_post"
-            if "client_secret_basic" not in methods and "client_secret_post" in methods
-            else "client_secret_basic"
-        )
+
+def client_of(auth: Signing, methods: tuple[str, ...]) -> Client:
+    """The client that the config names, as a server that takes these `methods` is shown it."""
+    if auth.private_key is not None:
+        method = "private_key_jwt"
+    elif auth.client_secret is None:
+        method = "none"
+    elif "client_secret_basic" not in methods and "client_secret_post" in methods:
+        method = "client_secret_post"
+    else:
+        method = "client_secret_basic"
+    return Client(auth.client_id or "", auth.client_secret or "", method)
 
 
-def signer_of(auth: ClientCredentials) -> Signer:
+def signer_of(auth: Signing) -> Signer:
     """Signs who the client is. What is wrong with the key is said when it is first used, as a `LoginFailed`."""
 
     def sign(client_id: str, audience: str) -> str:

@@ -51,19 +51,19 @@ class PersonLogin(Login):
         url: of it.
         auth: what the config says.
         vault: where the tokens are.
-        command: what a person runs to log in.
+        advice: what a person does to log in, as the rest of a sentence.
         conceal: as for `Login`.
     """
 
     def __init__(
-        self, upstream: str, url: str, auth: OAuth, vault: Vault, command: str, conceal: Callable[[list[str]], None]
+        self, upstream: str, url: str, auth: OAuth, vault: Vault, advice: str, conceal: Callable[[list[str]], None]
     ) -> None:
         super().__init__(upstream, conceal)
         self._url = url
         self._issuer = auth.issuer
         self._fetch = Fetch(reach_of(url, auth))
         self._vault = vault
-        self._command = command
+        self._advice = advice
         self._grant: Grant | None = None
         self._looking: asyncio.Task[None] | None = None
         self._seen: tuple[int, ...] | None = None
@@ -164,7 +164,7 @@ class PersonLogin(Login):
             await self._keep(msgspec.structs.replace(record, wanted=union))
             self._seen = self._metadata()
         scopes = f" ({' '.join(wanted.scope)})" if wanted.scope else ""
-        raise self.lacks(f"it wants more rights for this than the login has{scopes}: run {self._command} to grant them")
+        raise self.lacks(f"it wants more rights for this than the login has{scopes}: {self._advice} to grant them")
 
     # --- what is in force
 
@@ -195,19 +195,22 @@ class PersonLogin(Login):
                 # Whoever has unlocked the keyring meanwhile need not start anything again.
                 await self._vault.unlock()
                 again, self._seen = time.monotonic() + AGAIN, None
-            seen = self._metadata()
-            if seen != self._seen:
-                self._seen = seen
-                had = self._grant is not None
-                self._take(self._vault.read(self.upstream, self._url))
-                if had and self._grant is None:
-                    self._needed("it was logged out")
+            if self._metadata() != self._seen:
+                self.look()
             if time.time() >= self._ahead_at and self._grant is not None and self._grant.refresh_token:
                 self._ahead_at = time.time() + AGAIN
                 try:
                     await self.once(lambda: self.obtain(None))
                 except UpstreamError as error:
                     decide("warning", "login.not_refreshed", upstream=self.upstream, reason=error.reason)
+
+    def look(self) -> None:
+        """Take what is in the vault now."""
+        self._seen = self._metadata()
+        had = self._grant is not None
+        self._take(self._vault.read(self.upstream, self._url))
+        if had and self._grant is None:
+            self._needed("it was logged out")
 
     def _metadata(self) -> tuple[int, ...] | None:
         return seen_of(self._vault.path(self.upstream, self._url))
@@ -216,11 +219,7 @@ class PersonLogin(Login):
         """The error of one that needs a person, whom it is told to."""
         if self._vault.trouble:
             why = f"{why}, or where that is kept cannot be read ({self._vault.trouble})"
-        if self._vault.folder is None:
-            hint = "set state to a directory or auto, where the login can be kept, and then run"
-        else:
-            hint = "run"
-        error = LoginNeeded(self.upstream, f"needs a login: {why}; {hint} {self._command}")
+        error = LoginNeeded(self.upstream, f"needs a login: {why}; {self._advice}")
         self.tell(error)
         return error
 

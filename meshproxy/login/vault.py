@@ -7,6 +7,7 @@ that a refresh token, which is often good for one use, is used by one of them an
 
 import asyncio
 import contextlib
+import copy
 import hashlib
 import os
 import re
@@ -81,6 +82,7 @@ class Record(msgspec.Struct, frozen=True):
         grants: by issuer, so that what one server gave is never shown to another.
         issuer: whose grant is in use; "" for none.
         wanted: scopes that the upstream has asked for since, for the next login.
+        owner: whose account it is; "" for the mesh's.
     """
 
     upstream: str
@@ -88,6 +90,7 @@ class Record(msgspec.Struct, frozen=True):
     grants: dict[str, Grant] = {}
     issuer: str = ""
     wanted: tuple[str, ...] = ()
+    owner: str = ""
 
     @property
     def grant(self) -> Grant | None:
@@ -105,15 +108,26 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class Vault:
-    """The records of one config. Without a directory they last as long as the process."""
+    """The records of one config. Without a directory they last as long as the process.
+
+    Attributes:
+        owner: whose accounts these are; "" for the mesh's.
+    """
 
     def __init__(self, directory: Path | None) -> None:
+        self.owner = ""
         self.folder = None if directory is None else directory / FOLDER
         self._chest = None if self.folder is None else Chest(self.folder)
         self._has_migrated = False
         self._memory: dict[str, Record] = {}
         self._held: dict[Path, tuple[Record, tuple[int, ...] | None]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
+
+    def of(self, owner: str) -> "Vault":
+        """The records of one principal's accounts, which are nobody else's."""
+        other = copy.copy(self)
+        other.owner = owner
+        return other
 
     async def unlock(self) -> None:
         """Ask for what opens the files, before the first of them is read; those from before there was a keyring are sealed now."""
@@ -133,15 +147,15 @@ class Vault:
         """The file of an upstream: of its name and its URL, so that neither finds what was given for another."""
         if self.folder is None:
             return None
-        digest = hashlib.sha256(f"{upstream}\n{url}".encode()).hexdigest()[:16]
+        digest = hashlib.sha256(self._key(upstream, url).encode("utf-8", "surrogatepass")).hexdigest()[:16]
         return self.folder / f"{re.sub('[^A-Za-z0-9]+', '-', upstream)[:40]}-{digest}.json"
 
     def read(self, upstream: str, url: str) -> Record:
         """What is known; an empty record if that is nothing, or cannot be read."""
-        empty = Record(upstream, url)
+        empty = Record(upstream, url, owner=self.owner)
         path = self.path(upstream, url)
         if path is None:
-            return self._memory.get(f"{upstream}\n{url}", empty)
+            return self._memory.get(self._key(upstream, url), empty)
         held, seen = self._held.get(path, (None, None))
         if held is not None and seen == seen_of(path):
             return held
@@ -149,13 +163,13 @@ class Vault:
             found = self._decoded(path)
         except (OSError, msgspec.MsgspecError, ValueError):
             return empty
-        return found if (found.upstream, found.url) == (upstream, url) else empty
+        return found if (found.upstream, found.url, found.owner) == (upstream, url, self.owner) else empty
 
     async def write(self, record: Record) -> None:
         """Keep a record; it is on the disk when this returns. Raises `VaultError`."""
         path = self.path(record.upstream, record.url)
         if path is None:
-            self._memory[f"{record.upstream}\n{record.url}"] = record
+            self._memory[self._key(record.upstream, record.url)] = record
             return
         try:
             # Not to be given up half-way: what is written is often worth nothing to whoever still has the old one.
@@ -170,9 +184,9 @@ class Vault:
             with contextlib.suppress(OSError, ValueError, VaultError):
                 if not is_sealed(path.read_bytes()):
                     record = self._decoded(path)
-                    async with self.locked(record.upstream, record.url):
+                    async with self.of(record.owner).locked(record.upstream, record.url):
                         # By now it may be another one.
-                        await self.write(self._decoded(path))
+                        await self.of(record.owner).write(self._decoded(path))
 
     def _decoded(self, path: Path) -> Record:
         """The record in a file. Raises `OSError`, and `ValueError` for what is none or cannot be opened."""
@@ -183,6 +197,9 @@ class Vault:
         content = msgspec.json.encode(record)
         return content if self._chest is None else self._chest.seal(content, path.name)
 
+    def _key(self, upstream: str, url: str) -> str:
+        return f"{upstream}\n{url}" + (f"\n{self.owner}" if self.owner else "")
+
     def hold(self, record: Record) -> None:
         """Keep a record that cannot be written as long as the process lasts, or until somebody else changes its file."""
         path = self.path(record.upstream, record.url)
@@ -191,7 +208,7 @@ class Vault:
 
     async def forget(self, upstream: str, url: str) -> None:
         """Keep nothing of an upstream any more. Raises `VaultError`."""
-        self._memory.pop(f"{upstream}\n{url}", None)
+        self._memory.pop(self._key(upstream, url), None)
         path = self.path(upstream, url)
         if path is not None:
             try:
@@ -206,7 +223,7 @@ class Vault:
         Raises:
             VaultError: another process holds it for too long, or the directory cannot be written.
         """
-        key = f"{upstream}\n{url}"
+        key = self._key(upstream, url)
         async with self._locks.setdefault(key, asyncio.Lock()):
             path = self.path(upstream, url)
             if path is None:

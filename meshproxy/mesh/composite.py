@@ -13,16 +13,18 @@ import structlog
 
 from meshproxy.access.confirmation import Confirmation
 from meshproxy.access.views import Views
-from meshproxy.catalog.catalog import Catalog, Mount
+from meshproxy.catalog.catalog import Mount
 from meshproxy.catalog.rewrite import rewrite_question
 from meshproxy.catalog.snapshot import Collision, Member, Route, Snapshot, build_snapshot
 from meshproxy.eras.translate import outgoing
 from meshproxy.errors import INVALID_PARAMS, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.links.listen_stream import ListenStream
+from meshproxy.mesh.callers import Callers, Place, Vet
 from meshproxy.mesh.router import Find, Router, not_found, public_id, public_task, uri_of
 from meshproxy.mesh.watchers import Watchers
 from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import Downstream, Outcome
+from meshproxy.relay.principal import Visitor
 from meshproxy.upstream.provider import ProxyProvider
 
 log = structlog.get_logger(__name__)
@@ -30,6 +32,8 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 Announce = Callable[[Snapshot], None]
 """Told the snapshot from before, when another one has taken its place."""
+AnnounceTo = Callable[[str], None]
+"""Told the identity of a principal for whom alone something is different."""
 
 
 @dataclass(frozen=True)
@@ -38,18 +42,25 @@ class Mounted:
 
     provider: ProxyProvider = field(compare=False)
     mount: Mount
-    vet: Callable[[Mount, Catalog], Mount] | None = field(default=None, compare=False)
+    vet: Vet | None = field(default=None, compare=False)
 
     @property
     def member(self) -> Member:
         """What a snapshot takes of it: what it offers at this moment."""
+        if isinstance(self.provider, Callers):
+            place = Place(self.mount, self.vet)
+            return Member(self.mount, self.provider, None, own=partial(self.provider.member_for, place))
         catalog, mount = self.provider.catalog, self.mount
         if self.vet is not None and catalog is not None:
             mount = self.vet(mount, catalog)
         return Member(mount, self.provider, catalog, self.provider.is_up)
 
+    def provider_for(self, visitor: Visitor) -> ProxyProvider | None:
+        """The provider that a visitor uses, which may be his own; None if he can have none."""
+        return self.provider.account(visitor) if isinstance(self.provider, Callers) else self.provider
 
-async def _at_once(_is_enough: Callable[[], bool]) -> None:
+
+async def _at_once(_visitor: Visitor, _is_enough: Callable[[], bool]) -> None:
     """Wait for nobody."""
 
 
@@ -60,7 +71,7 @@ class CompositeProvider:
         mounted: the providers, in the order of the config.
         views: what each client sees of the snapshot.
         router: hands each call to the provider that it is for.
-        settle: waits until it is enough or every provider that is starting has had its time, before it is said that nobody has
+        settle: waits until it is enough or every provider that is starting for a visitor has had its time, before it is said that nobody has
             what is asked for. Whoever serves sets it.
     """
 
@@ -68,8 +79,9 @@ class CompositeProvider:
         self.mounted: tuple[Mounted, ...] = ()
         self.views = Views()
         self.router = Router(self.views.look, Confirmation().ask, self._seek)
-        self.settle: Callable[[Callable[[], bool]], Awaitable[None]] = _at_once
+        self.settle: Callable[[Visitor, Callable[[], bool]], Awaitable[None]] = _at_once
         self._announce: list[Announce] = []
+        self._announce_to: list[AnnounceTo] = []
         self._warned: set[Collision] = set()
         self._watchers = Watchers()
         self._is_closed = False
@@ -86,7 +98,16 @@ class CompositeProvider:
         """Call `callback` after each swap."""
         self._announce.append(callback)
 
-    def add(self, provider: ProxyProvider, mount: Mount, vet: Callable[[Mount, Catalog], Mount] | None = None) -> None:
+    def on_own_change(self, callback: AnnounceTo) -> None:
+        """Call `callback` after what a principal has for himself has changed."""
+        self._announce_to.append(callback)
+
+    def providers_for(self, visitor: Visitor) -> list[tuple[ProxyProvider, Mount]]:
+        """The providers that a visitor uses, and where they are mounted."""
+        found = ((mounted.provider_for(visitor), mounted.mount) for mounted in self.mounted)
+        return [(provider, mount) for provider, mount in found if provider is not None]
+
+    def add(self, provider: ProxyProvider, mount: Mount, vet: Vet | None = None) -> None:
         """Add a provider behind the others; see `Mounted`."""
         provider.on_change(lambda _: self.refresh())
         self.swap((*self.mounted, Mounted(provider, mount, vet)))
@@ -113,7 +134,14 @@ class CompositeProvider:
             if collision not in self._warned:
                 log.warning("name.collision", kind=str(collision.kind), name=collision.public, message=str(collision))
         self._warned = set(snapshot.collisions)
-        self._watchers.follow({item.provider for item in self.mounted}, self._served)
+        providers = set[ProxyProvider]()
+        for item in self.mounted:
+            if isinstance(item.provider, Callers):
+                item.provider.on_account = self._own_changed
+                providers.update(item.provider.accounts)
+            else:
+                providers.add(item.provider)
+        self._watchers.follow(providers, self._served)
         for announce in self._announce:
             announce(before)
 
@@ -124,11 +152,11 @@ class CompositeProvider:
         found = self._owner_of_task(call.context.downstream, call.params.get("taskId"))
         if found is None:
             raise RpcError(INVALID_PARAMS, f"{call.method}: unknown task")
-        mounted, origin = found
+        provider, mount, origin = found
         call.params = outgoing(call.params, {"taskId": origin})
-        call.mount = mounted.mount
+        call.mount = mount
         call.then(_task_told)
-        mounted.provider.carry(call)
+        provider.carry(call)
 
     # --- what a client wants to hear of
 
@@ -164,61 +192,65 @@ class CompositeProvider:
 
         The answer is what the upstreams agreed to, and the streams, which the caller closes.
         """
-        asked: dict[str, tuple[Mounted, list[str]]] = {}
+        asked: dict[str, tuple[ProxyProvider, Mount, list[str]]] = {}
         for public in ids:
             if (found := self._owner_of_task(downstream, public)) is not None:
-                asked.setdefault(found[0].mount.name, (found[0], []))[1].append(found[1])
+                provider, mount, origin = found
+                asked.setdefault(mount.name, (provider, mount, []))[2].append(origin)
         agreed: list[str] = []
         streams: list[ListenStream] = []
-        for mounted, origins in asked.values():
+        for provider, mount, origins in asked.values():
 
-            def sink(method: str, told: dict[str, Any], mount: Mount = mounted.mount) -> None:
+            def sink(method: str, told: dict[str, Any], mount: Mount = mount) -> None:
                 if method == "notifications/tasks" and "taskId" in told:
                     tell(public_task(rewrite_question(method, told, mount.public), mount, downstream.visitor))
 
             try:
-                heard, stream = await mounted.provider.audience.follow_tasks(downstream, origins, sink)
+                heard, stream = await provider.audience.follow_tasks(downstream, origins, sink)
             except (RpcError, UpstreamError) as error:
-                log.info("upstream.tasks_not_heard", upstream=mounted.mount.name, reason=str(error))
+                log.info("upstream.tasks_not_heard", upstream=mount.name, reason=str(error))
                 continue
             streams.append(stream)
-            agreed += [public_id(mounted.mount, origin, downstream.visitor) for origin in origins if origin in heard]
+            agreed += [public_id(mount, origin, downstream.visitor) for origin in origins if origin in heard]
         return agreed, streams
 
     async def route_of(self, downstream: Downstream, params: dict[str, Any]) -> Route:
         """The route of the public URI in `params`. Raises `RpcError`: see `not_found`."""
         uri = uri_of(params)
         find = partial(self.router.find_uri, downstream, uri)
-        return find() or await self._seek(find, not_found(downstream, uri))
+        return find() or await self._seek(downstream, find, not_found(downstream, uri))
 
-    async def _seek(self, find: Find, missing: RpcError) -> Route:
+    async def _seek(self, downstream: Downstream, find: Find, missing: RpcError) -> Route:
         """What `find` finds once a provider that is starting has come up with it. Raises `missing` if none of them has it in time."""
-        await self.settle(lambda: find() is not None)
+        await self.settle(downstream.visitor, lambda: find() is not None)
         route = find()
         if route is None:
             raise missing
         return route
 
-    def _owner_of_task(self, downstream: Downstream, public: Any) -> tuple[Mounted, str] | None:
+    def _owner_of_task(self, downstream: Downstream, public: Any) -> tuple[ProxyProvider, Mount, str] | None:
         """Where a task of this client is, and what it is called there."""
         name, _, origin = public.partition("/") if isinstance(public, str) else ("", "", "")
         name = name.partition(":")[0]
-        found = (mounted for mounted in self.mounted if quote(mounted.mount.name, safe="") == name)
-        mounted = next(found, None)
-        if mounted is None or public_id(mounted.mount, origin, downstream.visitor) != public:
-            return None
-        members = self.router.seen_by(downstream.visitor).members
-        return (mounted, origin) if any(member.source is mounted.provider for member in members) else None
+        for member in self.router.seen_by(downstream.visitor).members:
+            if quote(member.mount.name, safe="") == name and isinstance(member.source, ProxyProvider):
+                mine = public_id(member.mount, origin, downstream.visitor)
+                return (member.source, member.mount, origin) if mine == public else None
+        return None
 
     def _served(self, downstream: Downstream, uri: str) -> tuple[Route, ProxyProvider] | None:
         route = self.router.find_uri(downstream, uri)
         return None if route is None else (route, self._provider_of(route))
 
     def _provider_of(self, route: Route) -> ProxyProvider:
-        for mounted in self.mounted:
-            if mounted.provider is route.source:
-                return mounted.provider
-        raise UpstreamUnavailable(route.mount.name, "it was removed from the mesh")
+        if isinstance(route.source, ProxyProvider):
+            return route.source
+        raise UpstreamUnavailable(route.mount.name, "nothing of it can be subscribed to")
+
+    def _own_changed(self, identity: str) -> None:
+        if not self._is_closed:
+            for announce in self._announce_to:
+                announce(identity)
 
 
 def _task_told(call: Call, outcome: Outcome) -> Outcome:

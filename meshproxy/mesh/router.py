@@ -39,8 +39,8 @@ Look: TypeAlias = "Callable[[Visitor, Snapshot], Snapshot]"
 """Makes what a visitor sees of a snapshot, and leaves it with the visitor."""
 Confirm: TypeAlias = "Callable[[Call, Route, Callable[[Call, Route], None]], None]"
 """Asks the caller, and lets the call go on by its route."""
-Seek: TypeAlias = "Callable[[Find, RpcError], Coroutine[Any, Any, Route]]"
-"""Waits for the upstreams that are starting until one of them has what is looked for. Raises the error if none has."""
+Seek: TypeAlias = "Callable[[Downstream, Find, RpcError], Coroutine[Any, Any, Route]]"
+"""Waits for the upstreams that are starting for a client until one of them has what is looked for. Raises the error if none has."""
 
 
 class Router:
@@ -88,7 +88,7 @@ class Router:
         route = self.find_uri(downstream, uri)
         if route is None:
             find = partial(self.find_uri, downstream, uri)
-            call.wait(self._seek(find, not_found(downstream, uri)), self._read_from)
+            call.wait(self._seek(downstream, find, not_found(downstream, uri)), self._read_from)
         else:
             self._read_from(call, route)
 
@@ -104,7 +104,9 @@ class Router:
         route = self._referred(downstream, kind, name)
         if route is None:
             unknown = RpcError(INVALID_PARAMS, f"completion/complete: unknown {kind} {name!r}")
-            call.wait(self._seek(partial(self._referred, downstream, kind, name), unknown), self._complete_from)
+            call.wait(
+                self._seek(downstream, partial(self._referred, downstream, kind, name), unknown), self._complete_from
+            )
         else:
             self._complete_from(call, route)
 
@@ -130,7 +132,7 @@ class Router:
         route = self.seen_by(downstream.visitor).find(kind, name)
         if route is None:
             unknown = RpcError(INVALID_PARAMS, f"Unknown {kind}: {name}")
-            call.wait(self._seek(partial(self._find, downstream, kind, name), unknown), self._use_from)
+            call.wait(self._seek(downstream, partial(self._find, downstream, kind, name), unknown), self._use_from)
         else:
             self._use_from(call, route)
 

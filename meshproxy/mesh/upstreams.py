@@ -1,6 +1,11 @@
 """From a spec to what runs: the provider and the mount of one configured upstream."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 from meshproxy.catalog.catalog import Filter, Mount
+from meshproxy.config.login import TokenExchange
 from meshproxy.config.models import MeshConfig
 from meshproxy.config.secrets import Scrubber
 from meshproxy.config.upstream import RENAMED_KEYS, UpstreamSpec
@@ -9,7 +14,10 @@ from meshproxy.guard.rules import Rules
 from meshproxy.kinds import KINDS
 from meshproxy.links.target import endpoint_of_spec
 from meshproxy.links.web import WebEndpoint
-from meshproxy.login.logins import Logins
+from meshproxy.login.login import Login
+from meshproxy.login.logins import Logins, key_of
+from meshproxy.mesh.callers import IDLE, Account, Callers
+from meshproxy.relay.principal import Principal
 from meshproxy.supervision.starts import Starts
 from meshproxy.upstream.client import ProxyClient
 from meshproxy.upstream.provider import ProxyProvider
@@ -23,30 +31,76 @@ def provider_of(
     logins: Logins | None = None,
 ) -> ProxyProvider:
     """The provider of a spec, not started; it waits for its turn among `starts`, if there are others, and has its credentials of `logins`."""
-    timeouts = spec.timeouts
     logins = logins or Logins()
     scrub = logins.scrubbing(scrubber.scrub)
-    endpoint, login = endpoint_of_spec(spec, scrub), logins.of(spec)
-    if login is not None and isinstance(endpoint, WebEndpoint):
-        endpoint.bear(login)
-    provider = ProxyProvider(
-        ProxyClient(endpoint, name=spec.name),
-        name=spec.name,
-        session=spec.session,
-        start=spec.start,
-        forward_headers=spec.forward_headers,
-        connect_timeout=timeouts.connect,
-        list_timeout=timeouts.list,
-        call_timeout=timeouts.call,
-        idle_timeout=timeouts.idle,
-        rules=rules_of(spec),
-        stamp=stamp,
-        scrub=scrub,
-        starts=starts,
-    )
+    timeouts = spec.timeouts
+    keys: dict[str, Any] = {
+        "name": spec.name,
+        "session": spec.session,
+        "start": spec.start,
+        "forward_headers": spec.forward_headers,
+        "connect_timeout": timeouts.connect,
+        "list_timeout": timeouts.list,
+        "call_timeout": timeouts.call,
+        "idle_timeout": timeouts.idle,
+        "rules": rules_of(spec),
+        "stamp": stamp,
+        "scrub": scrub,
+        "starts": starts,
+    }
+    if spec.auth is not None and spec.auth.is_each_callers:
+        make = partial(_account, spec, keys, _giver(spec, logins))
+        return Callers(_client(spec, scrub, None), make, partial(_refuses, spec), **keys)
+    login = logins.of(spec)
+    provider = ProxyProvider(_client(spec, scrub, login), **keys)
     if login is not None:
         login.news.append(provider.on_login)
     return provider
+
+
+def _client(spec: UpstreamSpec, scrub: Callable[[str], str], login: Login | None) -> ProxyClient:
+    endpoint = endpoint_of_spec(spec, scrub)
+    if login is not None and isinstance(endpoint, WebEndpoint):
+        endpoint.bear(login)
+    return ProxyClient(endpoint, name=spec.name)
+
+
+def _giver(spec: UpstreamSpec, logins: Logins) -> Callable[[Principal], Login]:
+    """Gives the credentials of a principal at an upstream where each has his own."""
+    if isinstance(spec.auth, TokenExchange):
+        exchange = logins.exchanging(spec)
+        return lambda principal: exchange.login(key_of(spec.name, principal.identity))
+    # Whoever has started the mesh is whom `meshproxy auth login` has asked.
+    return lambda principal: logins.of_caller(spec, "" if principal.kind == "local" else principal.identity)
+
+
+def _account(
+    spec: UpstreamSpec,
+    keys: dict[str, Any],
+    giver: Callable[[Principal], Login],
+    principal: Principal,
+) -> Account:
+    login = giver(principal)
+    rest = {"start": "eager", "idle_timeout": spec.timeouts.idle or IDLE}
+    return Account(_client(spec, keys["scrub"], login), login, principal, **{**keys, **rest})
+
+
+def _refuses(spec: UpstreamSpec, principal: Principal) -> str:
+    """Why a principal can have no account at an upstream where each has his own, as the rest of a sentence; "" if he can."""
+    if isinstance(spec.auth, TokenExchange):
+        if principal.token:
+            return ""
+        shown = {"key": "a key of the mesh", "certificate": "a certificate"}.get(principal.kind, "no credential")
+        return (
+            f"takes the tokens of callers in exchange for its own (auth: token_exchange), and this caller has shown {shown}: "
+            "come with a token of an issuer in server.auth.jwt"
+        )
+    if principal.kind == "anonymous":
+        return (
+            "has an account for each caller (auth.per: caller), and nobody has said who this one is: come with a credential of the mesh, "
+            "which server.auth says"
+        )
+    return ""
 
 
 def rules_of(spec: UpstreamSpec) -> Rules:

@@ -26,6 +26,7 @@ class Principal:
         claims: of its token.
         expires: when its credential ends, in seconds since 1970; 0 for never.
         origin: the part of the config that vouches for it; None for what needs none.
+        token: what it has shown, where an upstream wants that in exchange for another one; "" otherwise.
     """
 
     __slots__ = (
@@ -39,6 +40,7 @@ class Principal:
         "profiles",
         "rights",
         "scopes",
+        "token",
     )
 
     def __init__(
@@ -65,6 +67,7 @@ class Principal:
         self.claims = claims
         self.expires = expires
         self.origin = origin
+        self.token = ""
 
     def __repr__(self) -> str:
         return f"<Principal {self.identity}>"

@@ -44,14 +44,22 @@ class Announcements:
 
     def announce(self, before: Snapshot) -> None:
         """Tell each who wants it of the listings that differ for it, and of no others. `before` is the snapshot until now."""
-        changes = _Changes(self._composite, before)
+        self._tell(_Changes(self._composite, before))
+
+    def announce_to(self, identity: str) -> None:
+        """The same where something is different for one principal alone."""
+        self._tell(_Changes(self._composite, self._composite.snapshot), identity)
+
+    def _tell(self, changes: "_Changes", identity: str | None = None) -> None:
         for session in list(self._sessions.values()):
-            for method in changes.of(session.visitor):
-                session.notify(method, None)
+            if identity in (None, session.visitor.principal.identity):
+                for method in changes.of(session.visitor):
+                    session.notify(method, None)
         for stream, wanted in list(self._streams.items()):
-            for method in changes.of(stream.downstream.visitor):
-                if method in wanted:
-                    stream.notify(method, _tagged(stream))
+            if identity in (None, stream.downstream.visitor.principal.identity):
+                for method in changes.of(stream.downstream.visitor):
+                    if method in wanted:
+                        stream.notify(method, _tagged(stream))
 
     async def listen(self, context: RequestContext, params: dict[str, Any]) -> None:
         """Serve one `subscriptions/listen` until the client leaves, or the mesh does (2026-07-28 basic/patterns/subscriptions).
@@ -121,8 +129,8 @@ class _Changes:
         """The `list_changed` notifications that are due to a visitor, each once."""
         found = self._visitors.get(visitor)
         if found is None:
-            # What it could see may have been by other rules.
-            if visitor.viewed is not self._before:
+            # What it could see may have been by other rules. What is its own it has seen as it was then, whatever snapshot that was in.
+            if visitor.viewed is not self._before and (visitor.view is None or not self._before.is_personal):
                 self._composite.views.look(visitor, self._before)
             seen = visitor.view
             found = self._visitors[visitor] = self._between(seen, self._composite.router.seen_by(visitor))

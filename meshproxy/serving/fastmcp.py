@@ -83,6 +83,7 @@ class FastMCP:
         self.stamp = ServerSignature(self.info)
         self._announcements = Announcements(self.composite)
         self.composite.on_announce(self._announcements.announce)
+        self.composite.on_own_change(self._announcements.announce_to)
         self._directory = Directory(self.composite, self.stamp, instructions)
         self._grace = Grace(self.composite, list_grace)
         self.composite.settle = self._grace.wait
@@ -228,8 +229,8 @@ class FastMCP:
             self._announcements.add_session(downstream)
             downstream.on_close(partial(self._left, downstream, time.monotonic()))
         elif method == "notifications/roots/list_changed":
-            for mounted in self.composite.mounted:
-                self._spawn(mounted.provider.audience.roots_changed(downstream))
+            for provider, _ in self.composite.providers_for(downstream.visitor):
+                self._spawn(provider.audience.roots_changed(downstream))
 
     def _left(self, downstream: Downstream, since: float) -> None:
         self._spawn(self.composite.unsubscribe_all(downstream))
@@ -255,8 +256,9 @@ class FastMCP:
     def _list(self, call: Call) -> None:
         if call.params.get("cursor") is not None:
             raise RpcError(INVALID_PARAMS, f"{call.method}: unknown cursor; the listing has one page")
-        if self._grace.starting():
-            call.wait(self._grace.wait(), self._listed)
+        visitor = call.context.downstream.visitor
+        if self._grace.starting(visitor):
+            call.wait(self._grace.wait(visitor), self._listed)
         else:
             self._listed(call, None)
 
@@ -270,8 +272,8 @@ class FastMCP:
             raise RpcError(INVALID_PARAMS, f"{call.method}: 'level' must be one of {', '.join(LOG_LEVELS)}")
         downstream.log_level = level
         # The level is in force here; an upstream that takes its time to hear of it keeps nobody waiting.
-        for mounted in self.composite.mounted:
-            self._spawn(mounted.provider.audience.set_level(downstream, level))
+        for provider, _ in self.composite.providers_for(downstream.visitor):
+            self._spawn(provider.audience.set_level(downstream, level))
         call.end({})
 
     def _subscribe(self, call: Call) -> None:

@@ -427,3 +427,12 @@ def test_a_snapshot_came_through_every_mesh_that_its_upstreams_name() -> None:
     )
     assert snapshot.trail == {"1", "2", "3"}
     assert Snapshot().trail == frozenset()
+
+
+def test_a_snapshot_with_something_that_is_each_visitors_own_says_so() -> None:
+    common = member("docs", catalog(tools=["search"]))
+    assert not build_snapshot([common]).is_personal
+    snapshot = build_snapshot([common, replace(member("own", None), own=lambda _: common)])
+    assert snapshot.is_personal
+    # Nobody sees it as it is, so nothing of that one is in it.
+    assert list(snapshot.routes[Kind.TOOL]) == ["docs_search"]

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from tests.kit.signer import Signer
@@ -78,6 +78,8 @@ class Request:
     query: dict[str, str]
     headers: dict[str, str]
     body: bytes
+    peer: object = None
+    """The other end of the connection that it came on."""
 
     @property
     def form(self) -> dict[str, str]:
@@ -342,10 +344,13 @@ class Authority:
         return {"www-authenticate": f"Bearer {', '.join(parts)}".strip()}
 
 
+A = TypeVar("A", bound=Authority)
+
+
 @asynccontextmanager
-async def authority(**knobs: Any) -> AsyncIterator[Authority]:
-    """An authority that listens, with these knobs, to the end of the block."""
-    found: list[Authority] = []
+async def authority(kind: type[A] = Authority, **knobs: Any) -> AsyncIterator[A]:
+    """An authority that listens, with these knobs, to the end of the block; `kind` is one that does more."""
+    found: list[A] = []
     writers: set[asyncio.StreamWriter] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -359,7 +364,9 @@ async def authority(**knobs: Any) -> AsyncIterator[Authority]:
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 parts = urlsplit(target)
                 query = dict(parse_qsl(parts.query))
-                status, answer, more = await found[0].handle(Request(method, parts.path, query, headers, body))
+                status, answer, more = await found[0].handle(
+                    Request(method, parts.path, query, headers, body, writer.get_extra_info("peername"))
+                )
                 text = b"" if answer is None else json.dumps(answer).encode()
                 more = {**more, "content-type": "application/json", "content-length": str(len(text))}
                 lines = [f"HTTP/1.1 {status} Whatever", *(f"{name}: {value}" for name, value in more.items())]
@@ -371,7 +378,7 @@ async def authority(**knobs: Any) -> AsyncIterator[Authority]:
             writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    found.append(Authority(server.sockets[0].getsockname()[1], Knobs(**knobs)))
+    found.append(kind(server.sockets[0].getsockname()[1], Knobs(**knobs)))
     try:
         yield found[0]
     finally:
