@@ -28,7 +28,15 @@ from meshproxy.mesh.composite import CompositeProvider, Mounted
 from meshproxy.mesh.edits import Edits, changes, renamed
 from meshproxy.mesh.memory import Memory
 from meshproxy.mesh.plan import ReloadPlan, plan
-from meshproxy.mesh.successors import check_collisions, check_required, failures_of, mounted_of, replacements, warm
+from meshproxy.mesh.successors import (
+    check_collisions,
+    check_required,
+    failures_of,
+    hold,
+    mounted_of,
+    replacements,
+    warm,
+)
 from meshproxy.mesh.upstreams import provider_of, rules_of
 from meshproxy.pins.pins import Pins
 from meshproxy.state.store import Store
@@ -339,11 +347,11 @@ class Mesh:
             provider.limit(rules_of(spec))
             provider.keep_stderr(spec.stderr)
             self._memory.keep(spec, provider)
-            self.pins.note(spec.pin, spec.name, provider.catalog)
+            hold(self.pins, spec, provider)
 
     def _on_pins(self) -> None:
         for name, provider in self._providers.items():
-            self.pins.note(self._specs[name].pin, name, provider.catalog)
+            hold(self.pins, self._specs[name], provider)
         self.composite.refresh()
 
     def _on_change(self, provider: ProxyProvider) -> None:
@@ -351,7 +359,7 @@ class Mesh:
         if self._providers.get(provider.name) is provider:
             spec = self._specs[provider.name]
             self._memory.keep(spec, provider)
-            self.pins.note(spec.pin, spec.name, provider.catalog)
+            hold(self.pins, spec, provider)
             self.composite.refresh()
 
     def _swap(self, config: MeshConfig, mounted: Sequence[Mounted]) -> None:

@@ -10,13 +10,14 @@ import structlog
 from meshproxy.config.models import MeshConfig
 from meshproxy.config.upstream import UpstreamSpec
 from meshproxy.errors import ConfigError
+from meshproxy.mesh.callers import Callers, catalogs_of
 from meshproxy.mesh.composite import CompositeProvider, Mounted
 from meshproxy.mesh.upstreams import mount_of
 from meshproxy.pins.pins import Pins
 from meshproxy.supervision.starts import Urgency
 from meshproxy.upstream.provider import ProxyProvider
 
-__all__ = ["check_collisions", "check_required", "failures_of", "mounted_of", "replacements", "warm"]
+__all__ = ["check_collisions", "check_required", "failures_of", "hold", "mounted_of", "replacements", "warm"]
 
 log = structlog.get_logger(__name__)
 
@@ -78,6 +79,14 @@ def replacements(
 def mounted_of(chosen: Iterable[tuple[UpstreamSpec, ProxyProvider]], config: MeshConfig, pins: Pins) -> list[Mounted]:
     """What is served under these specs, less what its pins withhold."""
     return [Mounted(provider, mount_of(spec, config), partial(pins.vetted, spec.pin)) for spec, provider in chosen]
+
+
+def hold(pins: Pins, spec: UpstreamSpec, provider: ProxyProvider) -> None:
+    """Hold what an upstream offers against its pins; where each caller has an account of his own there, what it offers to any."""
+    if isinstance(provider, Callers):
+        provider.on_catalog = partial(pins.note, spec.pin, spec.name)
+    for catalog in catalogs_of(provider):
+        pins.note(spec.pin, spec.name, catalog)
 
 
 def check_collisions(config: MeshConfig, mounted: Sequence[Mounted], composite: CompositeProvider) -> None:
