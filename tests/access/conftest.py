@@ -115,10 +115,10 @@ Guard = Callable[..., contextlib.AbstractAsyncContextManager[Guarded]]
 
 @pytest.fixture
 def guarded(tmp_path: Path, journal: Journal) -> Guard:
-    """`async with guarded(text) as mesh:` serves a config; at the end nothing of it is left."""
+    """`async with guarded(text) as mesh:` serves a config, and whatever is done with it ends by the deadline; at the end nothing of it is left."""
 
     @contextlib.asynccontextmanager
-    async def run(text: str) -> AsyncIterator[Guarded]:
+    async def run(text: str, deadline: float = DEADLINE) -> AsyncIterator[Guarded]:
         file = tmp_path / "mesh.yaml"
         file.write_text(text)
         async with nothing_left():
@@ -140,7 +140,7 @@ def guarded(tmp_path: Path, journal: Journal) -> Guard:
             mesh.start()
             following = asyncio.create_task(mesh.follow(file))
             try:
-                async with asyncio.timeout(DEADLINE), httpx2.AsyncClient(timeout=DEADLINE) as http:
+                async with asyncio.timeout(deadline), httpx2.AsyncClient(timeout=DEADLINE) as http:
                     await mesh.settled()
                     yield Guarded(file, server, app, http, listening.getsockname()[1], journal)
                 assert not following.done(), f"the mesh follows its file no more: {following}"

@@ -13,7 +13,7 @@ from meshproxy.access.issuer import metadata_urls
 from tests.access.conftest import ADA, Guard, Guarded, key, mesh_of
 from tests.kit.authority import Authority, authority
 from tests.kit.light import light
-from tests.kit.messages import modern, request
+from tests.kit.messages import heads, modern, request
 from tests.kit.signer import Signer
 
 pytestmark = pytest.mark.anyio
@@ -193,6 +193,22 @@ async def test_r8_a_token_in_the_query_is_not_used(guarded: Guard, idp: Authorit
         status, told = await challenge(mesh, None, f"/mcp?access_token={idp.token()}")
         assert status == 400
         assert 'error="invalid_request"' in told
+
+
+async def test_two_authorization_headers_are_none_though_each_token_would_be_good(
+    guarded: Guard, idp: Authority
+) -> None:
+    async with guarded(protected(idp)) as mesh:
+        message, headers = modern(request("tools/list", {}))
+        shown = [
+            *heads(**headers).items(),
+            *(("authorization", f"Bearer {idp.token(name)}") for name in ("ada", "bob")),
+        ]
+        response = await mesh.http.post(mesh.base + "/mcp", json=message, headers=shown)
+        assert response.status_code == 400
+        told = response.headers["www-authenticate"]
+        assert 'error="invalid_request"' in told
+        assert "resource_metadata=" in told
 
 
 @pytest.mark.parametrize("url", ["issuer", "jwks"])
