@@ -13,6 +13,7 @@ from meshproxy.cli.access_app import key_app, why
 from meshproxy.cli.auth_app import auth_app
 from meshproxy.cli.edits_app import add, disable, enable, remove, rename
 from meshproxy.cli.pins_app import pins_app
+from meshproxy.cli.running_app import calls, logs, reload, restart, status
 
 __all__ = ["app"]
 
@@ -241,6 +242,8 @@ def schema() -> int:
     return 0
 
 
+for about in (status, calls, logs, restart, reload):
+    app.command()(about)
 app.add_typer(key_app)
 app.command()(why)
 app.add_typer(auth_app)
