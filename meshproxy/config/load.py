@@ -22,7 +22,7 @@ from meshproxy.config.problems import SECRET_SECTIONS, describe, halves, known_k
 from meshproxy.config.secrecy import is_telling
 from meshproxy.config.secrets import Scrubber, shown_arguments, shown_secret, shown_text
 from meshproxy.config.upstream import (
-    COMMAND_KEYS,
+    OF_COMMANDS,
     RENAMED_KEYS,
     URL_KEYS,
     ConfigSource,
@@ -200,7 +200,7 @@ class _Loading:
         item = self._spelled(item)
         keys = dict(item.mapping)
         if self._lenient:
-            foreign = URL_KEYS if "command" in keys else COMMAND_KEYS if "url" in keys else ()
+            foreign = URL_KEYS if "command" in keys else OF_COMMANDS if "url" in keys else ()
             keys = {
                 key: child for key, child in keys.items() if key not in foreign or child.value not in ({}, [], "", None)
             }
@@ -212,7 +212,7 @@ class _Loading:
                 self._at_key(item, message)
         if defaults is None or not isinstance(defaults.value, dict):
             return item.with_value(keys)
-        foreign = URL_KEYS if "command" in keys else COMMAND_KEYS
+        foreign = URL_KEYS if "command" in keys else OF_COMMANDS
         shared = {key: child for key, child in defaults.mapping.items() if key not in foreign}
         return _merged(item.with_value(shared), item.with_value(keys))
 
@@ -387,7 +387,7 @@ def _is_known_conflict(loc: KeyPath, kind: str, keys: tuple[str, ...]) -> bool:
         and len(loc) == 2
         and loc[0] == "upstreams"
         and len(keys) < 2
-        and (not keys or keys[0] in (*COMMAND_KEYS, *URL_KEYS))
+        and (not keys or keys[0] in (*OF_COMMANDS, *URL_KEYS))
     )
 
 

@@ -47,6 +47,8 @@ from meshproxy.limits import KEPT_STDERR, MAX_MESSAGE
 from meshproxy.naming import default_namespace
 
 COMMAND_KEYS: Final = ("command", "args", "env", "cwd")
+OF_COMMANDS: Final = (*COMMAND_KEYS, "stderr")
+"""What has a meaning for a command alone, be it how it is run or how it is watched."""
 URL_KEYS: Final = ("url", "transport", "headers", "forward_headers", "auth")
 VIEW_KEYS: Final = ("namespace", "required", "when_down", "tools", "resources", "templates", "prompts", "pin")
 LIVE_KEYS: Final = ("limits", "breaker", "retry", "stderr")
@@ -423,7 +425,7 @@ def conflicts(given: Collection[str], transport: object = None) -> Iterator[tupl
     if "command" not in given and "url" not in given:
         yield "", "needs command (a program to start) or url (a server to connect to)"
         return
-    here, there, others = ("command", "url", URL_KEYS) if "command" in given else ("url", "command", COMMAND_KEYS)
+    here, there, others = ("command", "url", URL_KEYS) if "command" in given else ("url", "command", OF_COMMANDS)
     for key in others:
         if key in given and not (key == "transport" and transport == "stdio"):
             yield key, f"{key} is for upstreams with {there}, and this one has {here}; remove {key}"

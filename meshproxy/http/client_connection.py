@@ -124,6 +124,7 @@ class Connection(Held):
         "_parser",
         "_peer",
         "_pieces",
+        "_repeated",
         "_response",
         "_status",
         "deadline",
@@ -150,6 +151,7 @@ class Connection(Held):
         self._pieces: list[bytes] = []  # of the body of a plain answer
         self._missing = 0  # bytes of it
         self._headers: dict[bytes, bytes] = {}
+        self._repeated: dict[bytes, list[bytes]] = {}
         self._head_size = self._status = 0
         self._head_done = self._complete = self._informational = self._keep_alive = False
         self.deadline = math.inf
@@ -222,6 +224,10 @@ class Connection(Held):
             return
         if not self._head_size and not self._head_done:
             self._first = data
+            if data[0] == 13 or data[0] == 10:
+                # The parser would look for a status line behind it, and whoever shares the connection with us might not.
+                self.fail(BadResponse(f"{self._peer} does not speak HTTP/1.1: no status line"))
+                return
         error: Exception | None = None
         try:
             self._parser.feed_data(data)
@@ -272,10 +278,20 @@ class Connection(Held):
             return
         name = name.lower()
         headers = self._headers
-        headers[name] = value if name not in headers else headers[name] + b", " + value
+        if name not in headers:
+            headers[name] = value
+        elif name in self._repeated:
+            self._repeated[name].append(value)
+        else:
+            self._repeated[name] = [headers[name], value]
 
     def on_headers_complete(self) -> None:
         status: int = self._parser.get_status_code()
+        if self._repeated:
+            # Joined here, once: a quarter of a megabyte may be one field, ten thousand times.
+            for name, values in self._repeated.items():
+                self._headers[name] = b", ".join(values)
+            self._repeated = {}
         coding = self._headers.get(b"transfer-encoding")
         if coding is not None and coding.strip().lower() != b"chunked":
             # Its body would be taken as it comes (RFC 9112, 6.1).

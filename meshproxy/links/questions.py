@@ -8,6 +8,7 @@ import structlog
 
 from meshproxy.errors import INTERNAL_ERROR, INVALID_PARAMS, RpcError
 from meshproxy.wire.codec import JsonError
+from meshproxy.wire.message import id_in
 from meshproxy.wire.messages import Id, Request, closed_params, encode_error, encode_result
 
 log = structlog.get_logger(__name__)
@@ -51,7 +52,8 @@ class Questions:
 
     def cancel(self, request_id: Any) -> bool:
         """The upstream takes a question back, by what may or may not be its id. Says whether somebody is being asked, who hears of it in the next step."""
-        found = self._tasks.get(request_id) if isinstance(request_id, int | str) else None
+        named = id_in(request_id)
+        found = None if named is None else self._tasks.get(named)
         return found is not None and found.cancel()
 
     def cancel_all(self) -> None:

@@ -192,6 +192,8 @@ class HttpApp:
             await refuse_shutdown(send)
         elif duplicated in ("host", "origin", "content-type", "mcp-session-id", "last-event-id"):
             await refuse(send, 400, f"Invalid request: the {duplicated} header appears more than once")
+        elif not host:
+            await refuse(send, 400, "Invalid request: it names no Host")  # RFC 9112, 3.2
         elif not self._guard.admits_host(host):
             hint = "add it to server.allowed_hosts if the server should go by this name"
             await refuse(send, 421, f"Misdirected request: this server does not go by the Host {host!r}; {hint}")

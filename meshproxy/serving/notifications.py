@@ -7,6 +7,7 @@ import structlog
 from meshproxy.errors import RpcError
 from meshproxy.relay.downstream import Downstream
 from meshproxy.relay.handler import Handler
+from meshproxy.wire.message import id_in
 from meshproxy.wire.messages import Id, Notification, params_of
 
 __all__ = ["take"]
@@ -26,8 +27,8 @@ def take(message: Notification, handler: Handler, client: Downstream | None, can
         log.debug("notification.malformed", method=method, reason=error.message)
         return
     if method == "notifications/cancelled":
-        request_id = params.get("requestId")
-        if isinstance(request_id, int | str):
+        request_id = id_in(params.get("requestId"))
+        if request_id is not None:
             cancel(request_id)
     elif client is not None:
         try:

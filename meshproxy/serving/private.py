@@ -53,6 +53,8 @@ class Private:
         host, origin = _text(headers.get(b"host")), _text(headers.get(b"origin"))
         if sum(name in (b"host", b"origin") for name, _ in raw) > (host is not None) + (origin is not None):
             return Forbidden(400, "The Host or Origin header appears more than once")
+        if not host:
+            return Forbidden(400, "Invalid request: it names no Host")
         if not self._guard.admits_host(host):
             hint = "add it to server.allowed_hosts if the server should go by this name"
             return Forbidden(421, f"Misdirected request: this server does not go by the Host {host!r}; {hint}")

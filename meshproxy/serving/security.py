@@ -30,10 +30,10 @@ class Guard:
         self._any_origin = "*" in self._origins
 
     def admits_host(self, host: str | None) -> bool:
-        """Whether the server goes by this name; a request without one is refused, HTTP/1.1 asks for it (RFC 9112, 3.2)."""
-        if self._any_host:
-            return True
-        return bool(host) and (self._is_here(str(host)) or _listed(str(host).lower(), self._hosts))
+        """Whether the server goes by this name, if it is one: HTTP/1.1 asks for it (RFC 9112, 3.2)."""
+        if not host:
+            return False
+        return self._any_host or self._is_here(host) or _listed(host.lower(), self._hosts)
 
     def admits_origin(self, origin: str | None) -> bool:
         """Whether a page of this origin may call; what is no page sends none."""

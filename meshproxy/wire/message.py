@@ -5,19 +5,24 @@
 `msgspec` reads the annotations of its structs when they are made, so this module is one that is not compiled (docs/decisions/compiled.md).
 """
 
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from meshproxy.errors import RpcError
 from meshproxy.wire.codec import Raw
 
-__all__ = ["Answer", "Envelope", "Id", "Message", "Notification", "Request"]
+__all__ = ["Answer", "Envelope", "Id", "Message", "Notification", "Request", "id_in"]
 
 Id: TypeAlias = int | str
 """A request's id. MCP forbids null (basic/index, "Requests")."""
 
 _UNSET: Final = msgspec.UNSET
+
+
+def id_in(value: Any) -> Id | None:
+    """The id that a message names in its parameters, or None if it names none. To Python true is 1, and it is nobody's id."""
+    return value if isinstance(value, int | str) and not isinstance(value, bool) else None
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):

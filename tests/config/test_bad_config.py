@@ -120,6 +120,7 @@ def test_a_mistake_at_the_top_is_said_with_its_place(refused, text, message):
         ("{command: x, url: 'http://x'}", "2:19: upstreams.u.url: command and url exclude each other; an upstream is started or connected to, so remove one of them"),
         ("{url: 'http://x', args: []}", "2:24: upstreams.u.args: args is for upstreams with command, and this one has url; remove args"),
         ("{url: 'http://x', env: {}}", "2:24: upstreams.u.env: env is for upstreams with command, and this one has url; remove env"),
+        ("{url: 'http://x', stderr: 1kB}", "2:24: upstreams.u.stderr: stderr is for upstreams with command, and this one has url; remove stderr"),
         ("{command: x, headers: {}}", "2:19: upstreams.u.headers: headers is for upstreams with url, and this one has command; remove headers"),
         ("{command: x, forward_headers: []}", "2:19: upstreams.u.forward_headers: forward_headers is for upstreams with url"),
         ("{command: x, transport: sse}", "2:19: upstreams.u.transport: transport is for upstreams with url, and this one has command; remove transport"),

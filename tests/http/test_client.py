@@ -212,6 +212,18 @@ async def test_a_response_in_any_two_pieces_is_whole(client, server) -> None:
     assert len(server.peers) == 1
 
 
+async def test_a_field_that_comes_ten_thousand_times_is_one_with_all_its_values(client, server) -> None:
+    task, peer = await begin(client, server)
+    peer.send(OK, b"Set: x\r\n" * 10_000, b"Other: a\r\nOTHER: b\r\nContent-Length: 0\r\n\r\n")
+    response = await result(task)
+    assert response.header("set") == ", ".join(["x"] * 10_000)
+    assert response.header("other") == "a, b"
+    task = await again(client, peer)
+    peer.send(OK, b"Set: y\r\nContent-Length: 0\r\n\r\n")
+    response = await result(task)
+    assert (response.header("set"), response.header("other")) == ("y", None)
+
+
 async def test_chunks_are_joined_and_trailers_change_nothing(client, server) -> None:
     task, peer = await begin(client, server)
     peer.send(
@@ -352,6 +364,8 @@ async def test_a_body_over_the_bound_is_refused_compressed_or_not(server) -> Non
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
         b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
         OK + b"a: " + b"x" * 300_000,
+        b"\r\n" + OK + b"Content-Length: 0\r\n\r\n",
+        b"\n" + OK + b"Content-Length: 0\r\n\r\n",
     ],
 )
 async def test_what_is_not_http_is_an_error_and_closes(client, server, text: bytes) -> None:

@@ -99,6 +99,7 @@ async def test_a_malformed_message_is_answered_under_its_id_where_that_can_be_re
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
+        ({"host": ""}, 400),
         ({"host": "evil.example.com"}, 421),
         ({"host": "evil.example.com", "origin": "http://evil.example.com"}, 421),
         ({"origin": "http://evil.example.com"}, 403),

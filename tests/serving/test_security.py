@@ -75,11 +75,13 @@ def test_names_and_pages_can_be_allowed_with_a_port_and_without() -> None:
 def test_a_public_bind_without_names_goes_by_all_and_still_serves_no_page() -> None:
     guard = Guard("0.0.0.0")
     assert guard.admits_host("whatever")
-    assert guard.admits_host(None)
+    assert not guard.admits_host(None)
+    assert not guard.admits_host("")
     assert not guard.admits_origin("http://localhost")
 
 
 def test_a_star_allows_everything() -> None:
     guard = Guard("127.0.0.1", ("*",), ("*",))
     assert guard.admits_host("evil.example.com")
+    assert not guard.admits_host(None)
     assert guard.admits_origin("http://evil.example.com")

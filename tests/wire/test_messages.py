@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from meshproxy.errors import INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, RpcError
 from meshproxy.wire.codec import Raw, loads, opened
+from meshproxy.wire.message import id_in
 from meshproxy.wire.messages import (
     Answer,
     Message,
@@ -264,3 +265,8 @@ def test_brackets_alone_are_no_message(data: bytes, code: int) -> None:
         parse(data)
     assert refused.value.code in (code, PARSE_ERROR)
     assert "recursion" not in refused.value.message
+
+
+def test_true_names_no_id_although_it_is_equal_to_one() -> None:
+    assert [id_in(value) for value in (1, "1", 0, "")] == [1, "1", 0, ""]
+    assert [id_in(value) for value in (True, False, None, 1.0, [], {})] == [None] * 6
