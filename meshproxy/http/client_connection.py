@@ -287,11 +287,10 @@ class Connection(Held):
 
     def on_headers_complete(self) -> None:
         status: int = self._parser.get_status_code()
-        if self._repeated:
-            # Joined here, once: a quarter of a megabyte may be one field, ten thousand times.
-            for name, values in self._repeated.items():
-                self._headers[name] = b", ".join(values)
-            self._repeated = {}
+        # Joined here, once: a quarter of a megabyte may be one field, ten thousand times.
+        for name, values in self._repeated.items():
+            self._headers[name] = b", ".join(values)
+        self._repeated.clear()
         coding = self._headers.get(b"transfer-encoding")
         if coding is not None and coding.strip().lower() != b"chunked":
             # Its body would be taken as it comes (RFC 9112, 6.1).
