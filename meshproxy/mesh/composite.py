@@ -20,7 +20,8 @@ from meshproxy.eras.translate import outgoing
 from meshproxy.errors import INVALID_PARAMS, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.links.listen_stream import ListenStream
 from meshproxy.mesh.callers import Callers, Place, Vet
-from meshproxy.mesh.router import Find, Router, not_found, public_id, public_task, uri_of
+from meshproxy.mesh.router import Find, Router, not_found, uri_of
+from meshproxy.mesh.task_ids import is_task_of, public_id, public_task
 from meshproxy.mesh.watchers import Watchers
 from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import Downstream, Outcome
@@ -234,8 +235,8 @@ class CompositeProvider:
         name = name.partition(":")[0]
         for member in self.router.seen_by(downstream.visitor).members:
             if quote(member.mount.name, safe="") == name and isinstance(member.source, ProxyProvider):
-                mine = public_id(member.mount, origin, downstream.visitor)
-                return (member.source, member.mount, origin) if mine == public else None
+                is_his = is_task_of(downstream.visitor, member.mount, origin, public)
+                return (member.source, member.mount, origin) if is_his else None
         return None
 
     def _served(self, downstream: Downstream, uri: str) -> tuple[Route, ProxyProvider] | None:

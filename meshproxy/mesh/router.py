@@ -5,16 +5,13 @@ A call reads the snapshot once, and is handed to its upstream in the same step.
 
 from collections.abc import Callable, Coroutine
 from functools import partial
-from hashlib import blake2b
-from secrets import token_bytes
 from typing import Any, Final, TypeAlias
-from urllib.parse import quote
 
-from meshproxy.catalog.catalog import Mount
 from meshproxy.catalog.snapshot import Route, Snapshot
 from meshproxy.eras.translate import outgoing
 from meshproxy.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND, RpcError
 from meshproxy.kinds import Kind
+from meshproxy.mesh.task_ids import public_task
 from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import Downstream, Outcome
 from meshproxy.relay.principal import Visitor
@@ -23,7 +20,7 @@ from meshproxy.wire.headers import param_headers
 from meshproxy.wire.messages import check_spelling
 from meshproxy.wire.protocol import Era
 
-__all__ = ["Find", "Router", "not_found", "public_id", "public_task", "uri_of"]
+__all__ = ["Find", "Router", "not_found", "uri_of"]
 
 _TOOL: Final = Kind.TOOL
 _PROMPT: Final = Kind.PROMPT
@@ -31,7 +28,6 @@ _PROMPT: Final = Kind.PROMPT
 _REFERENCES: Final = {"ref/prompt": "name", "ref/resource": "uri"}
 _NAMES: Final = frozenset(_REFERENCES.values())
 _IN_REFERENCES: Final = _NAMES | {"type"}
-_SECRET: Final = token_bytes(32)
 
 Find: TypeAlias = "Callable[[], Route | None]"
 """Looks a route up in the snapshot that is in force when it is called."""
@@ -231,21 +227,6 @@ def not_found(downstream: Downstream, uri: str) -> RpcError:
     """The answer where no upstream has a URI: -32602, or -32002 in the legacy era, with the URI as data (SEP-2164)."""
     code = INVALID_PARAMS if downstream.era is Era.MODERN else RESOURCE_NOT_FOUND
     return RpcError(code, f"Resource not found: {uri}", {"uri": uri})
-
-
-def public_task(result: dict[str, Any], mount: Mount, visitor: Visitor) -> dict[str, Any]:
-    """A result that names a task, with the id that leads back to its upstream."""
-    return {**result, "taskId": public_id(mount, opened(result["taskId"]), visitor)}
-
-
-def public_id(mount: Mount, origin: Any, visitor: Visitor) -> str:
-    """What a task is called: by its upstream, what that calls it, and for a principal that showed a credential, a mark that is of no use to another."""
-    name, principal = quote(mount.name, safe=""), visitor.principal
-    return f"{name}:{_mark(principal.identity, name, origin)}/{origin}" if principal.is_known else f"{name}/{origin}"
-
-
-def _mark(identity: str, name: str, origin: Any) -> str:
-    return blake2b(f"{identity}\0{name}/{origin}".encode(), key=_SECRET, digest_size=12).hexdigest()
 
 
 def _task_made(call: Call, outcome: Outcome) -> Outcome:

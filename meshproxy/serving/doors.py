@@ -10,20 +10,17 @@ from typing import Final
 from meshproxy.access.access import Entrance
 from meshproxy.access.challenge import Refusal
 from meshproxy.http.stream import Scope, Send
-from meshproxy.observe.decisions import decide
 from meshproxy.relay.principal import Visitor
 from meshproxy.serving.refusals import Refusals
 from meshproxy.serving.response import refuse
 from meshproxy.wire.codec import dumps
 
-__all__ = ["Doors", "Strangers"]
+__all__ = ["Doors"]
 
 METADATA: Final = "/.well-known/oauth-protected-resource"
 _UNVERIFIED: Final = Refusal(
     503, "The issuer of this token cannot be reached, so that it cannot be verified; try again"
 )
-_LOGGED: Final = 1024
-"""Strangers that are remembered as logged; with more, some are logged again."""
 
 
 class Doors:
@@ -125,22 +122,3 @@ class Doors:
 
 def _shown(headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
     return [value for name, value in headers if name == b"authorization"]
-
-
-class Strangers:
-    """Who came with what is somebody else's."""
-
-    def __init__(self) -> None:
-        self._logged: set[tuple[str, str, str]] = set()
-
-    def refuses(self, owner: Visitor, visitor: Visitor, what: str) -> bool:
-        """Whether something of `owner`'s is none of `visitor`'s. The log says so, once for each of both and what it is."""
-        if owner.is_same(visitor):
-            return False
-        fact = (what, owner.principal.identity, visitor.principal.identity)
-        if fact not in self._logged:
-            if len(self._logged) >= _LOGGED:
-                self._logged.clear()
-            self._logged.add(fact)
-            decide("warning", "access.not_its_own", outcome="denied", what=what, principal=fact[2], owner=fact[1])
-        return True

@@ -14,7 +14,7 @@ from meshproxy.errors import REQUEST_CANCELLED, RpcError
 from meshproxy.http.stream import EventStream
 from meshproxy.relay.downstream import Downstream, no_back_channel
 from meshproxy.relay.principal import Visitor
-from meshproxy.serving.doors import Strangers
+from meshproxy.relay.strangers import Strangers
 from meshproxy.serving.events import STANDALONE, EventLog
 from meshproxy.serving.places import gives_way
 from meshproxy.serving.questions import Questions
@@ -238,7 +238,10 @@ class Sessions:
     def of(self, visitor: Visitor, key: bytes) -> Session | None:
         """The session of this key, if it is this visitor's; anybody else's is as good as none."""
         session = self.open.get(key) or self.open.get(key.strip())
-        if session is None or self._strangers.refuses(session.visitor, visitor, "session"):
+        if session is None:
+            return None
+        if not session.visitor.is_same(visitor):
+            self._strangers.note("session", session.visitor.principal.identity, visitor.principal.identity)
             return None
         # His credential may be another one by now.
         session.visitor = visitor
