@@ -14,6 +14,7 @@ from meshproxy.api.page import Page
 from meshproxy.cli.entry import Failure
 from meshproxy.cli.measuring import measured, own_sockets
 from meshproxy.cli.nesting import enter
+from meshproxy.cli.tracing import Tracing
 from meshproxy.config.load import load, with_server
 from meshproxy.config.models import MeshConfig, ServerConfig
 from meshproxy.errors import ConfigError
@@ -63,12 +64,13 @@ def serve(
 async def _serve(config: MeshConfig, file: Path, endpoint: Endpoint, start_up: StartUp, stopping: asyncio.Event) -> int:
     server = FastMCP(config.name, instructions=config.instructions, list_grace=config.server.list_grace)
 
-    auditing = Auditing(server)
+    auditing, tracing = Auditing(server), Tracing(server, config.name)
     warned: set[str] = set()
 
     def take(config: MeshConfig) -> None:
         server.take(config)
         auditing.take(config)
+        tracing.obey(config.observe.traces)
         warnings = [str(warning) for warning in config.source.warnings]
         if fresh := [warning for warning in warnings if warning not in warned]:
             log.warning("config.warnings", problems=fresh)
@@ -112,6 +114,7 @@ async def _serve(config: MeshConfig, file: Path, endpoint: Endpoint, start_up: S
         await asyncio.gather(*tasks, return_exceptions=True)
         await server.aclose()
         await mesh.aclose()
+        await tracing.aclose()
         await store.aclose()
         auditing.end()
         log.info("mesh.ended")

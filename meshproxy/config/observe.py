@@ -43,3 +43,7 @@ class ObserveConfig(Section):
         default=None, description="The audit log: {file: audit.jsonl}. Default: there is none."
     )
     calls: CallsConfig = Field(default=CallsConfig(), description="The calls that are remembered.")
+    traces: Literal["auto", "off"] = Field(
+        default="auto",
+        description="auto: calls are traced if OTEL_* says where to, which needs meshproxy[otel]; off: they are not.",
+    )

@@ -59,7 +59,7 @@ class Record:
         has_failed: whether the tool says that it failed; None where nobody has looked.
         is_denied: set by who denies it.
         arguments: of it, as text, where they are kept; "" elsewhere.
-        span: of whoever traces it.
+        span: of whoever traces it; see `meshproxy.relay.traces`. None where nobody does, and afterwards.
     """
 
     __slots__ = (
@@ -131,6 +131,7 @@ class Record:
     def forget(self) -> None:
         """Let go of the parameters: everybody was told."""
         self.params = _NONE
+        self.span = None
 
     @property
     def seconds(self) -> float:

@@ -41,12 +41,14 @@ class Recorder:
 
     Attributes:
         listeners: who is told. Nothing is recorded while there is none.
+        tracer: told of the beginning, too; None where nobody traces.
     """
 
-    __slots__ = ("_hides", "_last", "listeners")
+    __slots__ = ("_hides", "_last", "listeners", "tracer")
 
     def __init__(self, hides: Hides) -> None:
         self.listeners: tuple[Listener, ...] = ()
+        self.tracer: Any = None
         self._hides = hides
         self._last = 0
 
@@ -57,8 +59,10 @@ class Recorder:
 
     def begin(self, call: Call) -> None:
         """Record a request. It comes before the handler's own steps, so that the end is noted after them."""
-        call.record = Record(call.method, call.params, time.monotonic())
+        call.record = record = Record(call.method, call.params, time.monotonic())
         call.then(self._ended)
+        if self.tracer is not None:
+            self.tracer.begin(call, record)
 
     def _ended(self, call: Call, outcome: Outcome) -> Outcome:
         """On the way back, after everything but the transport."""

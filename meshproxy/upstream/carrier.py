@@ -158,6 +158,8 @@ class Carrier:
         call.elicitations = self.elicitations
         if self._forward:
             call.headers = self._connections.forwarded(call)
+        if record is not None and record.span is not None:
+            record.span.depart(call)
         call.then(self._came_back)
         downstream = call.context.downstream
         if downstream.log_level is not None and lease.owner is None and downstream.era is Era.MODERN:
