@@ -21,7 +21,7 @@ from meshproxy.http.credentials import REFUSALS, Credentials
 from meshproxy.http.dial import Permits, Proxy, basic_auth, default_tls, dial, proxy_for, reason_of
 from meshproxy.http.pool import EARLY, SMALL, Pool
 from meshproxy.http.reading import ReadResponse
-from meshproxy.http.response import OnHead, Response, Told
+from meshproxy.http.response import OnHead, Response
 from meshproxy.http.transport_errors import (
     BadResponse,
     BodyTooLarge,
@@ -121,7 +121,7 @@ class HttpClient:
         self._tls = (tls or default_tls) if secure else None
         self._proxy: Proxy | None = proxy_for(parts.scheme, self._host)
         self._connect_timeout = connect_timeout
-        self._max_body = max_body
+        self.max_body = max_body
         self._permits = permits
         self._credentials = credentials
         self._shown = b"" if credentials is None else encode_headers(credentials.headers)
@@ -263,7 +263,7 @@ class HttpClient:
         if connection is None:
             connection = await self._connect(loop, min(deadline, now + self._connect_timeout))
         future: asyncio.Future[ReadResponse] = loop.create_future()
-        response = ReadResponse(connection, partial(_settle, future), on_head, stream, self._max_body)
+        response = ReadResponse(connection, partial(_settle, future), on_head, stream, self.max_body)
         pool.expect(connection, deadline)
         size = len(body)
         if size == 0 and method not in ("POST", "PUT", "PATCH"):
@@ -277,10 +277,6 @@ class HttpClient:
         except asyncio.CancelledError:
             response.close()
             raise
-
-    def answer_to(self, connection: Connection, on_head: OnHead, told: Told) -> Response:
-        """For an errand that is to be unrolled: a response that tells `told` when `request` would have returned, or raised."""
-        return Response(connection, told, on_head, False, self._max_body)
 
     def move(self, url: str) -> None:
         """Have another URL of the same origin for the default target."""

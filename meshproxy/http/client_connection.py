@@ -1,8 +1,9 @@
 """One HTTP/1.1 connection of the client. Place: http, between `response` and the pool in `http1`.
 
 It carries one exchange at a time, without a task: the parser's callbacks run in ``data_received`` and move a response from its head
-over its body to its end (RFC 9112, 6.3: by length, by chunks, or by the end of the connection). An answer with a familiar head needs
-neither parser nor response: its body goes straight to the `Errand` that waits for it. The rules that every method keeps:
+over its body to its end (RFC 9112, 6.3: by length, by chunks, or by the end of the connection). A plain answer with a familiar head needs
+neither parser nor response: its body goes straight to the `Errand` that waits for it. An event stream with one needs no parser as long as its
+chunks come whole. The rules that every method keeps:
 
 - ``_response`` or ``_errand`` is the exchange under way; its end and `Connection.fail` clear it first, so nothing is told twice.
 - Nothing raises through the parser, except to say that bytes came which nobody asked for.
@@ -17,7 +18,8 @@ from typing import Any, Final, NamedTuple, Protocol, cast
 
 import httptools
 
-from meshproxy.http.heads import FamiliarHead, familiar
+from meshproxy.http.chunks import whole_chunk
+from meshproxy.http.heads import ChunkedHead, FamiliarHead, chunked, familiar
 from meshproxy.http.response import Response
 from meshproxy.http.transport_errors import BadResponse, ConnectionLost, TransportError, TransportTimeout
 
@@ -127,6 +129,8 @@ class Connection(Held):
         "_repeated",
         "_response",
         "_status",
+        "_stream",
+        "_unparsed",
         "deadline",
         "idle_since",
     )
@@ -147,6 +151,8 @@ class Connection(Held):
         self._response: Response | None = None
         self._errand: Errand | None = None
         self._familiar: FamiliarHead[_Plain] | None = None
+        self._stream: ChunkedHead[dict[bytes, bytes]] | None = None  # the same of event streams
+        self._unparsed: ChunkedHead[dict[bytes, bytes]] | None = None  # that of the response, of which no parser knows
         self._first = b""  # what the first read of a response brought
         self._pieces: list[bytes] = []  # of the body of a plain answer
         self._missing = 0  # bytes of it
@@ -218,9 +224,17 @@ class Connection(Held):
             if self._is_plain(data):
                 return
             self._unroll()
+            known = self._stream
+            if known is not None and data.startswith(known.head):
+                self._begin(known)
+                self._take_chunks(known, data, len(known.head))
+                return
         if self._response is None:
             # Nothing was asked: a 408 or some other goodbye, or bytes that would be taken for the next answer.
             self.abort()
+            return
+        if self._unparsed is not None:
+            self._take_chunks(self._unparsed, data, 0)
             return
         if not self._head_size and not self._head_done:
             self._first = data
@@ -228,6 +242,10 @@ class Connection(Held):
                 # The parser would look for a status line behind it, and whoever shares the connection with us might not.
                 self.fail(BadResponse(f"{self._peer} does not speak HTTP/1.1: no status line"))
                 return
+        self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
+        """Have the parser read what came."""
         error: Exception | None = None
         try:
             self._parser.feed_data(data)
@@ -286,6 +304,8 @@ class Connection(Held):
             self._repeated[name] = [headers[name], value]
 
     def on_headers_complete(self) -> None:
+        if self._head_done:  # it was known, and the parser needs it for what follows
+            return
         status: int = self._parser.get_status_code()
         # Joined here, once: a quarter of a megabyte may be one field, ten thousand times.
         for name, values in self._repeated.items():
@@ -323,8 +343,11 @@ class Connection(Held):
         first, self._first = self._first, b""
         headers = self._headers
         self.resume()
-        if kept and self._status == 200 and response is not None and response.is_plain:
-            self._familiar = familiar(first, _Plain(headers, headers.get(b"keep-alive")))
+        if kept and first and self._status == 200 and response is not None:
+            if response.is_plain:
+                self._familiar = familiar(first, _Plain(headers, headers.get(b"keep-alive")))
+            elif response.is_event_stream:
+                self._stream = chunked(first, headers)
         self._leave(headers.get(b"keep-alive"), kept=kept)
         if response is not None:
             response.end(None)
@@ -339,6 +362,37 @@ class Connection(Held):
         else:
             transport.close()
 
+    # Event streams.
+
+    def _begin(self, known: "ChunkedHead[dict[bytes, bytes]]") -> None:
+        """A response is to be read whose head is known."""
+        self._unparsed = known
+        self._headers = known.meaning
+        self._status = 200
+        self._head_done = True
+        if self._response is not None:
+            self._response.begin(200, known.meaning)
+
+    def _take_chunks(self, known: "ChunkedHead[dict[bytes, bytes]]", data: bytes, start: int) -> None:
+        """Give the response the chunks that `data` has from `start` on, which is where one begins. From the first that is not whole on, the parser reads."""
+        while start < len(data):
+            response = self._response
+            if response is None:  # it has failed, by what it was given
+                return
+            found = whole_chunk(data, start)
+            if found is None:
+                self._unparsed = None
+                self._parse(known.head)
+                self._parse(data[start:])
+                return
+            begin, end = found
+            start = end + 2
+            if begin == end:
+                self._complete = True
+                self._finish(kept=start == len(data))
+                return
+            response.arrive(data[begin:end])
+
     # Plain answers.
 
     def _expect(self, response: Response) -> None:
@@ -347,6 +401,7 @@ class Connection(Held):
         self._headers = {}
         self._head_size = 0
         self._head_done = self._complete = False
+        self._unparsed = None
 
     def _is_plain(self, data: bytes) -> bool:
         """Whether `data` is of a plain answer; if so, it is taken."""

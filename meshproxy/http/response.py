@@ -56,6 +56,7 @@ class Response:
     occupies its connection.
 
     Attributes:
+        is_event_stream: whether the content type says that the body is server-sent events.
         status: 200 to 999.
         headers: by lower-case name; the values of a repeated field are joined with ", " (RFC 9110, 5.3).
     """
@@ -77,6 +78,7 @@ class Response:
         "_told",
         "_waiter",
         "headers",
+        "is_event_stream",
         "status",
     )
 
@@ -89,6 +91,7 @@ class Response:
         max_body: int | None,
     ) -> None:
         self.status = 0
+        self.is_event_stream = False
         self.headers: dict[bytes, bytes] = {}
         self._connection = connection
         self._told: Told | None = told
@@ -112,11 +115,6 @@ class Response:
         """The value of a header, or None. ``name`` is in lower case."""
         value = self.headers.get(name.encode())
         return None if value is None else value.decode("latin-1")
-
-    @property
-    def is_event_stream(self) -> bool:
-        """Whether the content type says that the body is server-sent events."""
-        return self.headers.get(b"content-type", b"")[:17].lower() == b"text/event-stream"
 
     @property
     def is_plain(self) -> bool:
@@ -194,6 +192,7 @@ class Response:
     def begin(self, status: int, headers: dict[bytes, bytes]) -> None:
         self.status = status
         self.headers = headers
+        self.is_event_stream = headers.get(b"content-type", b"")[:17].lower() == b"text/event-stream"
         if b"content-encoding" in headers:
             coding = headers[b"content-encoding"].strip().lower()
             if coding not in (b"identity", b""):

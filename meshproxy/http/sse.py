@@ -7,11 +7,13 @@ An id that no header could carry is ignored, as one with NUL in it is.
 """
 
 import re
-from typing import NamedTuple
+from typing import Final
 
 __all__ = ["SseEvent", "SseOverflow", "SseParser", "encode_event"]
 
-_BOM = b"\xef\xbb\xbf"
+_BOM: Final = b"\xef\xbb\xbf"
+_USUAL: Final = b"event: message"
+"""How nearly all events begin that are not their data alone."""
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _ID = re.compile(
     rb"[^\0-\x08\x0a-\x1f\x7f]{0,4096}"
@@ -23,17 +25,23 @@ class SseOverflow(ValueError):
     """An event is larger than the configured bound. The parser must not be fed again."""
 
 
-class SseEvent(NamedTuple):
-    """One event with data, in the stream's order."""
+class SseEvent:
+    """One event with data, in the stream's order.
 
-    event: str
-    """The event's type, "message" unless the stream says otherwise."""
-    data: bytes
-    """The data lines joined with LF; never empty."""
-    id: str | None
-    """The id that this event itself carries. Unlike a browser's, it is not inherited from an earlier event."""
-    retry: int | None
-    """The reconnection delay that this event carries, in milliseconds."""
+    Attributes:
+        event: its type, "message" unless the stream says otherwise.
+        data: the data lines joined with LF; never empty.
+        id: the id that this event itself carries. Unlike a browser's, it is not inherited from an earlier event.
+        retry: the reconnection delay that this event carries, in milliseconds.
+    """
+
+    __slots__ = ("data", "event", "id", "retry")
+
+    def __init__(self, event: str, data: bytes, id: str | None, retry: int | None) -> None:  # noqa: A002 - the field's name
+        self.event = event
+        self.data = data
+        self.id = id
+        self.retry = retry
 
 
 class SseParser:
@@ -84,7 +92,7 @@ class SseParser:
             if chunk[0] == 0x0A:
                 chunk = chunk[1:]
         # Only new bytes are searched, and what is left of them is copied once: that keeps any cutting linear.
-        end = max(chunk.rfind(b"\n"), chunk.rfind(b"\r")) + 1
+        end = len(chunk) if chunk.endswith(b"\n") else max(chunk.rfind(b"\n"), chunk.rfind(b"\r")) + 1
         partial = self._partial
         if end == 0:
             partial += chunk
@@ -105,7 +113,9 @@ class SseParser:
             elif line.startswith(b"data:"):
                 self._size += len(line)
                 self._check(self._size)
-                self._data.append(line[6:] if line.startswith(b" ", 5) else line[5:])
+                self._data.append(line[6:] if len(line) > 5 and line[5] == 0x20 else line[5:])
+            elif line == _USUAL:
+                self._event = "message"
             else:
                 self._field(line)
         if partial:
@@ -144,6 +154,9 @@ class SseParser:
 
     def _without_bom(self, chunk: bytes) -> bytes:
         """Drop a byte order mark at the start of the stream, which may arrive in pieces."""
+        if not self._partial and chunk and chunk[0] != _BOM[0]:
+            self._at_start = False
+            return chunk
         head = bytes(self._partial) + chunk
         if len(head) < len(_BOM) and _BOM.startswith(head):
             self._partial[:] = head

@@ -14,7 +14,7 @@ from meshproxy.errors import AnswerLost, UpstreamUnavailable
 from meshproxy.http.client import encode_headers
 from meshproxy.http.client_connection import Connection
 from meshproxy.http.pool import Pool
-from meshproxy.http.response import OnHead, Response, Told
+from meshproxy.http.response import OnHead, Response
 from meshproxy.http.transport_errors import TransportError
 from meshproxy.links.envelope import RequestMeta
 from meshproxy.links.exchange import Exchange, Inbox
@@ -40,10 +40,6 @@ class Sender(Inbox, Protocol):
         """Send a request over a connection that has to be opened first."""
         ...
 
-    def answer_to(self, connection: Connection, on_head: OnHead, told: Told) -> Response:
-        """See `HttpClient.answer_to`."""
-        ...
-
     def outcome(self, post: Exchange, responding: Awaitable[Response]) -> Coroutine[Any, Any, Raw]:
         """Wait for a response, and for what it does not have of the answer."""
         ...
@@ -58,6 +54,7 @@ class Posts:
 
     Attributes:
         link: whose they are.
+        max_body: bytes of an answer; None for no bound but its caller's.
         calls: whose each of them is that is under way, by id and in order of their start.
         waiting: those under way.
         head: the header lines of the link's requests.
@@ -79,13 +76,17 @@ class Posts:
         "head",
         "is_modern",
         "link",
+        "max_body",
         "shown",
         "stamp",
         "waiting",
     )
 
-    def __init__(self, link: Sender, pool: Pool, configured: frozenset[str], stamp: RequestMeta) -> None:
+    def __init__(
+        self, link: Sender, pool: Pool, max_body: int | None, configured: frozenset[str], stamp: RequestMeta
+    ) -> None:
         self.link = link
+        self.max_body = max_body
         self.calls: dict[int, Call | None] = {}
         self.waiting: dict[int, Post] = {}
         self.head = b""
@@ -205,7 +206,7 @@ class Post(Exchange):
     def unroll(self, connection: Connection) -> Response:
         """See `meshproxy.http.client_connection.Errand`."""
         self.connection = None
-        self.response = response = self._link.answer_to(connection, self.on_head, self._responded)
+        self.response = response = Response(connection, self._responded, self.on_head, False, self._posts.max_body)
         return response
 
     def _responded(self, response: Response, error: TransportError | None) -> None:

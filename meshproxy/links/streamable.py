@@ -19,8 +19,7 @@ from meshproxy.http.client import (
     TransportError,
     encode_headers,
 )
-from meshproxy.http.client_connection import Connection
-from meshproxy.http.response import OnHead, Told
+from meshproxy.http.response import OnHead
 from meshproxy.links.envelope import UNCANCELLABLE, RequestMeta, greeting, probe
 from meshproxy.links.exchange import Exchange
 from meshproxy.links.following import Following
@@ -107,7 +106,9 @@ class StreamableLink(ReceivingLink, WebLink):
         self._client = client
         self._declared = capabilities
         self._loop = asyncio.get_running_loop()
-        self._posts = Posts(self, http.pool, endpoint.configured, RequestMeta(Era.LEGACY, "", client, capabilities))
+        self._posts = Posts(
+            self, http.pool, http.max_body, endpoint.configured, RequestMeta(Era.LEGACY, "", client, capabilities)
+        )
         self._posts.head = self._lines()
         self._posts.shown = shown
         self.calls = self._posts.calls
@@ -263,10 +264,6 @@ class StreamableLink(ReceivingLink, WebLink):
     def dial(self, head: bytes, body: bytes, timeout: float | None, on_head: OnHead) -> Awaitable[Response]:
         """Send a request over a connection that has to be opened first."""
         return self.http.request("POST", None, head, body, timeout=timeout, on_head=on_head)
-
-    def answer_to(self, connection: Connection, on_head: OnHead, told: Told) -> Response:
-        """See `HttpClient.answer_to`."""
-        return self.http.answer_to(connection, on_head, told)
 
     def give_up(self, exchange: Exchange, reason: str) -> None:
         """Tell the upstream that nobody waits for an answer. In the modern era the end of the stream has said so."""

@@ -98,15 +98,15 @@ class Seats:
             seat.key != key and (seat.is_alone or (is_first and seat.is_first)) for seat in self._seats.values()
         ):
             return None
-        return self._seat(downstream, use, is_first=is_first)
+        return self._seat(downstream, use, is_first)
 
     def join_anyway(self, downstream: Downstream, use: object, *, is_first: bool) -> Lease | None:
         """As `join`, without caution about first uses."""
-        return None if self._known.talks else self._seat(downstream, use, is_first=is_first)
+        return None if self._known.talks else self._seat(downstream, use, is_first)
 
     def alone(self, downstream: Downstream) -> Lease | None:
         """A place for a call that must have whatever is said for itself; None if another's call may be what it is said of."""
-        return None if self._is_taken(downstream.key) else self._seat(downstream, None, is_alone=True)
+        return None if self._is_taken(downstream.key) else self._seat(downstream, None, False, True)
 
     def is_free_for(self, downstream: Downstream) -> bool:
         """Whether a caller without a session may have it for itself: no client that has used it would miss what it did."""
@@ -126,7 +126,13 @@ class Seats:
         self.residents.clear()
         self.changed()
 
-    def _seat(self, downstream: Downstream, use: object, *, is_first: bool = False, is_alone: bool = False) -> Lease:
+    def _seat(
+        self,
+        downstream: Downstream,
+        use: object,
+        is_first: bool = False,  # noqa: FBT001, FBT002  # a keyword costs
+        is_alone: bool = False,  # noqa: FBT001, FBT002
+    ) -> Lease:
         self.admit(downstream)
         lease = Lease(self.link)
         lease.given = partial(self._leave, lease)
