@@ -55,7 +55,7 @@ class ServerSignature:
     def onto(self, tool: "ToolResult") -> Raw:
         """A plain result of the modern era with the mesh's own signature, encoded. Changes `tool`."""
         tool.result_type = Raw(_COMPLETE)
-        tool.meta = self._own if tool.meta is msgspec.UNSET else self._remembered(bytes(tool.meta))
+        tool.meta = self._own if tool.meta is _UNSET else self._remembered(bytes(tool.meta))
         return Raw(_encode(tool))
 
     def _sign(self, meta: bytes) -> Raw:
@@ -75,6 +75,7 @@ class ServerSignature:
 _encode: Final = msgspec.json.Encoder().encode
 _COMPLETE: Final = dumps(COMPLETE)
 _TRUE: Final = dumps(True)
+_UNSET: Final = msgspec.UNSET
 _HOPS_IN_ANY_CASE: Final = frozenset(key.casefold() for key in HOP_META_REQUEST)
 """To some upstreams' decoders case is nothing, and a progress token of the caller's own making would be that of somebody else's request."""
 _SMALL: Final = 1024
@@ -90,24 +91,24 @@ def plain_result(answer: Raw) -> ToolResult | None:
     except (*JsonError, RecursionError):
         return None
     content, kind = tool.content, tool.result_type
-    if content is msgspec.UNSET or (kind is not msgspec.UNSET and memoryview(kind) != _COMPLETE):
+    if content is _UNSET or (kind is not _UNSET and memoryview(kind) != _COMPLETE):
         return None
     for block in content:
         if not is_text(block):
             return None
-    if tool.meta is not msgspec.UNSET and (len(memoryview(tool.meta)) > _SMALL or _may_have_links(bytes(tool.meta))):
+    if tool.meta is not _UNSET and (len(memoryview(tool.meta)) > _SMALL or _may_have_links(bytes(tool.meta))):
         return None
     return tool
 
 
 def plain_to_legacy(tool: ToolResult) -> Raw | None:
     """A plain result of the modern era as one of the legacy era, encoded; None for a closer look. Changes `tool`."""
-    if tool.structured is not msgspec.UNSET and memoryview(tool.structured)[0] != ord("{"):
+    if tool.structured is not _UNSET and memoryview(tool.structured)[0] != ord("{"):
         return None
-    tool.result_type = msgspec.UNSET
-    if tool.meta is not msgspec.UNSET:
+    tool.result_type = _UNSET
+    if tool.meta is not _UNSET:
         meta = _without_hops(bytes(tool.meta))
-        tool.meta = Raw(meta) if meta else msgspec.UNSET
+        tool.meta = Raw(meta) if meta else _UNSET
     return Raw(_encode(tool))
 
 
@@ -135,7 +136,7 @@ def opened_result(method: str, result: Raw) -> tuple[Raw, dict[str, Any]]:
         except (*JsonError, RecursionError):
             pass
         else:
-            return result, {name: value for key, name in _names if (value := getattr(tool, key)) is not msgspec.UNSET}
+            return result, {name: value for key, name in _names if (value := getattr(tool, key)) is not _UNSET}
     try:
         return result, shallow(result)
     except JsonError:
@@ -222,7 +223,7 @@ def _plain(call: Call, answer: Raw) -> ToolResult | None:
     plain = plain_result(answer) if call.method == "tools/call" else None
     if plain is not None and call.record is not None:
         said = plain.is_error
-        call.record.has_failed = said is not msgspec.UNSET and memoryview(said) == _TRUE
+        call.record.has_failed = said is not _UNSET and len(said) == len(_TRUE) and bytes(said) == _TRUE
     return plain
 
 

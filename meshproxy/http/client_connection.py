@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection of the client. Place: http, between `response` and the pool in `http1`.
+"""One HTTP/1.1 connection of the client. Place: http, between `parsed` and the pool.
 
 It carries one exchange at a time, without a task: the parser's callbacks run in ``data_received`` and move a response from its head
 over its body to its end (RFC 9112, 6.3: by length, by chunks, or by the end of the connection). A plain answer with a familiar head needs
@@ -12,21 +12,17 @@ chunks come whole. The rules that every method keeps:
 
 import asyncio
 import math
-import select
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, Protocol, cast
-
-import httptools
+from typing import Final, NamedTuple, Protocol, cast
 
 from meshproxy.http.chunks import whole_chunk
 from meshproxy.http.heads import ChunkedHead, FamiliarHead, chunked, familiar
+from meshproxy.http.parsed import Parsed
 from meshproxy.http.response import Response
 from meshproxy.http.transport_errors import BadResponse, ConnectionLost, TransportError, TransportTimeout
 
 __all__ = ["Connection", "Errand"]
 
-_MAX_HEAD = 256 * 1024
-"""Bytes of a response's head that are read before it is given up."""
 _LINGER = 1.0
 """Seconds that a released response has for its end, before its connection is closed instead of kept."""
 _MOST_PLAIN: Final = 1024 * 1024
@@ -52,50 +48,7 @@ class _Plain(NamedTuple):
     keep_alive: bytes | None
 
 
-class Held:
-    """The transport of a connection, as far as it matters what it is."""
-
-    __slots__ = ("_paused", "_transport")
-
-    def __init__(self) -> None:
-        self._transport: asyncio.Transport | None = None
-        self._paused = False
-
-    def has_news(self) -> bool:
-        """Ask the system whether anything, such as the end, has come that the loop has not read yet. Costs a few microseconds."""
-        sock = None if self._transport is None else self._transport.get_extra_info("socket")
-        fd = -1 if sock is None else sock.fileno()
-        if fd < 0:
-            return True
-        if hasattr(select, "poll"):
-            poll = select.poll()
-            poll.register(fd, select.POLLIN)
-            return bool(poll.poll(0))
-        return bool(select.select([fd], [], [], 0)[0])  # Windows
-
-    def close(self) -> None:
-        """Close an idle connection in the polite way."""
-        if self._transport is not None:
-            self._transport.close()
-
-    def abort(self) -> None:
-        """Close the connection at once, whatever its state."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def pause(self) -> None:
-        if not self._paused and self._transport is not None and not self._transport.is_closing():
-            self._paused = True
-            self._transport.pause_reading()
-
-    def resume(self) -> None:
-        if self._paused:
-            self._paused = False
-            if self._transport is not None and not self._transport.is_closing():
-                self._transport.resume_reading()
-
-
-class Connection(Held):
+class Connection(Parsed):
     """The protocol (`asyncio.Protocol`) of one connection, and its place in the pool.
 
     Args:
@@ -110,25 +63,13 @@ class Connection(Held):
     """
 
     __slots__ = (
-        "_complete",
         "_errand",
         "_familiar",
-        "_first",
-        "_head_done",
-        "_head_size",
-        "_headers",
-        "_informational",
-        "_keep_alive",
         "_missing",
         "_on_idle",
         "_on_linger",
         "_on_lost",
-        "_parser",
-        "_peer",
         "_pieces",
-        "_repeated",
-        "_response",
-        "_status",
         "_stream",
         "_unparsed",
         "deadline",
@@ -142,24 +83,16 @@ class Connection(Held):
         on_linger: "Callable[[Connection, float], None]",
         on_lost: "Callable[[Connection], None]",
     ) -> None:
-        super().__init__()
-        self._peer = peer
+        super().__init__(peer)
         self._on_idle = on_idle
         self._on_linger = on_linger
         self._on_lost = on_lost
-        self._parser: Any = httptools.HttpResponseParser(self)
-        self._response: Response | None = None
         self._errand: Errand | None = None
         self._familiar: FamiliarHead[_Plain] | None = None
         self._stream: ChunkedHead[dict[bytes, bytes]] | None = None  # the same of event streams
         self._unparsed: ChunkedHead[dict[bytes, bytes]] | None = None  # that of the response, of which no parser knows
-        self._first = b""  # what the first read of a response brought
         self._pieces: list[bytes] = []  # of the body of a plain answer
         self._missing = 0  # bytes of it
-        self._headers: dict[bytes, bytes] = {}
-        self._repeated: dict[bytes, list[bytes]] = {}
-        self._head_size = self._status = 0
-        self._head_done = self._complete = self._informational = self._keep_alive = False
         self.deadline = math.inf
         self.idle_since = 0.0
 
@@ -244,22 +177,6 @@ class Connection(Held):
                 return
         self._parse(data)
 
-    def _parse(self, data: bytes) -> None:
-        """Have the parser read what came."""
-        error: Exception | None = None
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as raised:
-            error = raised
-        if self._complete:
-            self._finish(kept=self._keep_alive and error is None)
-        elif error is not None:
-            self.fail(BadResponse(f"{self._peer} does not speak HTTP/1.1: {error}"))
-        elif not self._head_done:
-            self._head_size += len(data)
-            if self._head_size > _MAX_HEAD:
-                self.fail(BadResponse(f"{self._peer} sent more than {_MAX_HEAD} bytes of headers"))
-
     def connection_lost(self, exc: Exception | None) -> None:
         self._parser = None  # it refers to this object's methods
         self._on_lost(self)
@@ -284,59 +201,6 @@ class Connection(Held):
 
     def resume_writing(self) -> None:
         """See `pause_writing`."""
-
-    # For the parser.
-
-    def on_message_begin(self) -> None:
-        if self._complete:
-            raise ValueError("more than the answer came")
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._head_done:  # a trailer: nothing that may change the response belongs there (RFC 9110, 6.5.1)
-            return
-        name = name.lower()
-        headers = self._headers
-        if name not in headers:
-            headers[name] = value
-        elif name in self._repeated:
-            self._repeated[name].append(value)
-        else:
-            self._repeated[name] = [headers[name], value]
-
-    def on_headers_complete(self) -> None:
-        if self._head_done:  # it was known, and the parser needs it for what follows
-            return
-        status: int = self._parser.get_status_code()
-        # Joined here, once: a quarter of a megabyte may be one field, ten thousand times.
-        for name, values in self._repeated.items():
-            self._headers[name] = b", ".join(values)
-        self._repeated.clear()
-        coding = self._headers.get(b"transfer-encoding")
-        if coding is not None and coding.strip().lower() != b"chunked":
-            # Its body would be taken as it comes (RFC 9112, 6.1).
-            self.fail(BadResponse(f"{self._peer} sent a transfer coding that was not asked for"))
-        elif status >= 200:
-            self._head_done = True
-            self._status = status
-            if self._response is not None:
-                self._response.begin(status, self._headers)
-        elif status == 101:
-            self.fail(BadResponse(f"{self._peer} switched to another protocol, which was not asked for"))
-        else:
-            self._informational = True
-
-    def on_body(self, data: bytes) -> None:
-        if self._response is not None:
-            self._response.arrive(data)
-
-    def on_message_complete(self) -> None:
-        if self._informational:  # 100 Continue, 103 Early Hints: the answer is yet to come (RFC 9110, 15.2)
-            self._informational = False
-            self._headers = {}
-            self._first = b""
-        elif self._head_done:
-            self._complete = True
-            self._keep_alive = self._parser.should_keep_alive()
 
     def _finish(self, *, kept: bool) -> None:
         response, self._response = self._response, None
