@@ -179,7 +179,8 @@ def _status(spec: UpstreamSpec, vault: Vault) -> dict[str, Any]:
         return {"name": spec.name, "type": getattr(auth, "type", "none"), "state": "needs no login"}
     record = vault.read(spec.name, str(spec.url))
     grant = record.grant
-    found: dict[str, Any] = {"name": spec.name, "type": auth.type, "state": _state(grant)}
+    state = "each caller logs in for himself" if auth.is_each_callers and grant is None else _state(grant)
+    found: dict[str, Any] = {"name": spec.name, "type": auth.type, "state": state}
     if grant is not None:
         found |= {
             "issuer": grant.server.issuer,

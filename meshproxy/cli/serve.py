@@ -29,6 +29,7 @@ from meshproxy.serving.auditing import Auditing
 from meshproxy.serving.fastmcp import FastMCP, Transport
 from meshproxy.serving.health import health_of
 from meshproxy.serving.http import HttpApp, HttpSettings
+from meshproxy.serving.login_page import LoginPage
 from meshproxy.serving.machine import attend_to
 from meshproxy.serving.server import CannotListen, listen, run, serve_http, serve_pipes, url_of
 from meshproxy.state.place import place
@@ -78,7 +79,9 @@ async def _serve(config: MeshConfig, file: Path, endpoint: Endpoint, start_up: S
         warned.update(warnings)
 
     store = Store(place(config.state, file))
-    mesh = Mesh(config, server.composite, server.stamp, take, Memory(store), Logins(store.directory, file))
+    mesh = Mesh(
+        config, server.composite, server.stamp, take, Memory(store), Logins(store.directory, file, lambda: store.key)
+    )
     logs.conceal(mesh.scrub)
     server.calls.scrub = mesh.scrub
     has_terminal = sys.stderr.isatty()
@@ -147,7 +150,7 @@ def _over_http(config: MeshConfig, host: str | None, port: int | None) -> tuple[
         server.entrance.must_ask = not (settings.allow_unauthenticated or is_loopback(settings.host))
         api = Api(mesh, server, config.source.path or Path(), url=settings.public_url or "", path=settings.path)
         async with measured(server, mesh, settings, own) as metrics:
-            annexes: list[Annex] = [api]
+            annexes: list[Annex] = [api, _login_page(server, mesh, settings, "http" if tls is None else "https")]
             if settings.page:
                 annexes.append(Page())
             if metrics is not None and not own:
@@ -173,6 +176,12 @@ def _over_http(config: MeshConfig, host: str | None, port: int | None) -> tuple[
                 await api.aclose()
 
     return endpoint, url_of(sockets, settings.host, settings.path, "http" if tls is None else "https")
+
+
+def _login_page(server: FastMCP, mesh: Mesh, settings: ServerConfig, scheme: str) -> LoginPage:
+    """Where callers log in at upstreams with accounts of their own."""
+    public_url = settings.public_url or ""
+    return LoginPage(mesh.logins.invitations, server.entrance, mesh.config.name, public_url=public_url, scheme=scheme)
 
 
 def _tls_of(config: MeshConfig) -> ServerTls | None:

@@ -103,7 +103,11 @@ class OAuth(_Granted):
     """A person logs in once, with `meshproxy auth login NAME` or each for himself, and tokens are refreshed from then on."""
 
     type: Literal["oauth"] = Field(default="oauth", description="Log in with meshproxy auth login NAME.")
-    per: Literal["mesh"] = Field(default="mesh", description="Whose account it is: one for the mesh.")
+    per: Literal["mesh", "caller"] = Field(
+        default="mesh",
+        description="Whose account it is. mesh: one for the mesh, with meshproxy auth login NAME. caller: each principal's own; who calls without one is sent to "
+        "a page of the mesh where he logs in.",
+    )
     client_metadata_url: Annotated[Url, AfterValidator(_https)] | None = Field(
         default=None,
         description="The https URL of a client metadata document of yours, for servers that take one in place of a registration.",
@@ -112,6 +116,10 @@ class OAuth(_Granted):
         default=None,
         description="The port of http://127.0.0.1:PORT/callback, where the browser comes back to; as registered. Default: a free one.",
     )
+
+    @property
+    def is_each_callers(self) -> bool:
+        return self.per == "caller"
 
     @model_validator(mode="after")
     def _has_a_client(self) -> "OAuth":

@@ -95,6 +95,7 @@ class Link(ABC):
         given_up: calls that nobody waits for any more, as long as the upstream may not know it yet: what it says may still be of them.
         is_open: whether a request can be sent.
         has_expired: whether it ended because the upstream, which is there, does not know the session any more.
+        is_shut_out: whether it is closed because the upstream refuses what it is shown, and nothing else can be shown.
         tasks: the core tasks that somebody waits for; None where none was ever made.
     """
 
@@ -107,6 +108,7 @@ class Link(ABC):
     given_up: dict[int, Call | None]
     is_open: bool = True
     has_expired: bool = False
+    is_shut_out: bool = False
     tasks: Tasks | None = None
 
     @property

@@ -231,7 +231,7 @@ class StreamableLink(ReceivingLink, WebLink):
         if self._ended is None and self.tasks is not None:
             await self.tasks.aclose(FAREWELL)
         self._end("the link is closed")
-        if self.has_expired and self._posts.waiting:
+        if (self.has_expired or self.is_shut_out) and self._posts.waiting:
             # To each the upstream says so itself, and then it is certain that it was not carried out.
             self._posts.emptied = emptied = asyncio.Event()
             with suppress(TimeoutError):

@@ -54,6 +54,14 @@ class Login(ABC):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.upstream!r} serial={self.serial}>"
 
+    @property
+    def wants_more(self) -> bool:
+        """Whether the upstream has asked for rights that only a person can grant."""
+        return False
+
+    def look(self) -> None:  # noqa: B027  # most are not changed by anybody else
+        """Take what somebody else has obtained."""
+
     async def ready(self) -> None:  # noqa: B027  # some have nothing to do before
         """See `Credentials`."""
 

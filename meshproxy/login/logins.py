@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Final
 from meshproxy.config.login import ClientCredentials, HeadersFromCommand, OAuth
 from meshproxy.config.secrets import Scrubber
 from meshproxy.config.upstream import UpstreamSpec
+from meshproxy.login.invitations import Invitations
 from meshproxy.login.login import Login
 from meshproxy.login.vault import Vault
 
 if TYPE_CHECKING:
     from meshproxy.login.exchange import Exchange
+    from meshproxy.login.flow import Flow
     from meshproxy.login.person import PersonLogin
 
 __all__ = ["Logins", "command_for", "key_of"]
@@ -41,10 +43,17 @@ class Logins:
     Args:
         directory: the state directory; None to keep nothing over a restart.
         file: the config.
+        key: what is given to browsers is sealed with it; without one, with one that lasts as long as the process.
+
+    Attributes:
+        invitations: the links to the page where callers log in for themselves.
     """
 
-    def __init__(self, directory: Path | None = None, file: Path | None = None) -> None:
+    def __init__(
+        self, directory: Path | None = None, file: Path | None = None, key: Callable[[], bytes] | None = None
+    ) -> None:
         self.vault = Vault(directory)
+        self.invitations = Invitations(key)
         self._file = file
         self._secrets: dict[str, tuple[list[str], Scrubber]] = {}
 
@@ -75,6 +84,14 @@ class Logins:
         conceal = partial(self.conceal, key_of(spec.name, owner) if owner else spec.name)
         advice = ADVICE if owner else self._advice(spec)
         return PersonLogin(spec.name, str(spec.url), auth, self.vault.of(owner), advice, conceal)
+
+    def flow(self, spec: UpstreamSpec, owner: str, redirect_uri: str) -> "Flow":
+        """An attempt of a principal to log in with his own account."""
+        from meshproxy.login.flow import Flow  # noqa: PLC0415
+
+        if not isinstance(spec.auth, OAuth):
+            raise TypeError("nobody logs in there")
+        return Flow(spec.name, str(spec.url), spec.auth, self.vault.of(owner), redirect_uri)
 
     def _advice(self, spec: UpstreamSpec) -> str:
         where = "" if self.vault.folder is not None else "set state to a directory or auto, where it can be kept, and "

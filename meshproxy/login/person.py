@@ -87,6 +87,10 @@ class PersonLogin(Login):
         await super().aclose()
 
     @property
+    def wants_more(self) -> bool:
+        return bool(self._vault.read(self.upstream, self._url).wanted)
+
+    @property
     def _is_current(self) -> bool:
         grant = self._grant
         return grant is not None and (grant.expires is None or grant.expires > time.time())
@@ -205,7 +209,6 @@ class PersonLogin(Login):
                     decide("warning", "login.not_refreshed", upstream=self.upstream, reason=error.reason)
 
     def look(self) -> None:
-        """Take what is in the vault now."""
         self._seen = self._metadata()
         had = self._grant is not None
         self._take(self._vault.read(self.upstream, self._url))

@@ -9,22 +9,30 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Final, NamedTuple, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from meshproxy.catalog.catalog import EMPTY, Catalog, Mount
 from meshproxy.catalog.snapshot import Member
 from meshproxy.errors import LoginNeeded, UpstreamUnavailable
 from meshproxy.guard.rules import Rules
 from meshproxy.kinds import Kind
+from meshproxy.login.invitations import Invitation
 from meshproxy.login.login import Login
-from meshproxy.relay.call import Call
-from meshproxy.relay.downstream import RequestContext, Result
+from meshproxy.mesh.sending import Sending, url_of
+from meshproxy.relay.call import PENDING, Call
+from meshproxy.relay.downstream import Outcome, RequestContext, Result
 from meshproxy.relay.principal import Principal, Visitor
 from meshproxy.supervision.starts import Urgency
 from meshproxy.upstream.client import ProxyClient
 from meshproxy.upstream.provider import ProxyProvider
+from meshproxy.wire.codec import opened
+from meshproxy.wire.protocol import INPUT_METHODS, Era
 
-__all__ = ["LOGIN", "Account", "Callers", "Place", "Vet", "catalogs_of", "login_tool"]
+if TYPE_CHECKING:
+    from meshproxy.login.flow import Flow
+
+__all__ = ["LOGIN", "Account", "Callers", "Door", "Place", "Vet", "catalogs_of", "login_tool"]
 
 MOST: Final = 1000
 """Accounts of one upstream that are open; of more, those that were used longest ago are closed, and opened again when they are used."""
@@ -44,8 +52,24 @@ class Place(NamedTuple):
     vet: Vet | None
 
 
+class Door(NamedTuple):
+    """The way to a login of a caller's own.
+
+    Attributes:
+        sending: sends callers there.
+        url: of the upstream.
+        begin: an attempt to log in, for the identity of a principal and the address that the browser comes back to.
+    """
+
+    sending: Sending
+    url: str
+    begin: "Callable[[str, str], Flow]"
+
+
 class Account(ProxyProvider):
-    """What one principal has at an upstream. The arguments after `principal` are those of `ProxyProvider`.
+    """What one principal has at an upstream. The arguments after `door` are those of `ProxyProvider`.
+
+    Without a `door` nobody can be sent to a page where he logs in.
 
     Attributes:
         principal: whose it is, with the credential that he showed last.
@@ -54,8 +78,14 @@ class Account(ProxyProvider):
         used: when he was seen last, by the monotonic clock.
     """
 
-    def __init__(self, client: ProxyClient, login: Login, principal: Principal, **keys: Any) -> None:
+    def __init__(
+        self, client: ProxyClient, login: Login, principal: Principal, door: Door | None = None, **keys: Any
+    ) -> None:
         super().__init__(client, **keys)
+        self._door = door
+        self._straight = self.carry
+        if door is not None:
+            self.carry = self._attended
         self.principal = principal
         self.login = login
         self.is_new = True
@@ -86,7 +116,69 @@ class Account(ProxyProvider):
         catalog, mount = self.catalog, place.mount
         if place.vet is not None and catalog is not None:
             mount = place.vet(mount, catalog)
-        return Member(mount, self, catalog, self.is_up)
+        member = Member(mount, self, catalog, self.is_up)
+        if self._door is None or self._has_tool(LOGIN):
+            return member
+        if catalog is None or (mount.hide_when_down and not self.is_up):
+            # The way in is there, whatever else is not.
+            member = Member(mount, self, EMPTY)
+        return with_tool(member, login_tool(f"Log in at {self.name} with your own account, or with another one."))
+
+    def _has_tool(self, name: str) -> bool:
+        return self.catalog is not None and any(tool.get("name") == name for tool in self.catalog[Kind.TOOL])
+
+    # --- calls of whoever may have to log in first
+
+    def _attended(self, call: Call) -> None:
+        """See `ProxyProvider.carry`."""
+        door = self._door
+        if door is None:
+            self._straight(call)
+            return
+        is_login = call.method == "tools/call" and call.params.get("name") == LOGIN and not self._has_tool(LOGIN)
+        if door.sending.resumes(call, self._invite, self._welcome if is_login else self._straight):
+            return
+        if not is_login:
+            call.then(self._lacked)
+            self._straight(call)
+        elif self.login.headers and not self.login.wants_more:
+            self._welcome(call)
+        else:
+            outcome = door.sending.send(call, self._invite, self._welcome)
+            if outcome is not PENDING:
+                call.end(outcome)
+
+    def _lacked(self, call: Call, outcome: Outcome) -> Any:
+        """On the way back: who has no login is sent to the page where he gets one, if the method has a way for that."""
+        if self._door is None or not isinstance(outcome, LoginNeeded) or call.method not in INPUT_METHODS:
+            return outcome
+        return self._door.sending.send(call, self._invite, self._straight)
+
+    def _invite(self, call: Call) -> tuple[Invitation, str]:
+        door, principal = self._door, self.principal
+        base = "" if door is None else door.sending.invitations.base(call.context.headers)
+        if door is None or not base:
+            raise LoginNeeded(
+                self.name,
+                "needs a login of this caller's own, and the page for it has no address that a browser can reach: set server.public_url",
+            )
+        invitations = door.sending.invitations
+        found = invitations.open(self.name, door.url, principal.identity)
+        if found is None:
+            client = str(opened(call.context.downstream.client.get("name")) or "")
+            begin = partial(door.begin, principal.identity)
+            found = Invitation(self.name, door.url, principal.identity, _who(principal), client, begin, self.login.look)
+            invitations.add(found)
+        return found, url_of(base, found)
+
+    def _welcome(self, call: Call) -> None:
+        call.wait(self.settled(), self._welcomed)
+
+    def _welcomed(self, call: Call, _: None) -> None:
+        text = f"You are logged in at {self.name} with your own account; what it offers is listed."
+        result: dict[str, Any] = {"content": [{"type": "text", "text": text}], "isError": False}
+        is_modern = call.context.downstream.era is Era.MODERN
+        call.end(self._bridge.stamp.into(result, cacheable=False) if is_modern else result)
 
 
 class _Closed:
@@ -266,6 +358,16 @@ def _key_of(principal: Principal) -> str:
         return principal.identity
     client = principal.claims.get("azp") or principal.claims.get("client_id") or ""
     return "\n".join((principal.identity, str(client), *sorted(principal.scopes)))
+
+
+def _who(principal: Principal) -> str:
+    """Who somebody is, for people: what a token says of its subject, or what the key or the certificate is called."""
+    claims = principal.claims
+    said = next((claims[name] for name in ("name", "preferred_username", "email") if claims.get(name)), None)
+    kind = {"key": "a key of this mesh", "certificate": "a certificate"}.get(principal.kind)
+    if kind is not None:
+        return f"{principal.name} ({kind})"
+    return principal.name if said is None else f"{said} ({principal.name})"
 
 
 def catalogs_of(provider: ProxyProvider) -> tuple[Catalog | None, ...]:

@@ -77,10 +77,9 @@ class Report:
 class Mesh:
     """The upstreams of one config file, in `composite`. `on_config` is told each config just before it is in force; `memory` is of earlier runs.
 
-    `logins` has the credentials for upstreams.
-
     Attributes:
         config: what is in force.
+        logins: the credentials for upstreams.
         edits: what became of the edits so far.
         pins: what its upstreams are held against.
     """
@@ -100,7 +99,7 @@ class Mesh:
         self._stamp = stamp
         self._on_config = on_config
         self._memory = memory or Memory(Store(None))
-        self._logins = logins or Logins()
+        self.logins = logins or Logins()
         self.pins = Pins(config.source.path)
         self.pins.on_change = self._on_pins
         self._scrubber = config.scrubber
@@ -176,7 +175,7 @@ class Mesh:
 
     def scrub(self, text: str) -> str:
         """A text without the secrets of any config so far: upstreams of the next config are logged already, and those of the last one still."""
-        return self._logins.scrub(self._scrubber.scrub(text))
+        return self.logins.scrub(self._scrubber.scrub(text))
 
     # --- following the file
 
@@ -335,7 +334,7 @@ class Mesh:
         return report
 
     def _make(self, spec: UpstreamSpec, config: MeshConfig) -> ProxyProvider:
-        provider = provider_of(spec, config.scrubber, self._stamp, self._starts, self._logins)
+        provider = provider_of(spec, config.scrubber, self._stamp, self._starts, self.logins)
         self._memory.recall(spec, provider)
         provider.on_change(self._on_change)
         return provider

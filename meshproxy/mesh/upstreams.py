@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from meshproxy.catalog.catalog import Filter, Mount
-from meshproxy.config.login import TokenExchange
+from meshproxy.config.login import OAuth, TokenExchange
 from meshproxy.config.models import MeshConfig
 from meshproxy.config.secrets import Scrubber
 from meshproxy.config.upstream import RENAMED_KEYS, UpstreamSpec
@@ -16,7 +16,8 @@ from meshproxy.links.target import endpoint_of_spec
 from meshproxy.links.web import WebEndpoint
 from meshproxy.login.login import Login
 from meshproxy.login.logins import Logins, key_of
-from meshproxy.mesh.callers import IDLE, Account, Callers
+from meshproxy.mesh.callers import IDLE, Account, Callers, Door
+from meshproxy.mesh.sending import Sending
 from meshproxy.relay.principal import Principal
 from meshproxy.supervision.starts import Starts
 from meshproxy.upstream.client import ProxyClient
@@ -49,7 +50,10 @@ def provider_of(
         "starts": starts,
     }
     if spec.auth is not None and spec.auth.is_each_callers:
-        make = partial(_account, spec, keys, _giver(spec, logins))
+        door = None
+        if isinstance(spec.auth, OAuth):
+            door = Door(Sending(logins.invitations), str(spec.url), partial(logins.flow, spec))
+        make = partial(_account, spec, keys, _giver(spec, logins), door)
         return Callers(_client(spec, scrub, None), make, partial(_refuses, spec), **keys)
     login = logins.of(spec)
     provider = ProxyProvider(_client(spec, scrub, login), **keys)
@@ -78,11 +82,15 @@ def _account(
     spec: UpstreamSpec,
     keys: dict[str, Any],
     giver: Callable[[Principal], Login],
+    door: Door | None,
     principal: Principal,
 ) -> Account:
     login = giver(principal)
+    if principal.kind == "local":
+        # He has no browser page here: there may be no port.
+        door = None
     rest = {"start": "eager", "idle_timeout": spec.timeouts.idle or IDLE}
-    return Account(_client(spec, keys["scrub"], login), login, principal, **{**keys, **rest})
+    return Account(_client(spec, keys["scrub"], login), login, principal, door, **{**keys, **rest})
 
 
 def _refuses(spec: UpstreamSpec, principal: Principal) -> str:

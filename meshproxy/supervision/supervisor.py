@@ -329,4 +329,4 @@ class Supervisor:
         link, self.link = self.link, None
         await self._closing()
         if link is not None:
-            await self._farewells.say(link)
+            await self._farewells.say(link, is_shut_out=self._is_shut_out)

@@ -18,6 +18,7 @@ from meshproxy.mesh.mesh import Mesh
 from meshproxy.serving.auditing import Auditing
 from meshproxy.serving.fastmcp import FastMCP
 from meshproxy.serving.http import HttpApp
+from meshproxy.serving.login_page import LoginPage
 from meshproxy.wire.protocol import LATEST_LEGACY
 from tests.kit.journal import Journal
 from tests.kit.light import document, light
@@ -103,6 +104,30 @@ class Guarded:
         return (await self.send(request("tools/list", {}), secret, path, **session)).status_code
 
 
+class Caller:
+    """Somebody with a token, in an era."""
+
+    def __init__(self, mesh: "Guarded", token: str, era: str) -> None:
+        self.mesh = mesh
+        self.token = token
+        self.era = era
+        self.session: dict[str, str] | None = None
+
+    async def ask(self, method: str, **params: Any) -> Json:
+        if self.era == "modern":
+            return await self.mesh.modern(self.token, method, **params)
+        if self.session is None:
+            self.session = await self.mesh.open(self.token)
+        return await self.mesh.legacy(self.token, self.session, method, **params)
+
+    async def tools(self) -> list[str]:
+        return [tool["name"] for tool in (await self.ask("tools/list"))["result"]["tools"]]
+
+    async def who(self) -> Any:
+        answer = await self.ask("tools/call", name="there_whoami", arguments={})
+        return answer["result"]["content"][0]["text"] if "result" in answer else answer["error"]
+
+
 def answer_of(response: httpx2.Response) -> Json:
     """The answer in a response, be it JSON or a stream."""
     if response.headers.get("content-type", "").startswith("text/event-stream"):
@@ -131,8 +156,10 @@ def guarded(tmp_path: Path, journal: Journal) -> Guard:
                 auditing.take(config)
 
             mesh = Mesh(config, server.composite, server.stamp, take)
-            app = server.http_app()
             listening = listener()
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            page = LoginPage(mesh.logins.invitations, server.entrance, "the mesh", public_url=url)
+            app = HttpApp(server, entrance=server.entrance, annexes=(page,))
             endpoint = Http1Server(app)
             await endpoint.start([listening])
             auditing.begin(mesh)

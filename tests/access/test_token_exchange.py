@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.access.conftest import ADA, Guard, Guarded, Json, key, mesh_of
+from tests.access.conftest import ADA, Caller, Guard, Json, key, mesh_of
 from tests.kit.authority import authority
 from tests.kit.light import light
 from tests.kit.people import EXCHANGE, People
@@ -29,30 +29,6 @@ def exchanging(people: People, *keys: Json, auth: Json | None = None, **upstream
         upstreams={"there": there, "plain": light("--tools", "echo")},
         auth={"jwt": [{"issuer": people.issuer, "audience": "mesh"}]},
     )
-
-
-class Caller:
-    """Somebody with a token, in an era."""
-
-    def __init__(self, mesh: Guarded, token: str, era: str) -> None:
-        self.mesh = mesh
-        self.token = token
-        self.era = era
-        self.session: dict[str, str] | None = None
-
-    async def ask(self, method: str, **params: Any) -> Json:
-        if self.era == "modern":
-            return await self.mesh.modern(self.token, method, **params)
-        if self.session is None:
-            self.session = await self.mesh.open(self.token)
-        return await self.mesh.legacy(self.token, self.session, method, **params)
-
-    async def tools(self) -> list[str]:
-        return [tool["name"] for tool in (await self.ask("tools/list"))["result"]["tools"]]
-
-    async def who(self) -> Any:
-        answer = await self.ask("tools/call", name="there_whoami", arguments={})
-        return answer["result"]["content"][0]["text"] if "result" in answer else answer["error"]
 
 
 ERAS = pytest.mark.parametrize("era", ["legacy", "modern"])

@@ -17,6 +17,7 @@ Servers to put behind the mesh:
 - `raw_server`: an HTTP server whose every byte the test decides. `web`: the same for MCP, with a handshake that works.
 - `wires`: a link without any server, whose every answer the test decides.
 - `authority`: an authorization server and what it protects, with a knob for each misbehaviour; `signer`: its keys; `logged_in`: meshes in front of it.
+- `sdk_protected`: a server of the SDK with an authorization server of its own.
 - `people`: an authority that knows whose each token is, and notes what two people have shared.
 - `keyrings`: the platform's keyring, in a file of the test's.
 - `node`: npm packages, and the conformance suite.
