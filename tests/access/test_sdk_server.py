@@ -18,6 +18,8 @@ from pydantic import AnyHttpUrl
 from tests.kit.authority import Authority, authority
 from tests.kit.clients import Legacy, Modern
 from tests.kit.logged_in import BACK
+from tests.kit.sdk_protected import agree
+from tests.kit.sdk_protected import protected as own_authority
 
 pytestmark = pytest.mark.anyio
 
@@ -84,3 +86,25 @@ async def test_a_protected_server_of_the_sdk_is_used_through_a_mesh_that_logs_in
             endpoint.should_exit = True
             await serving
             listening.close()
+
+
+async def test_a_server_that_is_its_own_authorization_server_is_logged_in_to_and_refreshed(tmp_path: Path) -> None:
+    async with own_authority() as (url, provider):
+        flow = Flow("there", url, OAuth(), Vault(tmp_path), BACK)
+        grant = await flow.finish(answer_of(await agree(await flow.begin())))
+        assert grant.scopes == ("user",)
+        file = tmp_path / "mesh.yaml"
+        file.write_text(json.dumps({"upstreams": {"there": {"url": url, "auth": "oauth"}}}))
+        config = load(file)
+        server = FastMCP(config.name)
+        mesh = Mesh(config, server.composite, server.stamp, logins=Logins(tmp_path, file))
+        mesh.start()
+        await mesh.settled()
+        try:
+            for client in (Legacy(server), Modern(server)):
+                provider.expire()
+                assert (await client.call("there_whoami"))["content"][0]["text"] == "ada"
+            assert provider.granted == {"authorization_code": 1, "refresh_token": 2}
+        finally:
+            await mesh.aclose()
+            await server.aclose()
