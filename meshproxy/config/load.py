@@ -62,9 +62,11 @@ def with_server(config: MeshConfig, **changes: Any) -> MeshConfig:
     """The config with other `server` settings, as a command line has them: `host`, `port`. Raises `ConfigError` as `load` does."""
     try:
         written = {
-            **config.server.model_dump(exclude={"auth", "tls"}),
+            **config.server.model_dump(exclude={"auth", "tls", "metrics"}),
             "auth": config.server.auth,
             "tls": config.server.tls,
+            # As one writes it: none at all is false.
+            "metrics": config.server.metrics or False,
         }
         server = ServerConfig.model_validate({**written, **changes})
     except ValidationError as error:

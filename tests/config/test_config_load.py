@@ -262,3 +262,14 @@ def test_a_command_line_may_change_the_server(loaded):
 def test_loading_needs_neither_the_sdk_nor_a_watcher():
     code = "import sys, meshproxy.config.load, meshproxy.config.schema, meshproxy.config.watch; print(sorted({'mcp', 'mcp_types', 'watchfiles', 'httpx'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"), [("true", (None,)), ("false", None), ("{listen: 127.0.0.1:9464}", ("127.0.0.1:9464",))]
+)
+def test_what_the_command_line_does_not_name_stays_as_it_is_written(written, expected, tmp_path):
+    file = tmp_path / "mesh.yaml"
+    file.write_text(f"server: {{metrics: {written}}}\nupstreams: {{}}\n")
+    changed = with_server(load(file), port=9).server
+    assert changed.port == 9
+    assert (None if changed.metrics is None else (changed.metrics.listen,)) == expected
