@@ -63,7 +63,15 @@ class Views:
 
     def _look_at_own(self, visitor: Visitor, snapshot: Snapshot) -> Snapshot:
         """The same where something in the snapshot is the visitor's own, which changes by itself: so it is looked at each time."""
-        members = tuple(member if member.own is None else member.own(visitor) for member in snapshot.members)
+        profile = self._profiles.get(visitor.profile)
+        chosen = None if profile is None else profile.upstreams
+        members = tuple(
+            # What is not at this address needs nothing of his own.
+            member
+            if member.own is None or (chosen is not None and member.mount.name not in chosen)
+            else member.own(visitor)
+            for member in snapshot.members
+        )
         standing = self.rules.about(visitor.principal)
         key = (visitor.principal.identity, visitor.profile)
         known = self._own.get(key)

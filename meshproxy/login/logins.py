@@ -1,6 +1,7 @@
 """`Logins`: the credentials of all upstreams of one mesh, and what must not be seen of them. Place: login, on top of the room."""
 
 import shlex
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Logins", "command_for", "key_of"]
 
+MOST: Final = 10_000
+"""Accounts whose texts are concealed; of more, those whose credentials changed longest ago are open no more."""
 ADVICE: Final = "use it again, and log in at the page of the mesh that you are led to"
 
 REMEMBERED: Final = 12
@@ -55,7 +58,7 @@ class Logins:
         self.vault = Vault(directory)
         self.invitations = Invitations(key)
         self._file = file
-        self._secrets: dict[str, tuple[list[str], Scrubber]] = {}
+        self._secrets: OrderedDict[str, tuple[list[str], Scrubber]] = OrderedDict()
 
     def of(self, spec: UpstreamSpec) -> Login | None:
         """The credentials of an upstream; None if it has none of this kind."""
@@ -111,10 +114,9 @@ class Logins:
             known = [*known, *fresh][-REMEMBERED:]
             # One for each: many callers may have accounts of their own, and each of their tokens changes by itself.
             self._secrets[key] = known, Scrubber(known)
-
-    def forget(self, key: str) -> None:
-        """Those of this key are of no use any more."""
-        self._secrets.pop(key, None)
+            self._secrets.move_to_end(key)
+            if len(self._secrets) > MOST:
+                self._secrets.popitem(last=False)
 
     def scrub(self, text: str) -> str:
         """A text without them."""

@@ -56,10 +56,6 @@ class Mounted:
             mount = self.vet(mount, catalog)
         return Member(mount, self.provider, catalog, self.provider.is_up)
 
-    def provider_for(self, visitor: Visitor) -> ProxyProvider | None:
-        """The provider that a visitor uses, which may be his own; None if he can have none."""
-        return self.provider.account(visitor) if isinstance(self.provider, Callers) else self.provider
-
 
 async def _at_once(_visitor: Visitor, _is_enough: Callable[[], bool]) -> None:
     """Wait for nobody."""
@@ -104,9 +100,13 @@ class CompositeProvider:
         self._announce_to.append(callback)
 
     def providers_for(self, visitor: Visitor) -> list[tuple[ProxyProvider, Mount]]:
-        """The providers that a visitor uses, and where they are mounted."""
-        found = ((mounted.provider_for(visitor), mounted.mount) for mounted in self.mounted)
-        return [(provider, mount) for provider, mount in found if provider is not None]
+        """The providers that a visitor uses, some of which may be his own, and where they are mounted."""
+        found = ((member.source, member.mount) for member in self.router.seen_by(visitor).members)
+        return [
+            (source, mount)
+            for source, mount in found
+            if isinstance(source, ProxyProvider) and not isinstance(source, Callers)
+        ]
 
     def add(self, provider: ProxyProvider, mount: Mount, vet: Vet | None = None) -> None:
         """Add a provider behind the others; see `Mounted`."""

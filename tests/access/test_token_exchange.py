@@ -1,6 +1,7 @@
 """`auth: {type: token_exchange}`: a caller's own token is exchanged for one that is good at the upstream, and never passed on (RFC 8693)."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -128,6 +129,15 @@ async def test_an_edit_that_adds_an_exchange_finds_the_tokens_of_those_who_are_t
         assert (await mesh.edit(text))["event"] == "config.reloaded"
         assert await ada.who() == "ada"
         assert people.subjects == [ada.token]
+
+
+async def test_nothing_is_exchanged_for_an_address_at_which_the_upstream_is_not(guarded: Guard, people: People) -> None:
+    text = json.dumps({**json.loads(exchanging(people)), "profiles": {"other": {"upstreams": ["plain"]}}})
+    async with guarded(text) as mesh:
+        answer = await mesh.modern(people.token("ada"), "tools/list", path="/mcp/other")
+        assert [tool["name"] for tool in answer["result"]["tools"]] == ["plain_echo"]
+        assert people.subjects == []
+        assert mesh.server.composite.mounted[0].provider.status()["accounts"] == 0
 
 
 async def test_an_exchange_needs_issuers_of_tokens(guarded: Guard, people: People) -> None:
