@@ -10,7 +10,7 @@ from meshproxy.observe.spelling import as_json
 from meshproxy.serving.response import JSON, respond
 from meshproxy.wire.codec import dumps
 
-__all__ = ["ApiError", "answer", "refuse"]
+__all__ = ["PLAIN", "ApiError", "answer", "refuse"]
 
 Fields = tuple[tuple[bytes, bytes], ...]
 _ALWAYS: Final = (
@@ -18,6 +18,14 @@ _ALWAYS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+
+
+PLAIN: Final = (
+    *_ALWAYS,
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+)
+"""Header lines of what a browser shows as a text."""
 
 
 class ApiError(Exception):

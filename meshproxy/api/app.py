@@ -11,14 +11,17 @@ from urllib.parse import parse_qs, unquote
 
 from meshproxy.api import views
 from meshproxy.api.actions import Actions
-from meshproxy.api.answers import ApiError, answer, refuse
+from meshproxy.api.answers import PLAIN, ApiError, answer, refuse
 from meshproxy.api.connect import clients
 from meshproxy.api.feed import TOPICS, Feed
+from meshproxy.api.logging_in import CALLBACK, LoggingIn
 from meshproxy.api.traffic import Traffic
 from meshproxy.http.stream import Receive, Scope, Send
+from meshproxy.login.flow import answer_of
 from meshproxy.mesh.mesh import Mesh
 from meshproxy.serving.fastmcp import FastMCP
 from meshproxy.serving.private import Private
+from meshproxy.serving.response import TEXT, respond
 
 __all__ = ["ROUTES", "Api"]
 
@@ -70,6 +73,7 @@ ROUTES: Final = (
     Row("POST", "/api/upstreams/NAME/restart", "admin", "restart"),
     Row("POST", "/api/upstreams/NAME/enable", "admin", "enable"),
     Row("POST", "/api/upstreams/NAME/disable", "admin", "disable"),
+    Row("POST", "/api/upstreams/NAME/login", "admin", "login"),
     Row("POST", "/api/reload", "admin", "reload"),
 )
 
@@ -98,6 +102,7 @@ class Api:
         self._url = url
         self._path = path
         self._actions = Actions(mesh, file)
+        self._logging_in = LoggingIn(mesh)
         self._feed = Feed(mesh, server.calls, self._status)
 
     def has(self, path: str) -> bool:
@@ -107,6 +112,9 @@ class Api:
     async def serve(self, scope: Scope, receive: Receive, send: Send, private: Private) -> None:
         """See `Annex`."""
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        if method == "GET" and scope["path"] == CALLBACK:
+            await self._came_back(scope, send, private)
+            return
         found = _matching(scope)
         row = next((row for row, _ in found if row.method == method), None)
         # Who may see nothing is told nothing of what there is.
@@ -208,6 +216,24 @@ class Api:
 
     async def _on_disable(self, asked: Asked) -> None:
         await answer(asked.send, await self._actions.switch(asked.name, on=False))
+
+    async def _on_login(self, asked: Asked) -> None:
+        url = await self._logging_in.begin(asked.name, self._url or _origin(asked.scope))
+        await answer(asked.send, {"upstream": asked.name, "url": url})
+
+    async def _came_back(self, scope: Scope, send: Send, private: Private) -> None:
+        """A browser comes back from an authorization server, without any credential of the mesh's: what it brings says which login it belongs to."""
+        refusal = private.unreachable(scope)
+        if refusal is not None:
+            await refuse(send, refusal.status, refusal.message)
+            return
+        try:
+            name = await self._logging_in.finish(answer_of(f"?{scope['query_string'].decode('latin-1')}"))
+        except ApiError as error:
+            await respond(send, error.status, f"{error.message}\n".encode(), TEXT, PLAIN)
+        else:
+            text = f"The mesh is logged in at {name}. You can close this tab.\n"
+            await respond(send, 200, text.encode(), TEXT, PLAIN)
 
     async def _on_reload(self, asked: Asked) -> None:
         await answer(asked.send, await self._actions.reload())

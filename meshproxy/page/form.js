@@ -141,7 +141,7 @@ function Variants({ all, root, value, onChange, depth, name }) {
   const pick = (event) => {
     const next = Number(event.target.value);
     choose(next);
-    onChange(first({ ...all[next], default: undefined, ...("default" in all[next] ? { default: all[next].default } : {}) }, root, true));
+    onChange(first(all[next], root, true));
   };
   return html`<div class="variants"><label for=${id} class="muted">one of</label> <select id=${id} value=${String(at)} onChange=${pick} aria-label=${`Kind of ${name ?? "arguments"}`}>${names.map((title, index) => html`<option key=${index} value=${String(index)}>${title}</option>`)}</select>
     <${Input} id=${`${id}-in`} schema=${own} root=${root} value=${value} required=${true} onChange=${onChange} depth=${depth} name=${name} key=${at} /></div>`;

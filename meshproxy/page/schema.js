@@ -36,7 +36,7 @@ export function choices(schema) {
 export function variants(schema, root) {
   const all = schema.oneOf ?? schema.anyOf;
   if (!Array.isArray(all) || choices(schema)) return null;
-  const { oneOf, anyOf, ...shared } = schema;
+  const { oneOf, anyOf, default: ours, discriminator, ...shared } = schema;
   const found = all.map((one) => {
     const own = resolved(one, root);
     const merged = { ...shared, ...own };
@@ -58,7 +58,8 @@ export function kind(schema) {
 /** What a form begins with: defaults, what can be nothing else, and whatever has to be there. Undefined for what may be left out. */
 export function first(schema, root, required = true, depth = 0) {
   const own = resolved(schema, root);
-  if ("default" in own) return structuredClone(own.default);
+  // Many servers write `default: null` for what may be left out.
+  if ("default" in own && (own.default !== null || required)) return structuredClone(own.default);
   if ("const" in own) return required ? own.const : undefined;
   const some = choices(own);
   if (some) return required && some.length === 1 ? some[0].value : undefined;

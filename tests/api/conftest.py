@@ -14,6 +14,7 @@ from meshproxy.api.page import Page
 from meshproxy.config.load import load
 from meshproxy.http.server import Http1Server
 from meshproxy.http.sse import SseParser
+from meshproxy.login.logins import Logins
 from meshproxy.mesh.mesh import Mesh
 from meshproxy.serving.fastmcp import FastMCP
 from meshproxy.serving.http import HttpApp
@@ -73,18 +74,19 @@ RunApi = Callable[..., contextlib.AbstractAsyncContextManager[Operated]]
 
 @pytest.fixture
 def operated(tmp_path: Path) -> RunApi:
-    """`async with operated(text) as mesh:` serves a config; at the end nothing of it is left."""
+    """`async with operated(text) as mesh:` serves a config; at the end nothing of it is left. `keeps` says that it has a state directory."""
 
     @contextlib.asynccontextmanager
-    async def run(text: str, *, host: str = "127.0.0.1", name: str = "mesh.yaml") -> AsyncIterator[Operated]:
-        file = tmp_path / name
+    async def run(text: str, *, keeps: bool = False) -> AsyncIterator[Operated]:
+        file = tmp_path / "mesh.yaml"
         file.write_text(text)
         async with nothing_left():
             config = load(file)
             server = FastMCP(config.name, list_grace=config.server.list_grace)
-            mesh = Mesh(config, server.composite, server.stamp, server.take)
+            logins = Logins(tmp_path / "state" if keeps else None, file)
+            mesh = Mesh(config, server.composite, server.stamp, server.take, logins=logins)
             api = Api(mesh, server, file)
-            app = HttpApp(server, HttpSettings(host=host), entrance=server.entrance, annexes=(api, Page()))
+            app = HttpApp(server, HttpSettings(), entrance=server.entrance, annexes=(api, Page()))
             api.statistics = app.statistics
             listening = listener()
             endpoint = Http1Server(app)
