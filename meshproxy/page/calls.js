@@ -9,12 +9,12 @@ const LOOKS = { success: "good", failure: "warn", error: "bad", denied: "warn" }
 
 export function Calls() {
   const { calls, leftOut, isPaused } = useStore();
-  const [wanted, want] = useState({ text: "", upstream: "", principal: "", outcome: "", slower: "" });
+  const [wanted, want] = useState({ text: "", upstream: "", principal: "", outcome: "", slower: "", what: "uses" });
   const [open, toggle] = useState(null);
   const set = (key) => (event) => want({ ...wanted, [key]: event.target.value });
   const found = useMemo(() => calls.filter((one) => {
-    const { text, upstream, principal, outcome, slower } = wanted;
-    return (!upstream || one.upstream === upstream) && (!principal || one.principal === principal) && (!outcome || one.outcome === outcome)
+    const { text, upstream, principal, outcome, slower, what } = wanted;
+    return (what === "all" || one.name) && (!upstream || one.upstream === upstream) && (!principal || one.principal === principal) && (!outcome || one.outcome === outcome)
       && (!slower || one.seconds * 1000 >= Number(slower)) && (!text || `${one.method} ${one.name ?? ""} ${one.reason ?? ""}`.toLowerCase().includes(text.toLowerCase()));
   }), [calls, wanted]);
   const choices = (key) => [...new Set(calls.map((one) => one[key]).filter(Boolean))].sort();
@@ -31,6 +31,7 @@ export function Calls() {
       ${[["upstream", "Upstream"], ["principal", "Who"]].map(([key, title]) => html`<label key=${key}>${title} <select value=${wanted[key]} onChange=${set(key)}>
         <option value="">all</option>${choices(key).map((value) => html`<option key=${value}>${value}</option>`)}</select></label>`)}
       <label>Outcome <select value=${wanted.outcome} onChange=${set("outcome")}><option value="">all</option>${OUTCOMES.map((value) => html`<option key=${value}>${value}</option>`)}</select></label>
+      <label>What <select value=${wanted.what} onChange=${set("what")}><option value="uses">uses of something</option><option value="all">listings, too</option></select></label>
       <label>Slower than <input type="number" min="0" step="1" value=${wanted.slower} onInput=${set("slower")} placeholder="ms" /></label>
     </form>
     ${found.length === 0 && html`<${Empty}>${calls.length ? "None of the last calls is like that." : "No call yet. They are here as soon as they end."}<//>`}

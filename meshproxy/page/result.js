@@ -30,7 +30,7 @@ function Media({ data, type, alt = "" }) {
 }
 
 export function Link({ uri, title, description, open }) {
-  return html`<p class="resource"><button type="button" class="plain" onClick=${() => open(uri)}><strong>${title ?? uri}</strong></button> <code class="wrap">${uri}</code>
+  return html`<p class="linked"><button type="button" class="plain" onClick=${() => open(uri)}><strong>${title ?? uri}</strong></button> <code class="wrap">${uri}</code>
     ${description && html`<span class="muted">${description}</span>`}
     ${SAFE.test(uri) && html`<a href=${uri} target="_blank" rel="noopener noreferrer">Open it ↗</a>`}</p>`;
 }

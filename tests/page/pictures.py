@@ -1,9 +1,7 @@
 """Takes the pictures of the page that the documentation shows: `./scripts/pictures`."""
 
 import json
-import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -66,7 +64,6 @@ PICTURES = {
 
 def main() -> None:
     """Serve a mesh, use it a little, and take them, in the light and the first one in the dark as well."""
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     INTO.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         file = Path(folder) / "mesh.yaml"
@@ -89,7 +86,7 @@ def main() -> None:
             for colours in ("light", "dark"):
                 page = browser.new_context(viewport=SIZE, color_scheme=colours).new_page()
                 for name, (place, ready) in PICTURES.items():
-                    if colours == "dark" and name != "catalog":
+                    if colours == "dark" and name != "upstreams":
                         continue
                     page.goto(f"{mesh.url.removesuffix('/mcp')}/#/{place}")
                     ready(page)
