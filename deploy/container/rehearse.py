@@ -26,8 +26,10 @@ KEYWORDS = {"FROM", "RUN", "COPY", "ENV", "WORKDIR", "USER", "VOLUME", "EXPOSE",
 MESH = """\
 server: {allow_unauthenticated: true}
 upstreams:
-  clock: {command: meshproxy, args: [sample, clock, --transport, stdio]}
+  clock: {command: meshproxy, args: [sample, clock, --transport, stdio], required: true}
 """
+READY = "import urllib.request; urllib.request.urlopen('http://localhost:8000/readyz', timeout=4)"
+"""Fails until every required upstream is up."""
 
 
 @dataclass
@@ -187,7 +189,8 @@ def run(stage: Stage) -> None:
     first = first_of(process)
     try:
         until = time.monotonic() + DEADLINE
-        while inside(first, stage, *stage.health).returncode:
+        ready = ["python3", "-c", READY]
+        while inside(first, stage, *stage.health).returncode or inside(first, stage, *ready).returncode:
             if process.poll() is not None or time.monotonic() > until:
                 process.kill()
                 raise SystemExit(f"it does not serve: {process.communicate()[1]}")

@@ -15,7 +15,7 @@ from meshproxy.catalog.catalog import Filter
 from meshproxy.catalog.snapshot import Member, Part, Route, Snapshot, build_snapshot
 from meshproxy.config.access import Profile
 from meshproxy.config.models import MeshConfig
-from meshproxy.config.upstream import Renaming
+from meshproxy.config.sections import Renaming
 from meshproxy.kinds import KINDS, Kind
 from meshproxy.naming import TemplateMatcher
 from meshproxy.relay.principal import Visitor

@@ -23,7 +23,7 @@ STARTED: Final = time.time()
 """When this process began, near enough."""
 BYTES_A_TOKEN: Final = 4
 """Of JSON, by which tokens are estimated. Tokenizers differ from each other by more than what this is wrong by."""
-_TARGETS: Final = ("command", "args", "url", "transport")
+_TARGETS: Final = ("command", "args", "url", "urls", "transport")
 
 
 def encoded(value: Any) -> bytes:

@@ -86,7 +86,7 @@ async def _guarded(doing: Any) -> int:
 
 
 async def _login(spec: UpstreamSpec, auth: OAuth, vault: Vault, *, browser: bool, manual: bool) -> None:
-    url = str(spec.url)
+    url = spec.address
     await vault.unlock()
     known = vault.read(spec.name, url).grant
     state = ""
@@ -149,7 +149,7 @@ def _set(line: "asyncio.Future[str]", text: str) -> None:
 
 
 async def _logout(spec: UpstreamSpec, auth: OAuth, vault: Vault) -> None:
-    url = str(spec.url)
+    url = spec.address
     await vault.unlock()
     async with vault.locked(spec.name, url):
         record = vault.read(spec.name, url)
@@ -177,7 +177,7 @@ def _status(spec: UpstreamSpec, vault: Vault) -> dict[str, Any]:
     auth = spec.auth
     if not isinstance(auth, OAuth):
         return {"name": spec.name, "type": getattr(auth, "type", "none"), "state": "needs no login"}
-    record = vault.read(spec.name, str(spec.url))
+    record = vault.read(spec.name, spec.address)
     grant = record.grant
     state = "each caller logs in for himself" if auth.is_each_callers and grant is None else _state(grant)
     found: dict[str, Any] = {"name": spec.name, "type": auth.type, "state": state}

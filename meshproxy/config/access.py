@@ -19,7 +19,7 @@ from pydantic import (
 
 from meshproxy.config.condition import compiled
 from meshproxy.config.frozen import FrozenMapping
-from meshproxy.config.upstream import Renaming, Section, Selection, refusal
+from meshproxy.config.sections import Renaming, Section, Selection, refusal
 from meshproxy.config.values import Flag, Grace, Name, Url
 from meshproxy.http.loopback import is_loopback
 

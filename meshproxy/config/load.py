@@ -202,7 +202,7 @@ class _Loading:
         item = self._spelled(item)
         keys = dict(item.mapping)
         if self._lenient:
-            foreign = URL_KEYS if "command" in keys else OF_COMMANDS if "url" in keys else ()
+            foreign = URL_KEYS if "command" in keys else OF_COMMANDS if "url" in keys or "urls" in keys else ()
             keys = {
                 key: child for key, child in keys.items() if key not in foreign or child.value not in ({}, [], "", None)
             }

@@ -15,16 +15,8 @@ from meshproxy.config.frozen import FrozenMapping
 from meshproxy.config.login import TokenExchange
 from meshproxy.config.observe import ObserveConfig
 from meshproxy.config.secrets import Scrubber
-from meshproxy.config.upstream import (
-    ConfigSource,
-    Provenance,
-    Renaming,
-    Section,
-    Timeouts,
-    UpstreamDefaults,
-    UpstreamSpec,
-    refusal,
-)
+from meshproxy.config.sections import Renaming, Section, Timeouts, refusal
+from meshproxy.config.upstream import ConfigSource, Provenance, UpstreamDefaults, UpstreamSpec
 from meshproxy.config.values import (
     Count,
     Deadline,

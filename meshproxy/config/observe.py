@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from meshproxy.config.upstream import Section
+from meshproxy.config.sections import Section
 from meshproxy.config.values import Places, Size
 
 __all__ = ["Arguments", "AuditConfig", "CallsConfig", "ObserveConfig"]

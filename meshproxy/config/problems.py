@@ -14,17 +14,8 @@ from meshproxy.config.document import Item, Path
 from meshproxy.config.login import AUTH_KEYS
 from meshproxy.config.models import MeshConfig, MetricsConfig, ReloadConfig, ServerConfig, TlsConfig
 from meshproxy.config.observe import CallsConfig, ObserveConfig
-from meshproxy.config.upstream import (
-    RENAMED_KEYS,
-    Breaker,
-    Limits,
-    Renaming,
-    Retry,
-    Selection,
-    Timeouts,
-    UpstreamDefaults,
-    UpstreamSpec,
-)
+from meshproxy.config.sections import Breaker, Limits, Renaming, Retry, Selection, Timeouts
+from meshproxy.config.upstream import RENAMED_KEYS, UpstreamDefaults, UpstreamSpec
 
 TOP_KEYS: Final = (*MeshConfig.model_fields, "mcpServers", "defaults")
 UPSTREAM_KEYS: Final = (*(key for key in UpstreamSpec.model_fields if key != "name"), "type", "disabled")

@@ -1,7 +1,7 @@
 """The JSON Schema of the config file (draft 2020-12), made from the models, for editors to complete and explain the keys.
 
 What the models do not know of the file is put in here: `defaults`, the other spellings `mcpServers`, `type` and `disabled`, and that
-an upstream has either `command` or `url`. A schema allows what `load` allows, except for references where a word of a fixed
+an upstream has one of `command`, `url` and `urls`. A schema allows what `load` allows, except for references where a word of a fixed
 set is wanted, where completion is worth more.
 """
 
@@ -31,7 +31,7 @@ def json_schema() -> dict[str, Any]:
     upstream["properties"].pop("name")
     upstream.pop("required")
     upstream["properties"] = {**_in_order(upstream["properties"]), **_SPELLINGS}
-    upstream["oneOf"] = [{"required": ["command"]}, {"required": ["url"]}]
+    upstream["oneOf"] = [{"required": ["command"]}, {"required": ["url"]}, {"required": ["urls"]}]
     server = {
         **upstream,
         "additionalProperties": True,
@@ -45,9 +45,7 @@ def json_schema() -> dict[str, Any]:
     properties = schema["properties"]
     upstreams = properties.pop("upstreams")
     names = {"type": "object", "propertyNames": {"minLength": 1, "maxLength": 64}}
-    defaults = (
-        "Any key of an upstream but command, args and url: what holds for every upstream that does not say otherwise."
-    )
+    defaults = "Any key of an upstream but command, args, url and urls: what holds for every upstream that does not say otherwise."
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "meshproxy",

@@ -10,32 +10,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from meshproxy.config.frozen import FrozenMapping, SecretMapping
+from meshproxy.config.frozen import SecretMapping
 from meshproxy.config.login import AuthSetting, HeadersFromCommand
 from meshproxy.config.secrecy import secrets_of_arguments, secrets_of_header, secrets_of_url, secrets_of_variable
 from meshproxy.config.secrets import HIDDEN, Scrubber, shown_arguments, without_secrets
+from meshproxy.config.sections import Breaker, Limits, Renaming, Retry, Section, Selection, Timeouts, refusal
 from meshproxy.config.values import (
     Argument,
-    Bound,
-    Count,
-    Deadline,
-    Duration,
     Flag,
-    Grace,
     HeaderName,
     HeaderValue,
-    MaybeRate,
     Name,
     Namespace,
     OneHeaderEach,
     Pinning,
-    Places,
     Program,
-    Repeats,
-    ResultSize,
     Size,
     Transport,
     UnlessOff,
@@ -43,13 +34,13 @@ from meshproxy.config.values import (
     Variable,
 )
 from meshproxy.errors import Problem
-from meshproxy.limits import KEPT_STDERR, MAX_MESSAGE
+from meshproxy.limits import KEPT_STDERR
 from meshproxy.naming import default_namespace
 
 COMMAND_KEYS: Final = ("command", "args", "env", "cwd")
 OF_COMMANDS: Final = (*COMMAND_KEYS, "stderr")
 """What has a meaning for a command alone, be it how it is run or how it is watched."""
-URL_KEYS: Final = ("url", "transport", "headers", "forward_headers", "auth")
+URL_KEYS: Final = ("url", "urls", "transport", "headers", "forward_headers", "auth")
 VIEW_KEYS: Final = ("namespace", "required", "when_down", "tools", "resources", "templates", "prompts", "pin")
 LIVE_KEYS: Final = ("limits", "breaker", "retry", "stderr")
 CONNECTION_KEYS: Final = (*COMMAND_KEYS, *URL_KEYS, "start", "session", "timeouts")
@@ -94,12 +85,6 @@ class Provenance:
     """Of the config before, whose secrets may be the same."""
 
 
-class Section(BaseModel):
-    """A mapping in the file: strict, frozen, and silent about its values when it refuses them."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
-
-
 class Environment(SecretMapping):
     """Variables for a process."""
 
@@ -118,104 +103,6 @@ class Headers(SecretMapping):
     @classmethod
     def accepted(cls, source: Any) -> Any:  # noqa: ARG003  # only the generic base needs it
         return Annotated[dict[HeaderName, HeaderValue], OneHeaderEach]
-
-
-class Timeouts(Section):
-    """Deadlines of one upstream, in seconds; None is no limit."""
-
-    connect: Deadline = Field(default=30.0, description="How long starting or connecting and the handshake may take.")
-    list: Deadline = Field(default=15.0, description="How long one listing may take, all pages included.")
-    call: Deadline = Field(default=300.0, description="How long one call, read, prompt or completion may take.")
-    idle: Duration = Field(
-        default=None,
-        description="Close a connection that nobody has used for this long; it opens again when it is needed.",
-    )
-    shutdown: Duration = Field(
-        default=5.0, description="How long a process or session may take to end before it is killed."
-    )
-
-
-class Limits(Section):
-    """How much may be asked of one upstream. A call that is beyond fails at once, with an error that says when to come again."""
-
-    concurrency: Bound = Field(
-        default=None,
-        description="Calls in flight at one time, those included that wait for their client's answer; none: any number. Further ones wait in the queue.",
-        json_schema_extra={"default": "none"},
-    )
-    queue: Places = Field(
-        default=256,
-        description="Calls that may wait for others to end. A place that becomes free goes to the client that has the fewest calls in flight.",
-    )
-    queue_wait: Grace = Field(default=30.0, description="How long a call waits in the queue before it fails.")
-    rate: MaybeRate = Field(
-        default=None,
-        description="How many calls may begin in a second, minute or hour, such as 100/s, 30/m, 1000/h, and as many at once; or none.",
-        json_schema_extra={"default": "none"},
-    )
-    result: ResultSize = Field(
-        default=MAX_MESSAGE,
-        description="Largest answer to a call: a larger one is not read to its end, and its call fails.",
-    )
-
-
-class Breaker(Section):
-    """When an upstream whose calls fail is left in peace: calls fail at once until the pause is over, and then one of them tries."""
-
-    failures: Count = Field(
-        default=5, description="Calls in a row without an answer: a broken connection, a timeout, HTTP 5xx."
-    )
-    pause: Deadline = Field(default=30.0, description="How long it is left in peace before one call tries it again.")
-
-    @field_validator("pause")
-    @classmethod
-    def _ends(cls, pause: float | None) -> float:
-        if pause is None:
-            raise ValueError("never is not possible here; write a duration such as 30s")
-        return pause
-
-
-class Retry(Section):
-    """How often calls are repeated whose answer was lost. Nothing else is ever repeated."""
-
-    reads: Repeats = Field(
-        default=1, description="Repeats of resources/read, prompts/get and completion/complete, which change nothing."
-    )
-    idempotent_tools: Repeats = Field(
-        default=0, description="Repeats of tools that are annotated with readOnlyHint or idempotentHint."
-    )
-
-
-class Selection(Section):
-    """Which components of one kind are served. Patterns match origins: names or URIs at the upstream."""
-
-    include: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        default=("*",),
-        description="Globs (*, ?, [abc]; upper and lower case differ): what matches none of them is not served.",
-    )
-    exclude: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        default=(), description="Globs: what matches one of them is not served, even if it is included."
-    )
-
-
-class Renaming(Selection):
-    """Which components of one kind are served, and under which names. Patterns match origins: names or URIs at the upstream."""
-
-    rename: FrozenMapping[str] = Field(
-        default_factory=FrozenMapping,
-        description="New names by the name or URI at the upstream, without the namespace.",
-    )
-
-    @field_validator("rename")
-    @classmethod
-    def _names_are_distinct(cls, rename: FrozenMapping[str]) -> FrozenMapping[str]:
-        origins: dict[str, str] = {}
-        for origin, name in rename.items():
-            if not name:
-                raise refusal("a new name cannot be empty", origin)
-            if (other := origins.setdefault(name, origin)) != origin:
-                raise refusal(f"{other!r} is renamed to {name!r} already", origin)
-        return rename
 
 
 def _or_off(schema: dict[str, Any]) -> None:
@@ -312,12 +199,25 @@ class UpstreamSpec(UpstreamDefaults):
         default=(), description="Arguments of the command. Quote numbers."
     )
     url: Url | None = Field(default=None, description="Where the server is: http:// or https://.")
+    urls: Annotated[tuple[Url, ...], Field(strict=False)] = Field(
+        default=(),
+        description="In place of url: where the replicas of one server are. The least busy one is taken, a session stays with its own, and one that "
+        "cannot be reached rests while the others do its work.",
+        json_schema_extra={"minItems": 1},
+    )
     auth: AuthSetting
 
     _written: Mapping[str, Any] | None = PrivateAttr(None)
     _given: tuple[Any, Any] | None = PrivateAttr(None)
     _referred: tuple[str, ...] = PrivateAttr(())
     _secrets: tuple[str, ...] = PrivateAttr(())
+
+    @field_validator("urls")
+    @classmethod
+    def _are_some(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        if not urls:
+            raise ValueError("needs at least one URL")
+        return urls
 
     @model_validator(mode="before")
     @classmethod
@@ -358,7 +258,7 @@ class UpstreamSpec(UpstreamDefaults):
         self._secrets = (
             *self._referred,
             *secrets_of_arguments(self.args),
-            *secrets_of_url(self.url or ""),
+            *(secret for url in (self.url, *self.urls) for secret in secrets_of_url(url or "")),
             *(secret for name, value in self.env.items() for secret in secrets_of_variable(name, value)),
             *(secret for value in self.headers.values() for secret in secrets_of_header(value)),
             *filter(None, (getattr(self.auth, key, None) for key in ("client_secret", "private_key"))),
@@ -369,6 +269,11 @@ class UpstreamSpec(UpstreamDefaults):
         if self._given is None or self._referred != referred:
             return False
         return is_same(self._given[0], written) and is_same(self._given[1], values)
+
+    @property
+    def address(self) -> str:
+        """The URL that stands for the server where one is needed, as for its logins; "" for a command."""
+        return self.url or next(iter(self.urls), "")
 
     @property
     def connection(self) -> tuple[Any, ...]:
@@ -398,6 +303,8 @@ class UpstreamSpec(UpstreamDefaults):
         # It was not written in a file, so a dollar is a dollar.
         if self.url is not None:
             shown["url"] = without_secrets(self.url)
+        if self.urls:
+            shown["urls"] = [without_secrets(url) for url in self.urls]
         if "args" in shown:
             shown["args"] = shown_arguments(self.args, lambda _: HIDDEN, without_secrets)
         return shown
@@ -422,15 +329,24 @@ def conflicts(given: Collection[str], transport: object = None) -> Iterator[tupl
     if "command" in given and "url" in given:
         yield "url", "command and url exclude each other; an upstream is started or connected to, so remove one of them"
         return
-    if "command" not in given and "url" not in given:
+    if "urls" in given and (other := next((key for key in ("command", "url") if key in given), None)):
+        yield (
+            "urls",
+            f"{other} and urls exclude each other; write all of one server's replicas under urls, or remove urls",
+        )
+        return
+    if not {"command", "url", "urls"}.intersection(given):
         yield "", "needs command (a program to start) or url (a server to connect to)"
         return
-    here, there, others = ("command", "url", URL_KEYS) if "command" in given else ("url", "command", OF_COMMANDS)
+    way = "urls" if "urls" in given else "url"
+    here, there, others = ("command", "url", URL_KEYS) if "command" in given else (way, "command", OF_COMMANDS)
     for key in others:
         if key in given and not (key == "transport" and transport == "stdio"):
             yield key, f"{key} is for upstreams with {there}, and this one has {here}; remove {key}"
-    if here == "url" and transport == "stdio":
-        yield "transport", "stdio is for upstreams with command, and this one has url; use streamable-http or sse"
+    if here != "command" and transport == "stdio":
+        yield "transport", f"stdio is for upstreams with command, and this one has {here}; use streamable-http or sse"
+    if here == "urls" and transport == "sse":
+        yield "transport", "sse is for one url: its sessions are connections; use url, or streamable-http"
 
 
 def is_same(one: Any, other: Any) -> bool:
@@ -442,8 +358,3 @@ def is_same(one: Any, other: Any) -> bool:
     if isinstance(one, list):
         return len(one) == len(other) and all(map(is_same, one, other))
     return bool(one == other)
-
-
-def refusal(message: str, *keys: str | int) -> PydanticCustomError:
-    """An error of a whole section, at what its keys lead to."""
-    return PydanticCustomError("refused", "{message}", {"message": message, "keys": keys})

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from meshproxy.errors import UpstreamUnavailable
+from meshproxy.http.credentials import Credentials
 from meshproxy.links.faults import Faults
 from meshproxy.links.link import Link, Listener
 from meshproxy.links.stderr import Stderr
@@ -123,6 +124,9 @@ class Endpoint(ABC):
     def kept_stderr(self) -> Stderr | None:
         """What its processes wrote to standard error last; None for what is no program."""
         return None
+
+    def bear(self, credentials: Credentials) -> None:  # noqa: B027  # likewise
+        """Show these with every request, from the first connection on."""
 
     def keep_stderr(self, size: int) -> None:  # noqa: B027  # as above: only programs have such
         """From now on keep so many bytes of what its processes write to standard error."""

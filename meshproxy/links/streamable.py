@@ -307,15 +307,16 @@ class StreamableLink(ReceivingLink, WebLink):
         if reason is None:
             self.expire(EXPIRED)
         else:
-            self._lost(reason)
+            self.lose(reason)
 
     def expire(self, reason: str) -> None:
         """The upstream does not know our session any more."""
         self.session = None
         self.has_expired = True
-        self._lost(reason)
+        self.lose(reason)
 
-    def _lost(self, reason: str) -> None:
+    def lose(self, reason: str) -> None:
+        """It is of no use any more: whoever has it is told, and opens another."""
         if self._end(reason) and self.is_adopted:
             self._listener.on_closed(self, reason)
 

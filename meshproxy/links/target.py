@@ -95,6 +95,10 @@ def endpoint_of_spec(spec: "UpstreamSpec", scrub: Callable[[str], str] = str) ->
         from meshproxy.links.sse import SseEndpoint  # noqa: PLC0415
 
         return SseEndpoint(spec.name, url, headers=headers)
+    if spec.urls:
+        from meshproxy.links.replicas import ReplicatedEndpoint  # noqa: PLC0415
+
+        return ReplicatedEndpoint(spec.name, spec.urls, headers=headers)
     from meshproxy.links.streamable import HttpEndpoint  # noqa: PLC0415
 
     return HttpEndpoint(spec.name, url, headers=headers)

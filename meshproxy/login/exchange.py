@@ -42,7 +42,7 @@ class Exchange:
             raise TypeError("nothing is exchanged for this upstream")
         self.upstream = spec.name
         self._auth = auth
-        self._url = str(spec.url)
+        self._url = spec.address
         self._conceal = conceal
         self._fetch = Fetch(Reach([self._url, *([auth.issuer] if auth.issuer is not None else [])]))
         self._signer = signer_of(auth) if auth.private_key is not None else None

@@ -62,7 +62,7 @@ class Logins:
 
     def of(self, spec: UpstreamSpec) -> Login | None:
         """The credentials of an upstream; None if it has none of this kind."""
-        auth, url = spec.auth, str(spec.url)
+        auth, url = spec.auth, spec.address
         if auth is None:
             return None
         conceal = partial(self.conceal, spec.name)
@@ -86,7 +86,7 @@ class Logins:
             raise TypeError("nobody logs in there")
         conceal = partial(self.conceal, key_of(spec.name, owner) if owner else spec.name)
         advice = ADVICE if owner else self._advice(spec)
-        return PersonLogin(spec.name, str(spec.url), auth, self.vault.of(owner), advice, conceal)
+        return PersonLogin(spec.name, spec.address, auth, self.vault.of(owner), advice, conceal)
 
     def flow(self, spec: UpstreamSpec, owner: str, redirect_uri: str) -> "Flow":
         """An attempt of a principal to log in with his own account."""

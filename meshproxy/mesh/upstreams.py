@@ -13,7 +13,6 @@ from meshproxy.eras.translate import ServerSignature
 from meshproxy.guard.rules import Rules
 from meshproxy.kinds import KINDS
 from meshproxy.links.target import endpoint_of_spec
-from meshproxy.links.web import WebEndpoint
 from meshproxy.login.login import Login
 from meshproxy.login.logins import Logins, key_of
 from meshproxy.mesh.callers import IDLE, Account, Callers, Door
@@ -64,7 +63,7 @@ def provider_of(
 
 def _client(spec: UpstreamSpec, scrub: Callable[[str], str], login: Login | None) -> ProxyClient:
     endpoint = endpoint_of_spec(spec, scrub)
-    if login is not None and isinstance(endpoint, WebEndpoint):
+    if login is not None:
         endpoint.bear(login)
     return ProxyClient(endpoint, name=spec.name)
 

@@ -6,12 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from meshproxy.config.frozen import FrozenMapping
 from meshproxy.config.models import MeshConfig, ServerConfig, Timeouts, UpstreamSpec
-from meshproxy.config.upstream import CONNECTION_KEYS, LIVE_KEYS, VIEW_KEYS, Environment, Headers, Renaming
+from meshproxy.config.sections import Renaming
+from meshproxy.config.upstream import CONNECTION_KEYS, LIVE_KEYS, VIEW_KEYS, Environment, Headers
 from meshproxy.naming import default_namespace
 from pydantic import ValidationError
 
 COMMAND = {"name": "a", "command": "x"}
 URL = {"name": "a", "url": "http://a/"}
+URLS = {"name": "a", "urls": ["http://a/"]}
 
 
 @given(st.text(min_size=1, max_size=64))
@@ -46,6 +48,7 @@ CHANGES = [
     (COMMAND, "connection", {"cwd": "/"}),
     (URL, "connection", {"auth": "oauth"}),
     (URL, "connection", {"url": "http://b/"}),
+    (URLS, "connection", {"urls": ["http://a/", "http://c/"]}),
     (URL, "connection", {"transport": "sse"}),
     (URL, "connection", {"headers": {"A": "b"}}),
     (URL, "connection", {"forward_headers": ["A"]}),
