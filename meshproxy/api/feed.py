@@ -26,12 +26,12 @@ __all__ = ["READERS", "TOPICS", "Feed"]
 TOPICS: Final = frozenset({"status", "catalog", "calls", "edits"})
 READERS: Final = 64
 """Who may read at one time."""
-LOOK: Final = 0.25
+LOOK: Final = 0.5
 """Seconds between two looks."""
-SLOWLY: Final = 4
+SLOWLY: Final = 2
 """Every so many looks the upstreams are compared with what was told of them."""
-MOST: Final = 50
-"""Calls of one frame."""
+MOST: Final = 25
+"""Calls of one frame: who watches a thousand a second reads no more of them, and each costs the mesh as much as a tenth of a call."""
 BEHIND: Final = 256 * 1024
 """Bytes that wait for a reader, beyond which frames are left out for it."""
 _LIMIT: Final = 16 * 1024 * 1024
