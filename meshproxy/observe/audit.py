@@ -39,8 +39,10 @@ BREATH: Final = 0.05
 AGAIN: Final = 1.0
 """Seconds before what could not be written is tried again."""
 BATCH: Final = 2000
+TURN: Final = 25
+"""Lines that are made in one go."""
 _CLEAN: Final = 4096
-"""Texts that are remembered with what they are without secrets."""
+"""Beginnings of lines that are remembered."""
 _VERSIONS: Final = 64
 
 _CALLS: Final[Mapping[str, str]] = {
@@ -94,7 +96,7 @@ class Audit:
         self._listen = listen
         self._forget: Callable[[], None] | None = None
         self._keeping: Keeping | None = None
-        self._buffer: deque[_Called | _Decided] = deque()
+        self._buffer: deque[Record | _Called | _Decided] = deque()
         self._put = 0
         self._taken = 0
         self._lost = 0
@@ -104,7 +106,8 @@ class Audit:
         self._wake = threading.Event()
         self._is_over = False
         self._thread: threading.Thread | None = None
-        self._clean: dict[str, str] = {}
+        self._clean: dict[tuple[str, ...], str] = {}
+        self._second = (0, "")
         self._complaint = ""
 
     # --- in the event loop
@@ -134,14 +137,15 @@ class Audit:
         keeping = self._keeping
         if keeping is None or (record.method not in _CALLS and record.outcome != DENIED):
             return
-        arguments = None
-        if keeping.arguments != "none":
-            arguments = record.params.get("arguments")
-            size = record.asked_bytes
-            if size > ARGUMENTS or self._put - self._taken + size > HELD:
-                arguments = ...
-            else:
-                self._put += size
+        arguments = None if keeping.arguments == "none" else record.params.get("arguments")
+        if arguments is None:
+            self._add(record)
+            return
+        size = record.asked_bytes
+        if size > ARGUMENTS or self._put - self._taken + size > HELD:
+            arguments = ...
+        else:
+            self._put += size
         self._add(_Called(record, arguments))
 
     def decide(self, event: str, facts: Mapping[str, Any]) -> None:
@@ -159,7 +163,7 @@ class Audit:
         if self._thread is not None:
             self._thread.join(5)
 
-    def _add(self, entry: _Called | _Decided) -> None:
+    def _add(self, entry: Record | _Called | _Decided) -> None:
         buffer = self._buffer
         if len(buffer) >= ROOM:
             self._lost += 1
@@ -189,7 +193,6 @@ class Audit:
                 pending = pending or [*self._lines(keeping.arguments)]
                 if not self._written(file, pending):
                     break
-                pending = []
             if is_last:
                 if file is not None:
                     file.close()
@@ -205,21 +208,31 @@ class Audit:
             }
             self._told = lost
             yield self._line(_Decided(time.time(), "audit.lost", facts), arguments)
-        for _ in range(min(BATCH, len(self._buffer))):
+        for number in range(min(BATCH, len(self._buffer))):
+            if number % TURN == TURN - 1:
+                # Calls have the interpreter meanwhile: no batch keeps them waiting.
+                time.sleep(0)
             yield self._line(self._buffer.popleft(), arguments)
 
-    def _line(self, entry: _Called | _Decided, arguments: str) -> bytes:
+    def _line(self, entry: Record | _Called | _Decided, arguments: str) -> bytes:
         try:
-            told = self._decision(entry) if isinstance(entry, _Decided) else self._call(entry, arguments)
+            if isinstance(entry, _Decided):
+                text = self._decision(entry)
+            elif isinstance(entry, _Called):
+                text = self._call(entry.record, self._more(entry, arguments))
+            else:
+                text = self._call(entry, "")
         except Exception as error:
             # A defect; the file must not lose the others for it, nor pass over it.
             log.exception("audit.defect")
-            told = {"time": _stamp(time.time()), "event": "audit.defect", "reason": type(error).__name__}
-        return f"{as_json(dumps(told).decode())}\n".encode()
+            text = _members({"time": self._stamp(time.time()), "event": "audit.defect", "reason": type(error).__name__})
+        return b"{%b}\n" % text.encode()
 
     def _written(self, file: RotatingFile, lines: list[bytes]) -> bool:
+        """Write these, and take those out that are written. Whether all are."""
         try:
-            file.append(lines)
+            while lines:
+                del lines[: file.append(lines)]
         except OSError as error:
             file.close()
             reason = f"{file.path}: {error.strerror or error}"
@@ -236,44 +249,66 @@ class Audit:
             log.info("audit.writable", file=str(file.path), lost=self._lost)
         return True
 
-    def _decision(self, entry: _Decided) -> dict[str, Any]:
-        told = {"time": _stamp(entry.at), "event": entry.event}
+    def _decision(self, entry: _Decided) -> str:
         facts = {key: value for key, value in entry.facts.items() if key not in ("remedy", "consequence")}
         clean: dict[str, Any] = scrubbed(loads(dumps(facts)), self.scrub)
-        return {**told, "revision": self._revision(time.monotonic()), **clean}
+        revision = self._revision(time.monotonic())
+        return _members({"time": self._stamp(entry.at), "event": entry.event, "revision": revision, **clean})
 
-    def _call(self, entry: _Called, arguments: str) -> dict[str, Any]:
-        record, clean = entry.record, self._cleaned
-        told: dict[str, Any] = {
-            "time": _stamp(record.at),
-            "event": "call",
-            "outcome": record.outcome,
-            "principal": clean(record.principal),
-            "mcp.method.name": record.method,
-        }
-        if record.name:
-            told[_CALLS.get(record.method, "meshproxy.name")] = clean(record.name)
-        facts: dict[str, Any] = {
-            "upstream": record.upstream,
-            "origin": clean(record.origin),
-            "profile": record.profile,
-            "client": clean(record.client),
-            "session": record.session,
-            "era": record.era,
-            "error.type": record.error,
-            "rpc.response.status_code": str(record.code) if record.code else "",
-            "reason": self.scrub(record.reason) if record.reason else "",
-        }
-        told.update({key: value for key, value in facts.items() if value})
-        told["jsonrpc.request.id"] = clean(str(record.request_id))
-        told["duration"] = round(record.seconds, 6)
-        told["revision"] = self._revision(record.started)
+    def _call(self, record: Record, more: str) -> str:
+        """A call, with what else is to stand in its line."""
+        if record.error or record.code:
+            facts = {
+                "error.type": record.error,
+                "rpc.response.status_code": str(record.code) if record.code else "",
+                "reason": self.scrub(record.reason) if record.reason else "",
+            }
+            more = f",{_members({key: value for key, value in facts.items() if value})}{more}"
+        number = record.request_id
+        asked = f'"{number}"' if isinstance(number, int) else as_json(dumps(self.scrub(number)).decode())
+        return (
+            f'"time":"{self._stamp(record.at)}","event":"call","outcome":"{record.outcome}",{self._about(record)}{more},'
+            f'"jsonrpc.request.id":{asked},"duration":{record.seconds:.6f},"revision":"{self._revision(record.started)}"'
+        )
+
+    def _about(self, record: Record) -> str:
+        """Who used what, which is the same for many calls, and so is made once for them."""
+        key = (
+            record.principal,
+            record.method,
+            record.name,
+            record.upstream,
+            record.origin,
+            record.profile,
+            record.client,
+            record.session_key,
+            record.era,
+        )
+        known = self._clean.get(key)
+        if known is None:
+            told = {
+                "principal": self.scrub(record.principal),
+                "mcp.method.name": record.method,
+                _CALLS.get(record.method, "meshproxy.name"): self.scrub(record.name),
+                "upstream": record.upstream,
+                "origin": self.scrub(record.origin),
+                "profile": record.profile,
+                "client": self.scrub(record.client),
+                "session": record.session,
+                "era": record.era,
+            }
+            if len(self._clean) >= _CLEAN:
+                self._clean = {}
+            known = self._clean[key] = _members({name: value for name, value in told.items() if value})
+        return known
+
+    def _more(self, entry: _Called, arguments: str) -> str:
+        """What is kept of arguments."""
         if entry.arguments is ...:
-            told["arguments_left_out"] = True
-        elif entry.arguments is not None:
-            self._taken += record.asked_bytes
-            told["gen_ai.tool.call.arguments"] = self._arguments(entry.arguments, keys_alone=arguments == "keys")
-        return told
+            return ',"arguments_left_out":true'
+        self._taken += entry.record.asked_bytes
+        kept = self._arguments(entry.arguments, keys_alone=arguments == "keys")
+        return f",{_members({'gen_ai.tool.call.arguments': kept})}"
 
     def _arguments(self, given: Any, *, keys_alone: bool) -> Any:
         try:
@@ -284,20 +319,22 @@ class Audit:
             value = list(mapping(value) or ())
         return self.scrub_arguments(value)
 
-    def _cleaned(self, text: str) -> str:
-        """A text of which there are few, again and again, without secrets."""
-        known = self._clean.get(text)
-        if known is None:
-            if len(self._clean) >= _CLEAN:
-                self._clean = {}
-            known = self._clean[text] = self.scrub(text)
-        return known
-
     def _revision(self, moment: float) -> str:
         """That of the config which was in force at a moment of the monotonic clock."""
         since, revisions = self._since, self._revisions
-        return revisions[max(0, min(bisect_right(since, moment), len(revisions)) - 1)] if revisions else ""
+        if moment >= since[-1]:
+            return revisions[-1]
+        return revisions[max(0, min(bisect_right(since, moment), len(revisions)) - 1)]
+
+    def _stamp(self, seconds: float) -> str:
+        """ISO 8601, in UTC, to the millisecond."""
+        milliseconds = int(seconds * 1000)
+        second = milliseconds // 1000
+        if second != self._second[0]:
+            self._second = (second, datetime.fromtimestamp(second, UTC).isoformat()[:19])
+        return f"{self._second[1]}.{milliseconds % 1000:03d}Z"
 
 
-def _stamp(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _members(told: Mapping[str, Any]) -> str:
+    """An object as JSON, without its braces."""
+    return as_json(dumps(told).decode())[1:-1]

@@ -13,7 +13,7 @@ __all__ = ["RotatingFile"]
 
 
 class RotatingFile:
-    """The file at `path`, of `size` bytes at most unless one batch is larger, and `keep` older ones."""
+    """The file at `path`, of `size` bytes at most unless one line is larger, and `keep` older ones."""
 
     def __init__(self, path: Path, size: int, keep: int) -> None:
         self.path = path
@@ -21,16 +21,19 @@ class RotatingFile:
         self._keep = keep
         self._descriptor = -1
 
-    def append(self, lines: Sequence[bytes]) -> None:
-        """Write lines, with their ends. Raises `OSError` if they cannot be written; none of them is then."""
-        data = b"".join(lines)
+    def append(self, lines: Sequence[bytes]) -> int:
+        """Write the first of these lines, with their ends, as many as the file has room for, and say how many. Raises `OSError` if that cannot be; none of them is there then."""
         descriptor = self._opened()
         before = os.fstat(descriptor).st_size
-        if before and before + len(data) > self._size:
+        if before and before + len(lines[0]) > self._size:
             self._rotate()
             descriptor = self._opened()
             before = os.fstat(descriptor).st_size
-        done = 0
+        count, room = 1, self._size - before - len(lines[0])
+        while count < len(lines) and len(lines[count]) <= room:
+            room -= len(lines[count])
+            count += 1
+        data, done = b"".join(lines[:count]), 0
         try:
             while done < len(data):
                 done += os.write(descriptor, data[done:])
@@ -40,6 +43,7 @@ class RotatingFile:
                 with suppress(OSError):
                     os.ftruncate(descriptor, before)
             raise
+        return count
 
     def close(self) -> None:
         """Idempotent."""

@@ -14,11 +14,22 @@ def test_a_file_is_put_aside_before_it_would_be_too_large(tmp_path: Path) -> Non
     file = RotatingFile(path, 25, 2)
     for number in range(8):
         file.append([b"%d" % number * 9 + b"\n"])
-    file.append([LINE * 9])
+    assert file.append([LINE * 9, LINE]) == 1
     file.close()
     file.close()
     found = {one.name: one.read_bytes()[::10] for one in tmp_path.iterdir()}
     assert found == {"log.2": b"45", "log.1": b"67", "log": b"x" * 9}
+
+
+def test_of_many_lines_as_many_are_written_as_there_is_room_for(tmp_path: Path) -> None:
+    file = RotatingFile(tmp_path / "log", 35, 9)
+    lines, counts = [LINE] * 8, []
+    while lines:
+        counts.append(file.append(lines))
+        del lines[: counts[-1]]
+    file.close()
+    assert counts == [3, 3, 2]
+    assert sorted(one.stat().st_size for one in tmp_path.iterdir()) == [20, 30, 30]
 
 
 def test_without_older_ones_the_file_begins_anew(tmp_path: Path) -> None:
