@@ -11,6 +11,7 @@ import typer
 
 from meshproxy.cli.access_app import key_app, why
 from meshproxy.cli.auth_app import auth_app
+from meshproxy.cli.clients_app import connect, import_
 from meshproxy.cli.edits_app import add, disable, enable, remove, rename
 from meshproxy.cli.pins_app import pins_app
 from meshproxy.cli.running_app import calls, logs, reload, restart, status
@@ -251,6 +252,8 @@ app.add_typer(pins_app)
 app.command(context_settings={"allow_interspersed_args": False})(add)
 for command in (remove, enable, disable, rename):
     app.command()(command)
+app.command("import")(import_)
+app.command()(connect)
 
 
 @app.command(hidden=True)

@@ -7,7 +7,7 @@ whoever follows it never sees half of an edit, and what it was stands beside it,
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
@@ -19,7 +19,7 @@ from meshproxy.config.jsonc import is_json
 from meshproxy.config.load import load
 from meshproxy.errors import ConfigError, Problem
 
-__all__ = ["BACKUP", "Edited", "edit", "edited", "upstreams_key"]
+__all__ = ["BACKUP", "Edited", "edit", "edited", "replace_file", "upstreams_key"]
 
 BACKUP = ".bak"
 _BOM = b"\xef\xbb\xbf"
@@ -54,10 +54,11 @@ class Edited:
             return
         try:
             target = self.path.resolve()
+            target.parent.mkdir(parents=True, exist_ok=True)
             mode = target.stat().st_mode & 0o777 if self.before is not None else 0o600
             if self.before is not None:
-                _replace(target.with_name(target.name + BACKUP), self.before, mode)
-            _replace(target, self.after, mode)
+                replace_file(target.with_name(target.name + BACKUP), self.before, mode)
+            replace_file(target, self.after, mode)
         except OSError as error:
             raise _refused(
                 self.path, f"cannot be written: {error.strerror or error}; edit it where it comes from"
@@ -69,9 +70,11 @@ def edited(
     change: Callable[[Draft], None],
     *,
     create: bool = False,
-    environ: Mapping[str, str] | None = None,
+    pending: Callable[[], Collection[str]] = tuple,
 ) -> Edited:
     """What the file at `path` will be once `change` has changed it. `create`: a file that is not there is an empty one.
+
+    `pending` names files that the new text refers to, and that are written with it.
 
     Raises:
         ConfigError: the file cannot be read, cannot be edited, or could not be used any more.
@@ -90,9 +93,10 @@ def edited(
     except UnicodeDecodeError:
         raise _refused(path, "is not UTF-8 text; save the file as UTF-8") from None
     after = (_BOM if data.startswith(_BOM) else b"") + draft.text.encode()
-    old = () if is_new else _problems(content, data, environ)
+    old = () if is_new else _problems(content, data)
     known = {(one.key, one.message) for one in old}
-    new = _problems(content, after, environ)
+    coming = tuple(f"${{file:{name}}}: " for name in pending())
+    new = tuple(one for one in _problems(content, after) if not one.message.startswith(coming))
     if worse := [one for one in new if (one.key, one.message) not in known and not is_unset(one.message)]:
         raise ConfigError(tuple(worse))
     return Edited(path, None if is_new else data, after, new)
@@ -108,15 +112,15 @@ def upstreams_key(draft: Draft) -> str:
     return "mcpServers" if isinstance(draft.tree, dict) and "mcpServers" in draft.tree else "upstreams"
 
 
-def _problems(content: Content, data: bytes, environ: Mapping[str, str] | None) -> tuple[Problem, ...]:
+def _problems(content: Content, data: bytes) -> tuple[Problem, ...]:
     try:
-        load(content.path, environ, content=Content(content.path, "", content.files, data))
+        load(content.path, content=Content(content.path, "", content.files, data))
     except ConfigError as error:
         return error.problems
     return ()
 
 
-def _replace(target: Path, data: bytes, mode: int) -> None:
+def replace_file(target: Path, data: bytes, mode: int) -> None:
     """Write beside the file and rename, so that there is one or the other."""
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:

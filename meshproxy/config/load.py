@@ -16,11 +16,12 @@ from meshproxy.config.content import Content, read_content
 from meshproxy.config.document import Item, parse
 from meshproxy.config.document import Path as KeyPath
 from meshproxy.config.env import Interpolated, interpolate
+from meshproxy.config.foreign import URL_SPELLINGS, own_keys, owner_of, placeholder_in, useless
 from meshproxy.config.jsonc import is_json
 from meshproxy.config.models import MeshConfig, ServerConfig
-from meshproxy.config.problems import SECRET_SECTIONS, describe, halves, known_keys, suggestion
-from meshproxy.config.secrecy import is_telling
-from meshproxy.config.secrets import Scrubber, shown_arguments, shown_secret, shown_text
+from meshproxy.config.problems import describe, halves, known_keys, suggestion
+from meshproxy.config.secrets import Scrubber
+from meshproxy.config.trees import merged, shown
 from meshproxy.config.upstream import (
     OF_COMMANDS,
     RENAMED_KEYS,
@@ -95,6 +96,7 @@ class _Loading:
         self._asked: dict[str, str] = {}
         self._unresolved: set[KeyPath] = set()
         self._lenient = False
+        self._has_foreign = False
 
     def run(self, data: bytes) -> MeshConfig:
         root, defaults = self._normalised(self._parse(data))
@@ -119,7 +121,10 @@ class _Loading:
             )
             self._problem(line, column, "", f"is not UTF-8 text ({seems}); save the file as UTF-8")
             raise self._error() from None
-        root, flaws = parse(text, is_json=is_json(text, self._content.path.suffix))
+        if self._content.path.suffix.lower() == ".toml":
+            self._refuse_foreign("Codex")
+        written_as_json = is_json(text, self._content.path.suffix)
+        root, flaws = parse(text, is_json=written_as_json)
         for flaw in flaws:
             self._problem(flaw.line, flaw.column, flaw.key, flaw.message)
         if root is None and not flaws:
@@ -130,7 +135,18 @@ class _Loading:
             self._problem(root.line, root.column, "", message)
         if root is None or not isinstance(root.value, dict):
             raise self._error()
+        if (owner := owner_of(root.mapping, is_json=written_as_json)) is not None:
+            self._refuse_foreign(owner)
         return root
+
+    def _refuse_foreign(self, owner: str) -> None:
+        self._problem(
+            None,
+            None,
+            "",
+            f"is a file of {owner}; take its servers over with: meshproxy import {self._file} --into mesh.yaml",
+        )
+        raise self._error()
 
     # One spelling, and the defaults
 
@@ -140,20 +156,44 @@ class _Loading:
         top = {key: item for key, item in root.mapping.items() if key != "$schema" and key not in empty}
         defaults = top.pop("defaults", None)
         servers = top.pop("mcpServers", None)
+        if servers is not None and "upstreams" not in top:
+            self._lenient = True
+            top = self._without_own(top)
         top = self._known(root.with_value(top), ()).mapping
         if defaults is not None:
             defaults = self._spelled(self._known(defaults, ("defaults",)))
         if servers is not None and "upstreams" in top:
             self._at_key(servers, "mcpServers is another spelling of upstreams; put all under one of them")
         elif servers is not None:
-            self._lenient = True
             top = {**top, "upstreams": servers}
         elif not {"upstreams", "mcpServers"} & root.mapping.keys():
             self._problem(root.line, root.column, "upstreams", "is missing; write the MCP servers to merge under it")
         if (upstreams := top.get("upstreams")) is not None and isinstance(upstreams.value, dict):
-            merged = {name: self._upstream(name, item, defaults) for name, item in upstreams.mapping.items()}
-            top = {**top, "upstreams": upstreams.with_value(merged)}
+            named = {
+                name: item for name, item in upstreams.mapping.items() if not (self._lenient and self._is_useless(item))
+            }
+            whole = {name: self._upstream(name, item, defaults) for name, item in named.items()}
+            top = {**top, "upstreams": upstreams.with_value(whole)}
         return root.with_value(top), defaults
+
+    def _without_own(self, top: Mapping[str, Item]) -> dict[str, Item]:
+        """The top of an mcpServers file without the keys of the client whose file it is."""
+        own = own_keys(top, known_keys(()))
+        if own:
+            self._at_key(
+                top[own[0]], f"keys of the client whose file this is are ignored: {', '.join(own)}", warning=True
+            )
+        return {key: item for key, item in top.items() if key not in own}
+
+    def _is_useless(self, item: Item) -> bool:
+        """Whether an entry of an mcpServers file has no counterpart here; it is said, unless it is disabled anyway."""
+        if not isinstance(item.value, dict):
+            return False
+        why = useless(item.value)
+        disabled = item.value.get("disabled")
+        if why is not None and not (disabled is not None and disabled.value is True):
+            self._at_key(item, why, warning=True)
+        return why is not None
 
     def _known(self, item: Item, path: KeyPath) -> Item:
         """An item without the keys that nobody knows, which are reported."""
@@ -196,6 +236,11 @@ class _Loading:
             item = item.with_value({})
         if not isinstance(item.value, dict):
             return item
+        if self._lenient:
+            found = next((item.value[key] for key in URL_SPELLINGS if key in item.value), None)
+            if found is not None and "url" not in item.value:
+                rest = {key: child for key, child in item.value.items() if key not in URL_SPELLINGS}
+                item = item.with_value({**rest, "url": found})
         before = len(self._problems)
         item = self._known(item, ("upstreams", name))
         misspelled = len(self._problems) > before
@@ -216,7 +261,7 @@ class _Loading:
             return item.with_value(keys)
         foreign = URL_KEYS if "command" in keys else OF_COMMANDS
         shared = {key: child for key, child in defaults.mapping.items() if key not in foreign}
-        return _merged(item.with_value(shared), item.with_value(keys))
+        return merged(item.with_value(shared), item.with_value(keys))
 
     # What references stand for
 
@@ -233,8 +278,15 @@ class _Loading:
             return {key: self._plain(child, optional=optional) for key, child in item.value.items()}
         if isinstance(item.value, list):
             return [self._plain(child, optional=optional) for child in item.value]
-        if not isinstance(item.value, str) or "$" not in item.value:
+        if not isinstance(item.value, str) or ("$" not in item.value and not (self._lenient and "{{" in item.value)):
             return item.value
+        if self._lenient and (placeholder := placeholder_in(item.value)) is not None:
+            message = f"{placeholder} is filled in by the client whose file this is; take the file over with: meshproxy import {self._file} --into mesh.yaml"
+            if not self._has_foreign:
+                self._problem(item.line, item.column, item.key, message, warning=optional)
+            self._has_foreign = not optional
+            self._unresolved.add(item.path)
+            return Interpolated(item.value)
         found = interpolate(item.value, self._directory, self._environ, self._asked)
         self._secrets += found.secrets
         for error in found.errors:
@@ -270,7 +322,7 @@ class _Loading:
         data = {key: self._plain(item) for key, item in top.items() if key != "upstreams"}
         upstreams = top.get("upstreams")
         named = {} if upstreams is None else upstreams.mapping
-        shown: dict[str, Any] = {}
+        displayed: dict[str, Any] = {}
         given: dict[str, tuple[Any, Any]] = {}
         secrets: dict[str, tuple[str, ...]] = {}
         specs: dict[str, Any] = {}
@@ -284,7 +336,7 @@ class _Loading:
             if before is not None and before.is_of(*given[name], secrets[name]):
                 specs[name] = before
             else:
-                specs[name], shown[name] = values, _written(item)
+                specs[name], displayed[name] = values, shown(item)
         secrets[""] = tuple(self._secrets)
         if upstreams is not None:
             data["upstreams"] = specs if isinstance(upstreams.value, dict) else upstreams.value
@@ -301,7 +353,7 @@ class _Loading:
             content.path, content.digest, content.files, self._in_order(self._warnings), places, rules
         )
         scrubber = None if self._before is None else self._before.scrubber
-        context = Provenance(source, shown, given, secrets, scrubber)
+        context = Provenance(source, displayed, given, secrets, scrubber)
         config = self._validated(MeshConfig, data, root, context)
         return config if isinstance(config, MeshConfig) else None
 
@@ -391,32 +443,3 @@ def _is_known_conflict(loc: KeyPath, kind: str, keys: tuple[str, ...]) -> bool:
         and len(keys) < 2
         and (not keys or keys[0] in (*OF_COMMANDS, *URL_KEYS))
     )
-
-
-def _merged(below: Item, above: Item) -> Item:
-    """Two mappings in one, key by key; where both have a value that is no mapping, `above` has it."""
-    keys = dict(below.mapping)
-    for key, item in above.mapping.items():
-        under = keys.get(key)
-        both = under is not None and isinstance(under.value, dict) and isinstance(item.value, dict)
-        keys[key] = _merged(under, item) if under is not None and both else item
-    return above.with_value(keys)
-
-
-def _written(item: Item, section: str = "") -> Any:
-    """An upstream's values as they may be shown."""
-    if isinstance(item.value, dict):
-        return {
-            key: _written(child, "headers" if section == "auth" and is_telling(key) else section or key)
-            for key, child in item.value.items()
-        }
-    if isinstance(item.value, list):
-        if section == "args":
-            # What is no text is refused, and never shown.
-            return shown_arguments([child.value for child in item.value if isinstance(child.value, str)])
-        return [_written(child, section) for child in item.value]
-    if not isinstance(item.value, str):
-        return item.value
-    if section in SECRET_SECTIONS:
-        return shown_secret(item.value)
-    return shown_text(item.value)

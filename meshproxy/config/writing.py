@@ -9,7 +9,7 @@ from meshproxy.config.document import resolve
 
 __all__ = ["as_block", "as_flow", "as_json", "scalar"]
 
-_PLAIN: Final = re.compile(r"-{0,2}[A-Za-z_./][\w./+@=:-]*(?<!:)", re.ASCII)
+_PLAIN: Final = re.compile(r"-{0,2}[A-Za-z_./][\w./+@=:-]*(?<!:)|[0-9]+(?:ms|s|m|h)", re.ASCII)
 _WIDTH: Final = 100
 _FLOW_KEYS: Final = ("env", "headers")
 
