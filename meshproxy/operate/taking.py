@@ -76,7 +76,9 @@ def take(
             line["outcome"], line["reason"] = "double", f"is the same as {other}"
             continue
         # As it would be if it had been imported before, under either of its names.
-        trials = (_without_secrets(one, name, keep, Taken(), []) for name in (one.name, f"{one.name}-{one.source.client}"))
+        trials = (
+            _without_secrets(one, name, keep, Taken(), []) for name in (one.name, f"{one.name}-{one.source.client}")
+        )
         if (other := next((seen[_identity(trial)] for trial in trials if _identity(trial) in seen), None)) is not None:
             line["outcome"], line["reason"] = "double", f"is the same as {other}"
             continue

@@ -91,6 +91,7 @@ async def test_a_newcomer_brings_five_clients_servers_and_connects_them_all(
     assert mesh.read_text() == text
 
     running = serving(mesh, "--port", "0")
+    running.await_event("upstream.up", 2)
     shown = program("connect", "--url", running.url, "--name", "mine")
     assert shown.returncode == 0, shown.stderr
     written = {
