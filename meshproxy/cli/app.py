@@ -11,7 +11,7 @@ import typer
 
 from meshproxy.cli.access_app import key_app, why
 from meshproxy.cli.auth_app import auth_app
-from meshproxy.cli.clients_app import connect, import_
+from meshproxy.cli.clients_app import connect, import_, plan
 from meshproxy.cli.edits_app import add, disable, enable, remove, rename
 from meshproxy.cli.pins_app import pins_app
 from meshproxy.cli.running_app import calls, logs, reload, restart, status
@@ -254,6 +254,7 @@ for command in (remove, enable, disable, rename):
     app.command()(command)
 app.command("import")(import_)
 app.command()(connect)
+app.command()(plan)
 
 
 @app.command(hidden=True)

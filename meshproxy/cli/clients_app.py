@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-__all__ = ["connect", "import_"]
+__all__ = ["connect", "import_", "plan"]
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change, as a diff, and change nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -120,3 +120,25 @@ def connect(
         dry_run=dry_run,
         as_json=as_json,
     )
+
+
+def plan(
+    file: Annotated[str, typer.Argument(metavar="FILE", show_default=False, help="The config, YAML or JSON.")],
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", show_default=False, help="The config that is in force; else there is none."),
+    ] = None,
+    as_json: AsJson = False,
+) -> Any:
+    """Say what a reload would do, and do nothing.
+
+    Which upstreams are kept, started, started anew or closed, which sections are in force at once and which at the next start, and which public names appear (+), vanish (-) or lead
+    elsewhere (~), as far as the state directory remembers what the upstreams offer. No upstream is started.
+
+    Exits with 0 if nothing would change, with 10 if something would, and with 2 if a file could not be served.
+
+    \b
+    Example:
+      git show HEAD:mesh.yaml > old.yaml; meshproxy plan mesh.yaml --against old.yaml
+    """
+    return _command("planning").plan(file, against, as_json=as_json)
