@@ -74,6 +74,6 @@ def useless(keys: Mapping[str, Any]) -> str | None:
         isinstance(url, str) and url.startswith(("ws://", "wss://"))
     ):
         return "is reached by WebSocket (ws), which is no transport of MCP, and is left out; see whether it has an address for http"
-    if value("command") in (None, "") and url in (None, ""):
+    if value("command") in (None, "") and url in (None, "") and "urls" not in keys:
         return "has neither command nor url, and is left out"
     return None
