@@ -1,5 +1,6 @@
 """`meshproxy import` and `meshproxy connect`: from the files of other programs into a mesh, and the mesh into theirs."""
 
+import asyncio
 import json
 import sys
 import tomllib
@@ -14,6 +15,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from meshproxy.config.load import load
 from tests.kit.program import ENVIRONMENT
 from tests.kit.sdk import connected
+from tests.kit.waiting import DEADLINE
 
 Run = Callable[..., Any]
 CLOCK = {"command": sys.executable, "args": ["-m", "meshproxy", "sample", "clock"]}
@@ -60,6 +62,13 @@ def before(home: Path) -> dict[str, bytes]:
     return {str(file.relative_to(home)): file.read_bytes() for file in home.rglob("*") if file.is_file()}
 
 
+async def listed(session: ClientSession, name: str) -> None:
+    """Wait until a mesh that has just been started lists this tool; each listing waits for upstreams that start."""
+    async with asyncio.timeout(DEADLINE):
+        while name not in {tool.name for tool in (await session.list_tools()).tools}:
+            pass
+
+
 @pytest.mark.anyio
 async def test_a_newcomer_brings_five_clients_servers_and_connects_them_all(
     program: Run, home: Path, tmp_path: Path, before: dict[str, bytes], serving: Any
@@ -104,11 +113,12 @@ async def test_a_newcomer_brings_five_clients_servers_and_connects_them_all(
     }
     for url in written.values():
         async with connected(url) as session:
-            assert "clock_now" in {tool.name for tool in (await session.list_tools()).tools}
+            await listed(session, "clock_now")
     entry = json.loads((home / ".config/Claude/claude_desktop_config.json").read_text())["mcpServers"]["mine"]
     parameters = StdioServerParameters(command=entry["command"], args=entry["args"], env=ENVIRONMENT)
     async with stdio_client(parameters) as streams, ClientSession(*streams) as session:
         await session.initialize()
+        await listed(session, "clock_now")
         result = await session.call_tool("clock_now", {"timezone": "UTC"})
         assert not result.is_error
 
