@@ -2,7 +2,7 @@
 
 Clients connect, call and leave, one after the other, over and over: of each three sessions one is ended, one is abandoned, and one is cut off in the
 middle of a call; each second client is of the modern era. They call four upstreams of the mesh of `tests/chaos`, and meanwhile another one of the ten
-goes through one fault after the other, with an edit in each. Each answer is checked. After a thousand sessions (or half of them, if that is less), and once more at the end, all are
+goes through one fault after the other, with an edit in each. Each answer is checked. After four thousand sessions (or half of them, if that is less), and once more at the end, all are
 made to pause, and what the mesh holds is looked at: memory, tasks, descriptors and processes must be what they were.
 """
 
@@ -33,8 +33,8 @@ SDK = ("sdk_web_echo", "text")
 """A call of it in each session: its server keeps a session for each of the mesh's."""
 IDLE = 10
 """Seconds after which the mesh forgets what was abandoned."""
-WARM = 1000
-"""Sessions after which everything has been used that is kept for use."""
+WARM = 4000
+"""Sessions after which everything has been used that is kept for use, and as many were abandoned at once as ever will be: the heap grows until then."""
 GROWTH = 1.05
 LEFT = 4
 
