@@ -200,7 +200,7 @@ def test_the_glossary_has_the_words_of_the_design() -> None:
 def test_every_config_loads_without_a_warning(text: str, tmp_path: Path) -> None:
     file = tmp_path / "mesh.yaml"
     file.write_text(text)
-    assert not load(file, {"HOME": "/home/me", "DOCS_TOKEN": "secret"}).source.warnings
+    assert not load(file, {"HOME": "/home/me", "DOCS_TOKEN": "secret", "TICKETS_SECRET": "secret"}).source.warnings
 
 
 def test_the_first_page_is_short_and_its_config_too() -> None:
