@@ -52,3 +52,16 @@ def test_a_new_uri_leads_back_to_the_one_at_the_upstream() -> None:
         assert mount.origin(mount.public(uri)) == uri
     # What was handed out under the old one, before the config had the new one.
     assert mount.origin("x://d/y") == "x://y"
+
+
+def test_what_is_withheld_is_not_to_be_had_whatever_the_filters_admit() -> None:
+    filters = {Kind.TOOL: Filter(include=("a*",), rename={"ab": "b"})}
+    mount = Mount("up", namespace="n", filters=filters)
+    less = mount.without({Kind.TOOL: frozenset({"ab"}), Kind.TEMPLATE: frozenset({"file:///{name}"})})
+    assert [mount.filter(Kind.TOOL).admits(origin) for origin in ("ab", "ac", "b")] == [True, True, False]
+    assert [less.filter(Kind.TOOL).admits(origin) for origin in ("ab", "ac", "b")] == [False, True, False]
+    assert less.public_key(Kind.TOOL, "ab", by_uri=False) == mount.public_key(Kind.TOOL, "ab", by_uri=False)
+    assert less.withholds("file:///{name}")
+    assert less.withholds("file:///x")
+    assert not less.withholds("other:///x")
+    assert not mount.withholds("file:///x")

@@ -4,7 +4,7 @@ import httptools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from meshproxy.http.heads import familiar
+from meshproxy.http.heads import chunked, familiar
 
 HEAD = b"POST /mcp HTTP/1.1\r\nHost: mesh\r\nContent-Length: %b\r\nAccept: */*\r\n\r\n"
 
@@ -115,3 +115,27 @@ def test_what_is_known_is_what_a_parser_reads(fields, place, first: bytes, secon
     assert (reader.whole, reader.body) == (True, data[start:])
     assert (length, start + length) == (len(second), len(data))
     assert [field for field in reader.headers if field[0] != b"Content-Length"] == fields
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def test_the_head_of_a_body_in_chunks_is_known_by_its_bytes() -> None:
+    found = chunked(CHUNKED + b"5\r\nhello\r\n", "meaning")
+    assert found is not None
+    assert (found.head, found.meaning) == (CHUNKED, "meaning")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        CHUNKED[:-1],
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+        CHUNKED.replace(b"chunked", b"gzip, chunked"),
+        CHUNKED.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\n"),
+        CHUNKED.replace(b"OK\r\n", b"OK\n"),
+    ],
+)
+def test_a_head_that_says_anything_else_of_its_body_is_none_of_a_body_in_chunks(data: bytes) -> None:
+    assert chunked(data, "meaning") is None
