@@ -171,7 +171,9 @@ def test_nothing_that_waits_goes_by_the_wall_clock() -> None:
     assert found <= {
         "http/server.py",  # the header Date
         "links/refusals.py",  # Retry-After may be a date
+        "mesh/edits.py",  # when an edit was, for people
         "relay/principal.py",  # the last day of a key
+        "relay/recorder.py",  # when a call was, for people
         "state/store.py",  # the age of what a mesh that was killed has left
         "supervision/condition.py",  # since when, for people
         "supervision/attempts.py",  # when the next attempt is, for people

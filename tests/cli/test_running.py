@@ -50,13 +50,22 @@ def test_calls_are_followed_until_interrupted(meshproxy: Run, config: Run, servi
     mesh = serving(config(a=light("--tools", "echo")))
     mesh.await_settled()
     line = [*PROGRAM, "calls", mesh.url, "--follow", "--json", "--upstream", "a"]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, env=ENVIRONMENT, text=True) as following:
-        assert following.stdout is not None
-        for _ in range(2):
-            assert meshproxy("call", mesh.url, "a_echo", "text=hi").returncode == 0
-            assert json.loads(following.stdout.readline())["name"] == "a_echo"
-        following.send_signal(signal.SIGINT)
-        assert following.wait(DEADLINE) == 130
+    # What runs in the background of a script inherits that it ignores this signal; at a terminal nothing does.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        following = subprocess.Popen(line, stdout=subprocess.PIPE, env=ENVIRONMENT, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with following:
+        try:
+            assert following.stdout is not None
+            for _ in range(2):
+                assert meshproxy("call", mesh.url, "a_echo", "text=hi").returncode == 0
+                assert json.loads(following.stdout.readline())["name"] == "a_echo"
+            following.send_signal(signal.SIGINT)
+            assert following.wait(DEADLINE) == 130
+        finally:
+            following.kill()
 
 
 def test_upstreams_are_restarted_and_the_file_is_read_again(meshproxy: Run, config: Run, serving: Run) -> None:

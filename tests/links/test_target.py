@@ -120,13 +120,16 @@ def test_a_path_to_what_cannot_be_started_is_refused(tmp_path: Path) -> None:
 
 def test_a_config_of_none_or_several_servers_is_refused_and_so_is_a_wrong_one() -> None:
     entry = {"command": "x"}
-    for servers in ({}, {"a": {**entry, "disabled": True}}, {"a": entry, "b": entry}):
+    # An entry that says neither how to start a server nor where one is stands in many clients' files, and is left out.
+    for servers in ({}, {"a": {}}, {"a": {**entry, "disabled": True}}, {"a": entry, "b": entry}):
         with pytest.raises(ValueError, match=r"for one server, and the config has \d; FastMCPProxy merges several"):
             ProxyClient({"mcpServers": servers})
     with pytest.raises(ConfigError, match="unknown key"):
         ProxyClient({"upstreams": {"a": {"comand": "x"}}})
     with pytest.raises(ConfigError, match="needs command"):
-        ProxyClient({"mcpServers": {"a": {}}})
+        ProxyClient({"upstreams": {"a": {}}})
+    with pytest.raises(ConfigError, match="exclude each other"):
+        ProxyClient({"mcpServers": {"a": {**entry, "url": "http://x"}}})
 
 
 def test_headers_are_refused_where_nothing_would_send_them() -> None:

@@ -94,8 +94,9 @@ async def test_a_config_of_one_server_is_served_without_a_prefix_and_one_of_seve
     assert await names(FastMCPProxy({"mcpServers": {"one": entry("a")}})) == ["a"]
     several = {"one": entry("a"), "two": entry("b", namespace="zwei"), "off": entry("c", disabled=True)}
     assert await names(FastMCPProxy({"mcpServers": several})) == ["one_a", "zwei_b"]
-    with pytest.raises(ConfigError, match="needs command"):
-        FastMCPProxy({"mcpServers": {"one": {}, "two": entry("b")}})
+    assert await names(FastMCPProxy({"mcpServers": {"one": {}, "two": entry("b")}})) == ["b"]
+    with pytest.raises(ConfigError, match="exclude each other"):
+        FastMCPProxy({"mcpServers": {"one": entry("a", url="http://x"), "two": entry("b")}})
 
 
 @pytest.mark.parametrize("shape", ["the method", "a function of its own", "the client"])
