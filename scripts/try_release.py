@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Timer
 
 MESH = """\
+server: {list_grace: 60s}
 upstreams:
   clock: {command: meshproxy, args: [sample, clock, --transport, stdio]}
 """

@@ -123,4 +123,6 @@ def _tell(taken: Taken, files: Sequence[str], path: Path, diff: str, *, dry_run:
     if not taken.lines:
         note("no MCP servers found" + (f" in {', '.join(files)}" if files else "; no known client has a file here"))
     elif is_changed and not dry_run:
-        note(f"{path}: {len(taken.upstreams)} imported; next: meshproxy doctor {path}, and meshproxy serve {path}")
+        note(
+            f"{path}: {len(taken.upstreams)} imported; next: meshproxy check {path} --connect, and meshproxy serve {path}"
+        )
