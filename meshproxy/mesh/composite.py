@@ -99,12 +99,12 @@ class CompositeProvider:
         """Call `callback` after what a principal has for himself has changed."""
         self._announce_to.append(callback)
 
-    def providers_for(self, visitor: Visitor) -> list[tuple[ProxyProvider, Mount]]:
-        """The providers that a visitor uses, some of which may be his own, and where they are mounted."""
-        found = ((member.source, member.mount) for member in self.router.seen_by(visitor).members)
+    def providers_for(self, visitor: Visitor) -> list[tuple[ProxyProvider, Member]]:
+        """The providers that a visitor uses, some of which may be his own, and what he is shown of them."""
+        found = ((member.source, member) for member in self.router.seen_by(visitor).members)
         return [
-            (source, mount)
-            for source, mount in found
+            (source, member)
+            for source, member in found
             if isinstance(source, ProxyProvider) and not isinstance(source, Callers)
         ]
 

@@ -35,17 +35,18 @@ class Grace:
     def starting(self, visitor: Visitor, *, for_listing: bool = True) -> list[ProxyProvider]:
         """The providers that may offer a visitor more soon. One that is idle and was never listed is started by this question.
 
-        A listing need not wait for those that are shown already, as they were in an earlier run.
+        A listing need not wait for those that are shown already, as they were in an earlier run. One that was listed a moment ago is not
+        shown before it is up.
         """
         starting = []
-        for provider, mount in self._composite.providers_for(visitor):
+        for provider, member in self._composite.providers_for(visitor):
             if isinstance(provider, Account) and provider.is_new:
                 provider.is_new = False
                 self.extend()
             if provider.state is State.IDLE and provider.catalog is None:
                 provider.want()
                 self.extend()
-            is_shown = provider.catalog is not None and not mount.hide_when_down
+            is_shown = member.catalog is not None and not member.mount.hide_when_down
             if provider.state is State.STARTING and not (for_listing and is_shown):
                 starting.append(provider)
         return starting

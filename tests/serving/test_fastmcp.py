@@ -259,6 +259,24 @@ async def test_a_listing_waits_for_upstreams_that_start() -> None:
         assert [await task for task in listing] == [["a_t", "b_t"]] * 2
 
 
+@pytest.mark.parametrize("client", [Legacy, Modern])
+async def test_a_listing_waits_for_an_upstream_that_is_listed_and_not_yet_listened_to(client: type[Client]) -> None:
+    listening, go_on = asyncio.Event(), asyncio.Event()
+
+    class Hesitant(Wire):
+        async def listen(self) -> None:
+            listening.set()
+            await go_on.wait()
+
+    a = Hesitant(tools__list={"tools": [{"name": "t", "inputSchema": {"type": "object"}}]})
+    async with serving(settle=False, a=a, options={"list_grace": DEADLINE}) as it:
+        it.endpoints["a"].ready.set()
+        await asyncio.wait_for(listening.wait(), DEADLINE)
+        listing = asyncio.create_task(client(it.server).names())
+        asyncio.get_running_loop().call_soon(go_on.set)
+        assert await listing == ["a_t"]
+
+
 async def test_a_listing_waits_no_longer_than_the_grace_and_what_comes_later_is_announced() -> None:
     async with serving(settle=False, a=wire(), b=wire(), options={"list_grace": 0.05}) as it:
         client = Legacy(it.server)
