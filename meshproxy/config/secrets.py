@@ -11,7 +11,8 @@ from typing import Final
 from urllib.parse import quote, quote_plus
 
 from meshproxy.config.env import Literal, Reference, escape, parse
-from meshproxy.config.secrecy import is_worth_hiding, secrets_in, spans, takes_secret
+from meshproxy.config.secrecy import SHORTEST, is_worth_hiding, secrets_in, spans, takes_secret
+from meshproxy.observe.spelling import CUT
 
 HIDDEN: Final = "***"
 
@@ -21,9 +22,12 @@ _PUNCTUATION: Final = re.compile(r"\W{1,3}")
 
 
 class Scrubber:
-    """Replaces secrets by `***`. Immutable, and its repr counts them only; `a | b` knows the secrets of both."""
+    """Replaces secrets by `***`. Immutable, and its repr counts them only; `a | b` knows the secrets of both.
 
-    __slots__ = ("_forms", "_pattern")
+    Many texts were cut to a length before they come here, and half of a secret is more than nobody should read: the beginning of one that an ellipsis follows is hidden as well.
+    """
+
+    __slots__ = ("_beginnings", "_forms", "_heads", "_pattern")
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._hide({secret: frozenset(_forms(secret)) for secret in secrets})
@@ -33,7 +37,11 @@ class Scrubber:
         # Longest first, and behind a lookahead: of secrets that begin at one place the longest is found, and secrets
         # that overlap are all found.
         longest_first = sorted(frozenset().union(*forms.values()), key=lambda form: (-len(form), form))
-        self._pattern = re.compile(f"(?=({'|'.join(map(re.escape, longest_first))}))") if longest_first else None
+        self._pattern = _any_of(longest_first)
+        self._beginnings: dict[str, list[str]] = {}
+        for form in longest_first:
+            self._beginnings.setdefault(form[:SHORTEST], []).append(form)
+        self._heads = _any_of(self._beginnings)
 
     def of(self, secrets: Iterable[str]) -> "Scrubber":
         """One of these secrets alone, for which less has to be done the more of them are known here."""
@@ -46,7 +54,11 @@ class Scrubber:
 
     def scrub(self, text: str) -> str:
         """`text` without the secrets."""
-        if self._pattern is None or (match := self._pattern.search(text)) is None:
+        if self._pattern is None:
+            return text
+        if CUT in text:
+            text = self._without_beginnings(text)
+        if (match := self._pattern.search(text)) is None:
             return text
         parts: list[str] = []
         end = 0
@@ -59,6 +71,19 @@ class Scrubber:
         parts.append(text[end:])
         return "".join(parts)
 
+    def _without_beginnings(self, text: str) -> str:
+        parts: list[str] = []
+        end = 0
+        # Each place where a secret may begin is compared once, so that a text of many ellipses costs no more than another.
+        for match in () if self._heads is None else self._heads.finditer(text):
+            start = match.start()
+            forms = self._beginnings[match[1]]
+            stop = text.find(CUT, start, start + len(forms[0]))
+            if start >= end and stop >= 0 and any(form.startswith(text[start:stop]) for form in forms):
+                parts += (text[end:start], HIDDEN)
+                end = stop
+        return "".join([*parts, text[end:]])
+
     def __or__(self, other: "Scrubber") -> "Scrubber":
         return self if self._forms.keys() >= other._forms.keys() else self.of({*self._forms, *other._forms})
 
@@ -67,6 +92,11 @@ class Scrubber:
 
     def __repr__(self) -> str:
         return f"Scrubber({len(frozenset().union(*self._forms.values()))} texts)"
+
+
+def _any_of(texts: Iterable[str]) -> re.Pattern[str] | None:
+    """Matches before each of these, the first of those that begin at one place."""
+    return re.compile(f"(?=({'|'.join(map(re.escape, texts))}))") if texts else None
 
 
 def shown_secret(written: str) -> str:

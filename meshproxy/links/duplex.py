@@ -22,6 +22,7 @@ from meshproxy.links.negotiation import negotiate
 from meshproxy.links.questions import Questions
 from meshproxy.links.receiving import ReceivingLink
 from meshproxy.links.requests import Requests
+from meshproxy.observe.spelling import one_line
 from meshproxy.wire.codec import Raw, mapping, opened
 from meshproxy.wire.mending import own_id
 from meshproxy.wire.messages import Answer, Notification, Request, encode_notification
@@ -219,6 +220,4 @@ def _bound_of(call: Call | None) -> int:
 
 def excerpt(data: bytes, limit: int = 200) -> str:
     """The beginning of what somebody sent, fit for one line of a log."""
-    text = data[: limit * 4].decode("utf-8", "replace").strip()
-    printable = "".join(character if character.isprintable() else " " for character in text)
-    return printable if len(printable) <= limit else printable[: limit - 3] + "..."
+    return one_line(data[: limit * 4].decode("utf-8", "replace").strip(), limit)

@@ -19,6 +19,7 @@ from typing import Final
 from meshproxy.links import kin
 from meshproxy.links.lines import Lines, LineTooLong
 from meshproxy.links.warden import warden
+from meshproxy.observe.spelling import beginning
 
 __all__ = ["Process"]
 
@@ -268,7 +269,7 @@ class Process:
             for start in range(0, len(line) or 1, MAX_STDERR_LINE):
                 text = line[start : start + MAX_STDERR_LINE].decode("utf-8", "replace").rstrip()
                 if text:
-                    self._last_words.append(text[:200])
+                    self._last_words.append(beginning(text, 200))
                 self._on_stderr(text)
 
     def _settle(self) -> None:

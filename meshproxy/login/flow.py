@@ -22,6 +22,7 @@ from meshproxy.login.person import reach_of
 from meshproxy.login.registration import client_for
 from meshproxy.login.tokens import Refused, obtain
 from meshproxy.login.vault import Client, Grant, Record, Vault
+from meshproxy.observe.spelling import one_line
 
 __all__ = ["Flow", "probe"]
 
@@ -185,5 +186,4 @@ def _digest(verifier: str) -> str:
 
 def _said(answer: Mapping[str, str]) -> str:
     text = answer["error"] + (f" ({answer['error_description']})" if answer.get("error_description") else "")
-    shown = "".join(character if character.isprintable() else " " for character in text)[:200]
-    return f"the login was refused: {shown}"
+    return f"the login was refused: {one_line(text, 200)}"

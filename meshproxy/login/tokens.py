@@ -13,6 +13,7 @@ from meshproxy.errors import MeshError
 from meshproxy.login.fetch import Fetch, NotNow, Reply
 from meshproxy.login.metadata import AuthorizationServer, LoginFailed
 from meshproxy.login.vault import Client, Grant
+from meshproxy.observe.spelling import one_line
 
 __all__ = ["Refused", "Signer", "obtain", "revoke"]
 
@@ -22,6 +23,8 @@ Signer = Callable[[str, str], str]
 ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 LONGEST: Final = 10 * 365 * 86400.0
 """Seconds that a token may last, whatever a server says."""
+_SAID: Final = 200
+"""Characters of a server's words that are told."""
 
 
 class Refused(MeshError):
@@ -134,16 +137,12 @@ def _refuse(reply: Reply, server: AuthorizationServer) -> None:
     if reply.status not in (400, 401, 403) or not isinstance(code, str):
         # An answer that is not of OAuth is of something in between, and says nothing of the grant.
         raise NotNow(f"{server.issuer} answered HTTP {reply.status}, and not what it wants", reply.retry_after)
-    raise Refused(code, f"{_one_line(code)}{_detail(reply.document)}")
+    raise Refused(code, f"{one_line(code, _SAID)}{_detail(reply.document)}")
 
 
 def _detail(document: Mapping[str, Any]) -> str:
     said = document.get("error_description")
-    return f" ({_one_line(said)})" if isinstance(said, str) and said else ""
-
-
-def _one_line(text: str) -> str:
-    return "".join(character if character.isprintable() else " " for character in text)[:200]
+    return f" ({one_line(said, _SAID)})" if isinstance(said, str) and said else ""
 
 
 def _end(seconds: Any, now: float) -> float | None:

@@ -4,16 +4,20 @@ It is a listener of a `meshproxy.relay.recorder.Recorder`. Of arguments nothing 
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from meshproxy.observe.record import Listener, Record
-from meshproxy.wire.codec import Raw, dumps, mapping
+from meshproxy.wire.codec import JsonError, Raw, dumps, loads, mapping
+from meshproxy.wire.scrubbing import scrubbed
 
 __all__ = ["Calls"]
 
 _MOST: Final = 4096
 """Characters of the arguments of one call."""
+_LARGEST: Final = 64 * 1024
+"""Bytes of arguments that are read for that; of larger ones nothing is kept but that there were some."""
+_CUT: Final = "..."
 _PING: Final = "ping"
 
 Listen: TypeAlias = "Callable[[Listener], Callable[[], None]]"
@@ -57,7 +61,8 @@ class Calls:
         if record.method == _PING:
             return
         if self.arguments != "none":
-            record.arguments = self.scrub(_spelled(record.params.get("arguments"), keys_alone=self.arguments == "keys"))
+            given = record.params.get("arguments")
+            record.arguments = _spelled(given, self.scrub, keys_alone=self.arguments == "keys")
         self._kept.append(record)
 
     def after(self, number: int = 0, most: int | None = None) -> list[Record]:
@@ -69,15 +74,16 @@ class Calls:
         return len(self._kept)
 
 
-def _spelled(arguments: Any, *, keys_alone: bool) -> str:
-    """Arguments as JSON, as far as they are kept."""
+def _spelled(arguments: Any, scrub: Callable[[str], str], *, keys_alone: bool) -> str:
+    """Arguments as JSON, as far as they are kept. They are cut last, since half of a secret is not known for one."""
     if arguments is None:
         return ""
-    if keys_alone:
-        given: Mapping[str, Any] = mapping(arguments) or {}
-        text = dumps(list(given)).decode()
-    else:
-        # A few bytes more than are kept: a character is four at most.
-        data = bytes(arguments if isinstance(arguments, Raw) else dumps(arguments))[: 4 * _MOST]
-        text = data.decode("utf-8", "replace")
-    return text if len(text) <= _MOST else f"{text[:_MOST]}..."
+    data = bytes(arguments) if isinstance(arguments, Raw) else dumps(arguments)
+    if len(data) > _LARGEST:
+        return _CUT
+    try:
+        value = loads(data)
+    except JsonError:
+        return ""
+    text = dumps(scrubbed(list(mapping(value) or ()) if keys_alone else value, scrub)).decode()
+    return text if len(text) <= _MOST else f"{text[:_MOST]}{_CUT}"

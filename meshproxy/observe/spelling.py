@@ -4,7 +4,10 @@ What commands a terminal, or turns the order of letters about, is no printable c
 direction, and separators of lines.
 """
 
-__all__ = ["as_json", "named", "printable", "told"]
+__all__ = ["CUT", "as_json", "beginning", "named", "one_line", "printable", "told"]
+
+CUT = "\N{HORIZONTAL ELLIPSIS}"
+"""What stands where a text was cut. Whoever scrubs it sees by that that half of a secret may stand before it."""
 
 _STANDS_FOR = "\N{REPLACEMENT CHARACTER}"
 
@@ -26,6 +29,16 @@ def named(text: str) -> str:
 def told(text: str) -> str:
     """A message: its further lines are indented, so that none of them passes for a message of its own."""
     return printable(text).replace("\n", "\n    ")
+
+
+def beginning(text: str, limit: int) -> str:
+    """`text`, or its first `limit` characters and the mark that it was cut."""
+    return text if len(text) <= limit else text[:limit] + CUT
+
+
+def one_line(text: str, limit: int) -> str:
+    """The beginning of what somebody said, in one line, with a space for each character that is not printable."""
+    return beginning("".join(character if character.isprintable() else " " for character in text), limit)
 
 
 def as_json(text: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
-from meshproxy.observe.spelling import as_json
+from meshproxy.observe.spelling import as_json, beginning
 from meshproxy.pins.pin import Finding
 
 __all__ = ["difference", "shortened"]
@@ -28,7 +28,7 @@ def difference(finding: Finding) -> list[str]:
 
 def shortened(lines: list[str]) -> list[str]:
     """As much of a difference as a log should hold."""
-    cut = [line if len(line) <= _LETTERS else f"{line[:_LETTERS]}…" for line in islice(lines, _LINES)]
+    cut = [beginning(line, _LETTERS) for line in islice(lines, _LINES)]
     return cut if len(lines) <= _LINES else [*cut, f"… and {len(lines) - _LINES} more lines"]
 
 

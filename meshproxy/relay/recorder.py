@@ -12,6 +12,7 @@ import structlog
 
 from meshproxy.errors import RpcError, UpstreamError
 from meshproxy.observe.record import CANCELLED, DENIED, ERROR, FAILURE, SUCCESS, TOOL_ERROR, Listener, Record
+from meshproxy.observe.spelling import beginning
 from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import Outcome
 from meshproxy.wire.codec import JsonError, Raw, mapping, opened, shallow
@@ -117,10 +118,10 @@ class Recorder:
     def _note_error(self, record: Record, call: Call, error: BaseException) -> None:
         record.outcome = ERROR
         if isinstance(error, RpcError):
-            record.code, record.error, record.reason = error.code, str(error.code), error.message[:_REASON]
+            record.code, record.error, record.reason = error.code, str(error.code), beginning(error.message, _REASON)
         elif isinstance(error, UpstreamError):
             told = error.rpc
-            record.code, record.error, record.reason = told.code, type(error).__name__, told.message[:_REASON]
+            record.code, record.error, record.reason = told.code, type(error).__name__, beginning(told.message, _REASON)
         elif isinstance(error, asyncio.CancelledError):
             record.error = CANCELLED
         else:

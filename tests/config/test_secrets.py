@@ -32,6 +32,26 @@ def test_secrets_that_overlap_are_hidden_whole():
     assert Scrubber(["abcdef", "efghij", "abcdefgh"]).scrub("1 abcdefghij 2 abcdef 3") == "1 *** 2 *** 3"
 
 
+@given(st.integers(0, 40), st.sampled_from(["", " and more", "\N{HORIZONTAL ELLIPSIS}"]))
+def test_of_a_secret_that_was_cut_the_beginning_is_hidden(length, rest):
+    texts = Scrubber(["s3cret-of-many-letters", "s3cret-other"])
+    cut = "of s3cret-of-many-letters and"[:length]
+    clean = texts.scrub(f"{cut}\N{HORIZONTAL ELLIPSIS}{rest}")
+    assert "s3cret" not in clean
+    assert clean.endswith(f"\N{HORIZONTAL ELLIPSIS}{rest}")
+
+
+def test_an_ellipsis_behind_what_is_no_beginning_changes_nothing():
+    texts = Scrubber(["s3cret-of-many-letters"])
+    for text in (
+        "s3cret or so\N{HORIZONTAL ELLIPSIS}",
+        "\N{HORIZONTAL ELLIPSIS}s3cret",
+        "s3cre\N{HORIZONTAL ELLIPSIS}",
+    ):
+        assert texts.scrub(text) == text
+    assert Scrubber().scrub("s3cret\N{HORIZONTAL ELLIPSIS}") == "s3cret\N{HORIZONTAL ELLIPSIS}"
+
+
 def test_short_and_ordinary_texts_are_not_scrubbed():
     ordinary = ["1", "abc", "files", "stdio", "TRUE", "Production", "application/json", ""]
     text = " ".join(ordinary)

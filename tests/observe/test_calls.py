@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 from meshproxy.config.models import MeshConfig
+from meshproxy.config.secrets import Scrubber
 from meshproxy.observe.calls import Calls
 from meshproxy.observe.record import Listener, Record
 from meshproxy.serving.fastmcp import FastMCP
-from meshproxy.wire.codec import Raw
+from meshproxy.wire.codec import Raw, dumps
 from tests.kit.clients import Legacy
 
 pytestmark = pytest.mark.anyio
@@ -89,6 +90,29 @@ def test_long_arguments_are_kept_in_part_and_none_that_may_not_be_any_more() -> 
     assert long.endswith("\N{SNOWMAN}...")
     calls.obey(3, "none")
     assert [record.arguments for record in calls.after()] == [""]
+
+
+@pytest.mark.parametrize("before", range(4070, 4100, 5))
+def test_of_a_secret_that_stands_where_arguments_are_cut_nothing_is_kept(before: int) -> None:
+    calls, listening = kept(arguments="all")
+    calls.scrub = Scrubber(["s3cret-of-many-letters"]).scrub
+    given = {"text": "x" * before + "s3cret-of-many-letters" + "y" * 9000}
+    assert "s3c" not in listening.end(arguments=given).arguments
+    assert "s3c" not in listening.end(arguments=Raw(dumps(given))).arguments
+
+
+def test_a_secret_is_known_however_a_client_spells_it() -> None:
+    calls, listening = kept(arguments="all")
+    calls.scrub = Scrubber(['s3cret-"quoted"-\N{SNOWMAN}']).scrub
+    spelled = rb'{"a": "\u00733cret-\"quoted\"-\u2603", "b": 1}'
+    assert listening.end(arguments=Raw(spelled)).arguments == '{"a":"***","b":1}'
+
+
+@pytest.mark.parametrize("arguments", ["keys", "all"])
+def test_of_arguments_that_are_too_large_to_be_searched_nothing_is_kept(arguments: str) -> None:
+    _, listening = kept(arguments=arguments)
+    assert listening.end(arguments=Raw('{"text":"%s"}' % ("x" * 70_000))).arguments == "..."
+    assert listening.end(arguments=Raw("[" * 9000)).arguments == ""
 
 
 async def test_a_server_keeps_none_without_a_config_and_a_thousand_with_one() -> None:
