@@ -12,13 +12,13 @@ from urllib.parse import parse_qs, unquote
 from meshproxy.api import views
 from meshproxy.api.actions import Actions
 from meshproxy.api.answers import PLAIN, ApiError, answer, refuse
-from meshproxy.api.connect import clients
 from meshproxy.api.feed import TOPICS, Feed
 from meshproxy.api.logging_in import CALLBACK, LoggingIn
 from meshproxy.api.traffic import Traffic
 from meshproxy.http.stream import Receive, Scope, Send
 from meshproxy.login.flow import answer_of
 from meshproxy.mesh.mesh import Mesh
+from meshproxy.operate.telling import told as told_to_clients
 from meshproxy.serving.fastmcp import FastMCP
 from meshproxy.serving.private import Private
 from meshproxy.serving.response import TEXT, respond
@@ -194,7 +194,12 @@ class Api:
         base = self._path.rstrip("/")
         url = f"{self._url or _origin(asked.scope)}{base}{profile and f'/{profile}'}" or "/"
         name = self._server.info["name"] + (f"-{profile}" if profile else "")
-        told = {"name": name, "url": url, "needs_key": needs_key, "clients": clients(name, url, needs_key=needs_key)}
+        told = {
+            "name": name,
+            "url": url,
+            "needs_key": needs_key,
+            "clients": told_to_clients(name, url, needs_key=needs_key),
+        }
         await answer(asked.send, told)
 
     async def _on_events(self, asked: Asked) -> None:

@@ -15,7 +15,8 @@ from meshproxy.config.env import interpolate
 from meshproxy.config.load import load
 from meshproxy.config.models import MeshConfig
 from meshproxy.http.loopback import is_loopback
-from meshproxy.operate.clients import CLIENTS, Client, Entry
+from meshproxy.operate.client import Client, Entry
+from meshproxy.operate.clients import CLIENTS
 from meshproxy.operate.connecting import Change, Connections, NotConnectedError
 from meshproxy.operate.diffs import shown_diff
 from meshproxy.operate.importing import gather

@@ -1,73 +1,26 @@
-"""The programs whose files of MCP servers are known: where those are, and how an entry for a mesh is written in them. Place: operate.
+"""The table of the programs that are known: whoever writes their files, reads them, or tells a person of them goes by it. Place: operate; pure.
 
-Paths are those of each client's documentation; `~` is HOME, and what stands under the platform's folder for configs is looked for there.
+Source: each client's own documentation of its configuration, of its command line and of its links.
 """
 
-import os
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+import base64
+import json
+import shlex
+from collections.abc import Callable
 from typing import Any, Final
+from urllib.parse import quote, urlencode
 
-__all__ = ["CLIENTS", "Client", "Entry", "client_of", "expanded"]
+from meshproxy.operate.client import Client, Entry, Write
 
+__all__ = ["CLIENTS", "OTHER", "VARIABLE"]
 
-@dataclass(frozen=True)
-class Entry:
-    """How a client reaches the mesh: by its address, with headers, or by a command that serves it over stdio."""
-
-    url: str
-    headers: Mapping[str, str]
-    command: str
-    args: tuple[str, ...]
-    is_program: bool = False
-
-    @property
-    def program(self) -> dict[str, Any]:
-        """The command, in the words that nearly all have."""
-        return {"command": self.command, "args": list(self.args)}
-
-    def remote(self, key: str = "url", **more: Any) -> dict[str, Any]:
-        """The address, under this key; or the command, if that is wanted."""
-        if self.is_program:
-            return {**({"type": "stdio"} if "type" in more else {}), **self.program}
-        return {**more, key: self.url, **({"headers": dict(self.headers)} if self.headers else {})}
-
-
-Write = Callable[[str, Entry], dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Client:
-    """One program.
-
-    Attributes:
-        key: how it is called on the command line.
-        title: how it is called.
-        user: its own files, the first of which is written if there is none.
-        project: its files in a project's folder.
-        section: the keys under which it lists servers.
-        write: the entry for a mesh, by name.
-        listed: whether its servers are a list, and not by name.
-        only_programs: whether its file takes no addresses.
-    """
-
-    key: str
-    title: str
-    user: tuple[str, ...]
-    project: tuple[str, ...]
-    section: tuple[str, ...]
-    write: Write
-    listed: bool = False
-    only_programs: bool = False
-
-    def files(self) -> list[Path]:
-        """Its files that there may be for this user, whether they are there or not."""
-        return [path for pattern in self.user for path in expanded(pattern)]
-
-
+VARIABLE: Final = "MESHPROXY_KEY"
+"""The variable for a client that takes a key from nowhere else."""
 _CODE: Final = "{config}/Code/User/globalStorage"
+
+
+def _remote(key: str = "url", **more: Any) -> Write:
+    return lambda _, entry: entry.remote(key, **more)
 
 
 def _codex(_name: str, entry: Entry) -> dict[str, Any]:
@@ -96,6 +49,55 @@ def _opencode(_name: str, entry: Entry) -> dict[str, Any]:
     return {**entry.remote(type="remote"), "enabled": True}
 
 
+# Lines and links
+
+
+def _options(entry: Entry, option: str) -> str:
+    return "".join(f' {option} "{name}: {value}"' for name, value in entry.headers.items())
+
+
+def _claude_line(name: str, entry: Entry) -> str:
+    return f"claude mcp add --transport http {shlex.quote(name)} {shlex.quote(entry.url)}{_options(entry, '--header')}"
+
+
+def _codex_line(name: str, entry: Entry) -> str:
+    key = f" --bearer-token-env-var {VARIABLE}" if entry.headers else ""
+    return f"codex mcp add {shlex.quote(name)} --url {shlex.quote(entry.url)}{key}"
+
+
+def _gemini_line(name: str, entry: Entry) -> str:
+    return f"gemini mcp add --transport http{_options(entry, '--header')} {shlex.quote(name)} {shlex.quote(entry.url)}"
+
+
+def _vscode_told(name: str, entry: Entry) -> str:
+    return json.dumps({"name": name, **entry.remote(type="http")}, separators=(",", ":"))
+
+
+def _vscode_line(name: str, entry: Entry) -> str:
+    return f"code --add-mcp {shlex.quote(_vscode_told(name, entry))}"
+
+
+def _vscode_link(name: str, entry: Entry) -> str:
+    return f"vscode:mcp/install?{quote(_vscode_told(name, entry), safe='')}"
+
+
+def _installing(base: str) -> Callable[[str, Entry], str]:
+    def link(name: str, entry: Entry) -> str:
+        config = base64.b64encode(json.dumps(entry.remote(), separators=(",", ":")).encode()).decode()
+        return f"{base}?{urlencode({'name': name, 'config': config})}"
+
+    return link
+
+
+def _goose_link(name: str, entry: Entry) -> str:
+    if entry.headers:
+        return ""
+    query = {"url": entry.url, "type": "streamable_http", "id": name, "name": name, "description": f"The mesh {name}"}
+    return f"goose://extension?{urlencode(query)}"
+
+
+_MCP_SERVERS: Final = ("mcpServers",)
+
 CLIENTS: Final = {
     client.key: client
     for client in (
@@ -104,17 +106,24 @@ CLIENTS: Final = {
             "Claude Desktop",
             ("{config}/Claude/claude_desktop_config.json",),
             (),
-            ("mcpServers",),
+            _MCP_SERVERS,
             lambda _, entry: entry.program,
             only_programs=True,
+            shown="claude_desktop_config.json",
+            file_note="Settings, Developer, Edit Config. It starts programs only: mcp-remote is between, and needs Node. "
+            "On the machine of the mesh, meshproxy connect has it start the mesh itself.",
         ),
         Client(
             "claude-code",
             "Claude Code",
             ("~/.claude.json",),
             (".mcp.json",),
-            ("mcpServers",),
-            lambda _, entry: entry.remote(type="http"),
+            _MCP_SERVERS,
+            _remote(type="http"),
+            line=_claude_line,
+            line_note="Add --scope user for every project.",
+            shown=".mcp.json",
+            file_note="Shared with the project.",
         ),
         Client(
             "vscode",
@@ -122,23 +131,29 @@ CLIENTS: Final = {
             ("{config}/Code/User/mcp.json",),
             (".vscode/mcp.json",),
             ("servers",),
-            lambda _, entry: entry.remote(type="http"),
+            _remote(type="http"),
+            line=_vscode_line,
+            link=_vscode_link,
+            shown=".vscode/mcp.json",
         ),
         Client(
             "cursor",
             "Cursor",
             ("~/.cursor/mcp.json",),
             (".cursor/mcp.json",),
-            ("mcpServers",),
-            lambda _, entry: entry.remote(),
+            _MCP_SERVERS,
+            _remote(),
+            link=_installing("cursor://anysphere.cursor-deeplink/mcp/install"),
+            shown="~/.cursor/mcp.json",
         ),
         Client(
             "windsurf",
             "Windsurf",
             ("~/.codeium/windsurf/mcp_config.json",),
             (),
-            ("mcpServers",),
-            lambda _, entry: entry.remote("serverUrl"),
+            _MCP_SERVERS,
+            _remote("serverUrl"),
+            shown="~/.codeium/windsurf/mcp_config.json",
         ),
         Client(
             "codex",
@@ -147,14 +162,19 @@ CLIENTS: Final = {
             (".codex/config.toml",),
             ("mcp_servers",),
             _codex,
+            line=_codex_line,
+            line_note=f"A key is taken from the variable {VARIABLE}.",
+            shown="~/.codex/config.toml",
         ),
         Client(
             "gemini",
             "Gemini CLI",
             ("~/.gemini/settings.json",),
             (".gemini/settings.json",),
-            ("mcpServers",),
-            lambda _, entry: entry.remote("httpUrl"),
+            _MCP_SERVERS,
+            _remote("httpUrl"),
+            line=_gemini_line,
+            shown="~/.gemini/settings.json",
         ),
         Client(
             "zed",
@@ -162,7 +182,8 @@ CLIENTS: Final = {
             ("{xdg}/zed/settings.json",),
             (".zed/settings.json",),
             ("context_servers",),
-            lambda _, entry: entry.remote(),
+            _remote(),
+            shown="~/.config/zed/settings.json",
         ),
         Client(
             "goose",
@@ -171,15 +192,18 @@ CLIENTS: Final = {
             (),
             ("extensions",),
             _goose,
+            link=_goose_link,
+            shown="~/.config/goose/config.yaml",
         ),
         Client(
             "continue",
             "Continue",
             ("~/.continue/config.yaml",),
             (".continue/mcpServers/*.yaml",),
-            ("mcpServers",),
+            _MCP_SERVERS,
             _continue,
             listed=True,
+            shown="~/.continue/config.yaml",
         ),
         Client(
             "opencode",
@@ -188,87 +212,57 @@ CLIENTS: Final = {
             ("opencode.json", "opencode.jsonc"),
             ("mcp",),
             _opencode,
+            shown="opencode.json",
         ),
         Client(
-            "lmstudio", "LM Studio", ("~/.lmstudio/mcp.json",), (), ("mcpServers",), lambda _, entry: entry.remote()
+            "lmstudio",
+            "LM Studio",
+            ("~/.lmstudio/mcp.json",),
+            (),
+            _MCP_SERVERS,
+            _remote(),
+            link=_installing("lmstudio://add_mcp"),
+            shown="~/.lmstudio/mcp.json",
         ),
         Client(
             "mcphub",
             "mcphub",
             ("{xdg}/mcphub/servers.json",),
             ("mcp_settings.json", ".mcphub/servers.json"),
-            ("mcpServers",),
-            lambda _, entry: entry.remote(type="streamable-http"),
+            _MCP_SERVERS,
+            _remote(type="streamable-http"),
+            shown="mcp_settings.json",
         ),
         Client(
             "cline",
             "Cline",
             (f"{_CODE}/saoudrizwan.claude-dev/settings/cline_mcp_settings.json",),
             (),
-            ("mcpServers",),
-            lambda _, entry: entry.remote(type="streamableHttp"),
+            _MCP_SERVERS,
+            _remote(type="streamableHttp"),
+            shown="cline_mcp_settings.json",
         ),
         Client(
             "roo",
             "Roo Code",
             (f"{_CODE}/rooveterinaryinc.roo-cline/settings/mcp_settings.json",),
             (".roo/mcp.json",),
-            ("mcpServers",),
-            lambda _, entry: entry.remote(type="streamable-http"),
+            _MCP_SERVERS,
+            _remote(type="streamable-http"),
+            shown=".roo/mcp.json",
         ),
     )
 }
 """By key."""
 
-
-def expanded(pattern: str) -> list[Path]:
-    """The paths that a pattern of the table stands for: those that match, or itself."""
-    home = Path.home()
-    xdg = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
-    config = home / "Library" / "Application Support" if sys.platform == "darwin" else xdg
-    codex = Path(os.environ.get("CODEX_HOME") or home / ".codex")
-    path = Path(pattern.replace("~", str(home), 1).format(xdg=xdg, config=config, codex=codex))
-    if "*" in path.name:
-        return sorted(path.parent.glob(path.name)) if path.parent.is_dir() else []
-    return [path]
-
-
-def client_of(path: Path, tree: Mapping[str, Any] | None = None) -> str:
-    """Whose file this looks to be, by its place and name, or else by its shape; `` if it is nobody's in particular."""
-    parts = path.absolute()
-    for client in CLIENTS.values():
-        for pattern in client.user:
-            if parts in expanded(pattern):
-                return client.key
-        for pattern in client.project:
-            if parts.match(pattern):
-                return client.key
-    words = path.stem.lower()
-    for key, mark in (
-        ("claude-desktop", "claude_desktop"), ("claude-desktop", "claude-desktop"), ("claude-code", "claude"), ("vscode", "vscode"),
-        ("cursor", "cursor"), ("windsurf", "windsurf"), ("codex", "codex"), ("gemini", "gemini"), ("zed", "zed"), ("goose", "goose"),
-        ("continue", "continue"), ("opencode", "opencode"), ("mcphub", "mcphub"), ("roo", "roo"), ("cline", "cline"), ("librechat", "librechat"),
-    ):  # fmt: skip
-        if mark in words:
-            return key
-    return _by_shape(tree or {})
-
-
-def _by_shape(tree: Mapping[str, Any]) -> str:
-    for key, shape in (
-        ("zed", "context_servers"),
-        ("codex", "mcp_servers"),
-        ("goose", "extensions"),
-        ("vscode", "servers"),
-        ("opencode", "mcp"),
-    ):
-        if isinstance(tree.get(shape), Mapping) and "mcpServers" not in tree:
-            return key
-    if isinstance(tree.get("mcpServers"), list):
-        return "continue"
-    servers = tree.get("mcpServers")
-    entries = [one for one in servers.values() if isinstance(one, Mapping)] if isinstance(servers, Mapping) else []
-    for key, word in (("gemini", "httpUrl"), ("windsurf", "serverUrl"), ("roo", "alwaysAllow")):
-        if any(word in one for one in entries):
-            return key
-    return "claude-code" if "projects" in tree else ""
+OTHER: Final = Client(
+    "other",
+    "Any other client",
+    (),
+    (),
+    _MCP_SERVERS,
+    _remote(type="http"),
+    shown="mcp.json",
+    file_note="What most clients read.",
+)
+"""What a person is told of a program that is none of them."""

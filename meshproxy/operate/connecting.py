@@ -7,17 +7,17 @@ entry alone is taken out, and the rest stays as it is now.
 import base64
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from meshproxy.config.draft import Draft, UneditableError
+from meshproxy.config.draft import UneditableError
 from meshproxy.config.edit import Edited, replace_file
-from meshproxy.config.jsonc import is_json
-from meshproxy.operate.clients import CLIENTS, Client, Entry
+from meshproxy.operate.client import Client, Entry
+from meshproxy.operate.client_files import listed_in, rewritten
+from meshproxy.operate.clients import CLIENTS
 from meshproxy.operate.servers import UnreadableError, tree_of
-from meshproxy.operate.toml import with_table, without_table
 from meshproxy.state.files import write
 
 __all__ = ["Change", "Connections", "NotConnectedError"]
@@ -62,7 +62,7 @@ class Connections:
         written = client.write(name, entry)
         try:
             tree = tree_of(text, path.suffix) if text.strip() else {}
-            listed = _listed(tree, client)
+            listed = listed_in(tree, client)
             if listed.get(name) == written:
                 return Change(client, Edited(path, before, before or b""))
             if (
@@ -75,7 +75,7 @@ class Connections:
                     f"{path}: has a server {name!r} already, which is no mesh; choose another name with --name"
                 )
             gone = [one for one in listed if one in taken and one != name]
-            after = _changed(text, path, client, [*gone, *([name] if name in listed else [])], name, written)
+            after = rewritten(text, path.suffix, client, [*gone, *([name] if name in listed else [])], name, written)
         except (UnreadableError, UneditableError, ValueError) as error:
             raise NotConnectedError(
                 str(error) if isinstance(error, NotConnectedError) else f"{path}: {error}"
@@ -112,7 +112,7 @@ class Connections:
     def undo(self, clients: Collection[str]) -> list[Change]:
         """What it takes to have the files of these clients, or of all, as they were."""
         changes = []
-        for record in sorted(self._folder.glob("*.json")) if self._folder.is_dir() else ():
+        for record in self._records():
             known = _loaded(record)
             if known is None or (clients and known["client"] not in clients) or known["client"] not in CLIENTS:
                 continue
@@ -136,22 +136,32 @@ class Connections:
         known = _loaded(record) or {}
         if change.delete:
             edit.path.unlink(missing_ok=True)
-            for folder in map(Path, known.get("made", ())):
-                try:
-                    folder.rmdir()
-                except OSError:
-                    break
+            self._clear(known.get("made", ()), record)
         elif edit.before is not None and edit.before != edit.after:
             target = edit.path.resolve()
             replace_file(target, edit.after, target.stat().st_mode & 0o777)
         record.unlink(missing_ok=True)
 
+    def _clear(self, folders: Iterable[str], own: Path) -> None:
+        """Take away folders that were made for a file, innermost first. What another file of a client is in now goes with that one."""
+        for folder in map(Path, folders):
+            try:
+                folder.rmdir()
+            except OSError:
+                heir = next((record for record in self._records() if record != own and _is_in(record, folder)), None)
+                if heir is not None and (known := _loaded(heir)) is not None:
+                    made = [*known.get("made", ()), str(folder)]
+                    write(heir, json.dumps({**known, "made": made}).encode())
+
+    def _records(self) -> list[Path]:
+        return sorted(self._folder.glob("*.json")) if self._folder.is_dir() else []
+
     def _taken_out(self, client: Client, path: Path, now: bytes, name: str) -> Change:
         text = now.decode("utf-8-sig", "replace")
         try:
             after = (
-                _changed(text, path, client, [name], None, {})
-                if name in _listed(tree_of(text, path.suffix), client)
+                rewritten(text, path.suffix, client, [name], None, {})
+                if name in listed_in(tree_of(text, path.suffix), client)
                 else text
             )
         except (UnreadableError, UneditableError, ValueError) as error:
@@ -168,6 +178,12 @@ class Connections:
         return self._folder / f"{hashlib.blake2s(bytes(path.absolute()), digest_size=8).hexdigest()}.json"
 
 
+def _is_in(record: Path, folder: Path) -> bool:
+    """Whether the file that a record is of was made, and in this folder."""
+    known = _loaded(record)
+    return known is not None and known["before"] is None and folder in Path(known["path"]).parents
+
+
 def _read(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
@@ -177,46 +193,12 @@ def _read(path: Path) -> bytes | None:
         raise NotConnectedError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-def _listed(tree: dict[str, Any], client: Client) -> dict[str, Any]:
-    """The servers of a client's file, by name."""
-    section: Any = tree
-    for key in client.section:
-        section = section.get(key) if isinstance(section, dict) else None
-    if isinstance(section, list):
-        return {str(one.get("name")): one for one in section if isinstance(one, dict)}
-    return {str(name): one for name, one in section.items()} if isinstance(section, dict) else {}
-
-
 def _leads_to(listed: Any, entry: Entry) -> bool:
     """Whether an entry is one for a mesh: at this address, or by its program."""
     if not isinstance(listed, dict):
         return False
     urls = [listed.get(key) for key in ("url", "httpUrl", "serverUrl", "uri")]
     return entry.url in urls or (listed.get("command") == entry.command and "serve" in (listed.get("args") or ()))
-
-
-def _changed(text: str, path: Path, client: Client, gone: list[str], name: str | None, entry: dict[str, Any]) -> str:
-    if path.suffix == ".toml":
-        for one in gone:
-            text = without_table(text, client.section[0], one)
-        return text if name is None else with_table(text, client.section[0], name, entry)
-    draft = Draft(text, is_json=is_json(text, path.suffix) or (not text.strip() and path.suffix.startswith(".json")))
-    for one in gone:
-        place: Any = one
-        if client.listed:
-            section = draft.tree[client.section[0]]
-            place = next(
-                index for index, each in enumerate(section) if isinstance(each, dict) and each.get("name") == one
-            )
-        draft.remove((*client.section, place))
-    if name is not None:
-        if client.listed and draft.has(*client.section):
-            draft.append(client.section, entry)
-        elif client.listed:
-            draft.put(client.section, [entry])
-        else:
-            draft.put((*client.section, name), entry)
-    return draft.text
 
 
 def _digest(data: bytes | None) -> str:

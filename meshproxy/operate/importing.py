@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from meshproxy.operate.clients import CLIENTS, Client, client_of, expanded
+from meshproxy.operate.client import Client, expanded
+from meshproxy.operate.clients import CLIENTS
 from meshproxy.operate.found import Found, Source
+from meshproxy.operate.owners import client_of
 from meshproxy.operate.servers import UnreadableError, read, tree_of
 
 __all__ = ["gather"]

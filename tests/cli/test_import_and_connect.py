@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from mcp.client.session import ClientSession
-from mcp.client.stdio import StdioServerParameters, stdio_client
 from meshproxy.config.load import load
 from tests.kit.program import ENVIRONMENT
-from tests.kit.sdk import connected
 from tests.kit.waiting import DEADLINE
+from tests.kit.written import written
 
 Run = Callable[..., Any]
 CLOCK = {"command": sys.executable, "args": ["-m", "meshproxy", "sample", "clock"]}
@@ -62,7 +59,7 @@ def before(home: Path) -> dict[str, bytes]:
     return {str(file.relative_to(home)): file.read_bytes() for file in home.rglob("*") if file.is_file()}
 
 
-async def listed(session: ClientSession, name: str) -> None:
+async def listed(session: Any, name: str) -> None:
     """Wait until a mesh that has just been started lists this tool; each listing waits for upstreams that start."""
     async with asyncio.timeout(DEADLINE):
         while name not in {tool.name for tool in (await session.list_tools()).tools}:
@@ -103,24 +100,11 @@ async def test_a_newcomer_brings_five_clients_servers_and_connects_them_all(
     running.await_event("upstream.up", 2)
     shown = program("connect", "--url", running.url, "--name", "mine")
     assert shown.returncode == 0, shown.stderr
-    written = {
-        "vscode": json.loads((home / ".config/Code/User/mcp.json").read_text().replace("// mine", ""))["servers"][
-            "mine"
-        ]["url"],
-        "cursor": json.loads((home / ".cursor/mcp.json").read_text())["mcpServers"]["mine"]["url"],
-        "codex": tomllib.loads((home / ".codex/config.toml").read_text())["mcp_servers"]["mine"]["url"],
-        "goose": yaml.safe_load((home / ".config/goose/config.yaml").read_text())["extensions"]["mine"]["uri"],
-    }
-    for url in written.values():
-        async with connected(url) as session:
+    for client in ("claude-desktop", "vscode", "cursor", "codex", "goose"):
+        async with written(home, client, "mine").connected() as session:
             await listed(session, "clock_now")
-    entry = json.loads((home / ".config/Claude/claude_desktop_config.json").read_text())["mcpServers"]["mine"]
-    parameters = StdioServerParameters(command=entry["command"], args=entry["args"], env=ENVIRONMENT)
-    async with stdio_client(parameters) as streams, ClientSession(*streams) as session:
-        await session.initialize()
-        await listed(session, "clock_now")
-        result = await session.call_tool("clock_now", {"timezone": "UTC"})
-        assert not result.is_error
+            result = await session.call_tool("clock_now", {"timezone": "UTC"})
+            assert not result.is_error, client
 
     undone = program("connect", "--undo")
     assert undone.returncode == 0
