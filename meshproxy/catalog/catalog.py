@@ -84,6 +84,7 @@ class Mount:
         separator: what stands between the namespace and a name.
         filters: per kind, what is shown; a missing kind is shown whole.
         hide_when_down: whether its components leave the listing while it is down.
+        home: the name of the process that alone has what is kept there, such as tasks, as what it is called begins (`meshproxy.cluster.home`); "" where any may ask.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Mount:
     separator: str = "_"
     filters: Mapping[Kind, Filter] = field(default_factory=dict)
     hide_when_down: bool = False
+    home: str = ""
 
     def filter(self, kind: Kind) -> Filter:
         return self.filters.get(kind, _OPEN)

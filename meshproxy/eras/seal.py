@@ -2,7 +2,8 @@
 
 A seal is `base64url(tag ‖ expiry ‖ owner ‖ payload)`; the tag is a keyed BLAKE2b (RFC 7693) over all of it and over what it is bound to: who
 asks, and what for. The mark of the owner is there to tell a seal of another principal's from one that was made up. The payload itself is no secret from the client: what an upstream puts in its `requestState` would reach it on
-a direct connection, too. The key lives as long as the process.
+a direct connection, too. The key lives as long as the process, whose name stands before
+the seal where there are several (`meshproxy.cluster.home`).
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from meshproxy.cluster.home import bare, named
 from meshproxy.errors import INVALID_PARAMS, RpcError
 from meshproxy.relay.downstream import RequestContext
 from meshproxy.relay.strangers import Strangers
@@ -60,7 +62,7 @@ class Sealer:
     def seal(self, payload: bytes, binding: bytes) -> str:
         expiry = int(time.monotonic() + self.ttl).to_bytes(EXPIRY, "big")
         body = expiry + self._owner(binding) + payload
-        return urlsafe_b64encode(self._tag(body, binding) + body).decode()
+        return named(urlsafe_b64encode(self._tag(body, binding) + body).decode())
 
     def open(self, sealed: Any, binding: bytes) -> bytes:
         """The payload of a seal.
@@ -68,6 +70,8 @@ class Sealer:
         Raises:
             RpcError: -32602 if it was changed, is bound to something else, or is too old; it does not say which. That it is another principal's is logged.
         """
+        if isinstance(sealed, str):
+            sealed = bare(sealed)
         try:
             raw = urlsafe_b64decode(sealed)
         except (TypeError, ValueError):

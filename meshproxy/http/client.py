@@ -90,6 +90,7 @@ class HttpClient:
         idle_timeout: seconds to keep one. A server that announces less (``Keep-Alive: timeout=``) is left a second before its time.
         max_body: bytes of a decoded body that is read as a whole; None is no bound. Streamed bodies are their reader's to bound.
         permits: the numeric addresses that may be connected to; None for any.
+        socket_path: the Unix socket at which the server is, wherever the URL says that it were.
         credentials: what the server is shown with every request, and what it is shown instead when it refuses that (401, 403).
 
     Attributes:
@@ -110,6 +111,7 @@ class HttpClient:
         idle_timeout: float = 55.0,
         max_body: int | None = None,
         permits: Permits | None = None,
+        socket_path: str | None = None,
         credentials: Credentials | None = None,
     ) -> None:
         parts = urlsplit(url)
@@ -119,10 +121,11 @@ class HttpClient:
         self._host = _ascii_host(parts.hostname)
         self._port = parts.port or (443 if secure else 80)
         self._tls = (tls or default_tls) if secure else None
-        self._proxy: Proxy | None = proxy_for(parts.scheme, self._host)
+        self._proxy: Proxy | None = proxy_for(parts.scheme, self._host) if socket_path is None else None
         self._connect_timeout = connect_timeout
         self.max_body = max_body
         self._permits = permits
+        self._socket_path = socket_path
         self._credentials = credentials
         self._shown = b"" if credentials is None else encode_headers(credentials.headers)
 
@@ -329,7 +332,9 @@ class HttpClient:
         try:
             async with asyncio.timeout_at(None if math.isinf(deadline) else deadline):
                 tls = None if self._tls is None else self._tls()
-                if tls is None and self._proxy is not None:
+                if self._socket_path is not None:
+                    await loop.create_unix_connection(lambda: protocol, self._socket_path)
+                elif tls is None and self._proxy is not None:
                     await dial(protocol, self._proxy.host, self._proxy.port, tls=None)
                 else:
                     await dial(protocol, self._host, self._port, tls=tls, tunnel=self._proxy, permits=self._permits)

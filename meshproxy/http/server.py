@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from email.utils import formatdate
-from socket import socket
+from socket import AF_UNIX, socket
 from ssl import SSLContext
 from typing import Final, cast
 
@@ -77,10 +77,9 @@ class Http1Server:
         loop = asyncio.get_running_loop()
         self._sweep()
         for listener in sockets:
+            begin = loop.create_unix_server if listener.family == AF_UNIX else loop.create_server
             self._servers.append(
-                await loop.create_server(
-                    lambda: cast("asyncio.Protocol", Connection(self)), sock=listener, ssl=self._tls
-                )
+                await begin(lambda: cast("asyncio.Protocol", Connection(self)), sock=listener, ssl=self._tls)
             )
 
     def stop_accepting(self) -> None:

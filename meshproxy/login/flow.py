@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 
+from meshproxy.cluster.home import named
 from meshproxy.config.login import OAuth
 from meshproxy.login.challenge import Challenge, bearer
 from meshproxy.login.discovery import find_resource, find_server
@@ -47,7 +48,7 @@ class Flow:
     """
 
     def __init__(self, upstream: str, url: str, auth: OAuth, vault: Vault, redirect_uri: str) -> None:
-        self.state = secrets.token_urlsafe(32)
+        self.state = named(secrets.token_urlsafe(32))
         self.fetch = Fetch(reach_of(url, auth))
         self._upstream = upstream
         self._url = url

@@ -13,6 +13,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
+from meshproxy.cluster.home import named
+
 if TYPE_CHECKING:
     from meshproxy.login.flow import Flow
 
@@ -56,7 +58,7 @@ class Invitation:
         begin: "Callable[[str], Flow]",
         done: Callable[[], None],
     ) -> None:
-        self.number = secrets.token_urlsafe(32)
+        self.number = named(secrets.token_urlsafe(32))
         self.upstream = upstream
         self.url = url
         self.owner = owner

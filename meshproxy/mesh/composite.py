@@ -234,7 +234,9 @@ class CompositeProvider:
         name, _, origin = public.partition("/") if isinstance(public, str) else ("", "", "")
         name = name.partition(":")[0]
         for member in self.router.seen_by(downstream.visitor).members:
-            if quote(member.mount.name, safe="") == name and isinstance(member.source, ProxyProvider):
+            if member.mount.home + quote(member.mount.name, safe="") == name and isinstance(
+                member.source, ProxyProvider
+            ):
                 is_his = is_task_of(downstream.visitor, member.mount, origin, public)
                 return (member.source, member.mount, origin) if is_his else None
         return None

@@ -1,6 +1,6 @@
 """What a task is called in the mesh (SEP-2663), and whose it is. Place: mesh, under `router`.
 
-The id leads to the upstream by its name. For a principal that showed a credential it has a seal, which is of no use to another: a mark of the owner, and one over
+The id leads to the upstream by its name, and before that to the process that runs it, where there are several and it is a program. For a principal that showed a credential it has a seal, which is of no use to another: a mark of the owner, and one over
 owner, upstream and id, so that somebody else's is told from one that was made up.
 """
 
@@ -36,19 +36,19 @@ def public_id(mount: Mount, origin: Any, visitor: Visitor) -> str:
     """What a task is called, by its upstream and what that calls it."""
     name, principal = quote(mount.name, safe=""), visitor.principal
     if not principal.is_known:
-        return f"{name}/{origin}"
+        return f"{mount.home}{name}/{origin}"
     owner = _owner(principal.identity)
     _OWNERS[owner] = principal.identity
     if len(_OWNERS) > _MOST:
         _OWNERS.popitem(last=False)
-    return f"{name}:{owner}{_mark(owner, name, origin)}/{origin}"
+    return f"{mount.home}{name}:{owner}{_mark(owner, name, origin)}/{origin}"
 
 
 def is_task_of(visitor: Visitor, mount: Mount, origin: str, public: str) -> bool:
     """Whether this id names a task of a visitor's; that it is another principal's is told."""
     if public_id(mount, origin, visitor) == public:
         return True
-    name, _, seal = public.partition("/")[0].partition(":")
+    name, _, seal = public.removeprefix(mount.home).partition("/")[0].partition(":")
     owner, mark = seal[:_OWNER], seal[_OWNER:]
     identity = _OWNERS.get(owner)
     if identity is not None and mark.isascii() and compare_digest(mark, _mark(owner, name, origin)):

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from meshproxy.catalog.catalog import Filter, Mount
+from meshproxy.cluster.home import named
 from meshproxy.config.login import OAuth, TokenExchange
 from meshproxy.config.models import MeshConfig
 from meshproxy.config.secrets import Scrubber
@@ -139,4 +140,6 @@ def mount_of(spec: UpstreamSpec, config: MeshConfig) -> Mount:
         separator=config.separator,
         filters=filters,
         hide_when_down=spec.when_down == "hide",
+        # A program is one process's own; a URL leads everybody to the same server.
+        home=named("") if spec.command else "",
     )

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from meshproxy.cluster.home import named
 from meshproxy.errors import REQUEST_CANCELLED, RpcError
 from meshproxy.http.stream import EventStream
 from meshproxy.relay.downstream import Downstream, no_back_channel
@@ -83,7 +84,7 @@ class Session(Downstream):
     era = Era.LEGACY
 
     def __init__(self, settings: HttpSettings, holder: str = "") -> None:
-        super().__init__(secrets.token_urlsafe(24))
+        super().__init__(named(secrets.token_urlsafe(24)))
         self.holder = holder
         self._settings = settings
         self._events: EventLog | None = None

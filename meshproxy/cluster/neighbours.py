@@ -1,0 +1,63 @@
+"""`Neighbours`: the other processes of one endpoint, and the way to each. Place: cluster.
+
+They share a directory that is theirs alone, where each listens at a Unix socket that bears its name. So who is there is what is in that directory, and nobody keeps a list.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from meshproxy.http.client import HttpClient
+
+__all__ = ["Neighbours"]
+
+CONNECT: Final = 5.0
+"""Seconds; a socket on this machine takes a connection at once, or is a dead one's."""
+_IDLE: Final = 30.0
+
+
+class Neighbours:
+    """Those in `directory`, seen by the one that is called `own`."""
+
+    def __init__(self, directory: Path, own: str) -> None:
+        self.own = own
+        self._directory = directory
+        self._clients: dict[str, HttpClient] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def names(self) -> list[str]:
+        """Those of all that are there, ours among them, in order."""
+        return sorted({self.own, *(one.name for one in self._directory.iterdir() if not one.name.startswith("."))})
+
+    def first(self) -> str:
+        """The first of the others, if it comes before us; "" if we are the first."""
+        first = self.names()[0]
+        return "" if first == self.own else first
+
+    def client(self, name: str) -> HttpClient | None:
+        """The way to one of them; None if it is not there."""
+        path = self._directory / name
+        if not path.exists():
+            self.forget(name)
+            return None
+        found = self._clients.get(name)
+        if found is None:
+            found = self._clients[name] = HttpClient(
+                "http://home/", connect_timeout=CONNECT, idle_timeout=_IDLE, socket_path=str(path)
+            )
+        return found
+
+    def forget(self, name: str) -> None:
+        """One is gone. Names are given once."""
+        client = self._clients.pop(name, None)
+        if client is not None:
+            task = asyncio.ensure_future(client.aclose())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for name in list(self._clients):
+            self.forget(name)
+        if self._closing:
+            await asyncio.wait(self._closing)
