@@ -40,12 +40,19 @@ class Access:
         auth: what it was made of; None where nobody is asked who he is.
         profiles: the names of the profiles that have addresses.
         tokens: tells whose a token is; None where none is accepted.
+        asks_certificates: whether clients are known by certificates.
     """
 
     def __init__(
-        self, auth: AuthConfig | None = None, profiles: frozenset[str] = frozenset(), tokens: Tokens | None = None
+        self,
+        auth: AuthConfig | None = None,
+        profiles: frozenset[str] = frozenset(),
+        tokens: Tokens | None = None,
+        *,
+        asks_certificates: bool = False,
     ) -> None:
         self.auth = auth
+        self.asks_certificates = asks_certificates
         self.profiles = profiles
         self.tokens = tokens
         self._keys = KeyRing(auth.keys if auth is not None else ())
@@ -57,7 +64,8 @@ class Access:
         """What a config says. What is known of issuers that it leaves as they were `before` stays known."""
         tls = config.server.tls
         auth = config.server.auth
-        if auth is None and tls is not None and tls.client_ca is not None:
+        asks_certificates = tls is not None and tls.client_ca is not None
+        if auth is None and asks_certificates:
             # Clients are known by their certificates, and by nothing else.
             auth = AuthConfig()
         tokens = before.tokens
@@ -65,7 +73,7 @@ class Access:
             tokens = None
         elif tokens is None or tokens.configs != auth.jwt:
             tokens = Tokens(auth.jwt, config.source.path.parent if config.source.path else Path(), tokens)
-        return cls(auth, frozenset(config.profiles), tokens)
+        return cls(auth, frozenset(config.profiles), tokens, asks_certificates=asks_certificates)
 
     @property
     def asks(self) -> bool:
@@ -96,7 +104,7 @@ class Access:
                 "invalid_request",
             )
         if not shown:
-            if certificate is not None:
+            if certificate is not None and self.asks_certificates:
                 return self._admitted(self._certified(certificate), profile)
             if auth.anonymous:
                 return self._visitor(ANONYMOUS.principal, profile)
@@ -139,6 +147,11 @@ class Access:
             await self.tokens.fetch(match[1])
 
     @property
+    def rules(self) -> tuple[object, ...]:
+        """What makes one version differ from another."""
+        return self.auth, self.profiles, self.asks_certificates
+
+    @property
     def scope(self) -> str:
         """The scopes that every token needs, apart by blanks."""
         return " ".join(self.tokens.scopes) if self.tokens is not None else ""
@@ -174,7 +187,7 @@ class Access:
             )
         now: Principal | None
         if principal.kind == "certificate":
-            now = None if self.auth is None else self._certified(principal.name)
+            now = self._certified(principal.name) if self.asks_certificates else None
         elif principal.kind == "token":
             now = None if self.tokens is None else self.tokens.renewed(principal)
         else:
@@ -234,7 +247,7 @@ class Entrance:
             access = Access(AuthConfig(), access.profiles)
         if access.tokens is not None:
             access.tokens.keeps = keeps
-        if (access.auth, access.profiles, keeps) != (self.access.auth, self.access.profiles, self._keeps):
+        if (*access.rules, keeps) != (*self.access.rules, self._keeps):
             # What was remembered of callers holds what they had shown, or not.
             self.access, self._keeps = access, keeps
             for callback in self._on_change:

@@ -14,6 +14,7 @@ from meshproxy.api.page import Page
 from meshproxy.cli.entry import Failure
 from meshproxy.cli.measuring import measured, own_sockets
 from meshproxy.cli.nesting import enter
+from meshproxy.cli.tls import certificate_told, need_files, take_files, tls_of
 from meshproxy.cli.tracing import Tracing
 from meshproxy.config.load import load, with_server
 from meshproxy.config.models import MeshConfig, ServerConfig
@@ -51,7 +52,8 @@ def serve(
     logs.configure(level, form, colours=on_terminal)
     config = load(file)
     enter(file, over_stdio=transport == "stdio")
-    endpoint, url = (_over_stdio, None) if transport == "stdio" else _over_http(config, host, port)
+    tls = None if transport == "stdio" else _tls_of(config)
+    endpoint, url = (_over_stdio, None) if transport == "stdio" else _over_http(config, host, port, tls)
     start_up: StartUp = Mesh.settled
     if on_terminal:
         from meshproxy.cli.display import Display  # noqa: PLC0415  # a log needs no display
@@ -59,10 +61,17 @@ def serve(
         start_up = Display(config, url).show
     else:
         log.info("mesh.listening", **({"url": url} if url else {"transport": transport}))
-    return run(lambda stopping: _serve(config, Path(file), endpoint, start_up, stopping))
+    return run(lambda stopping: _serve(config, Path(file), endpoint, start_up, stopping, tls))
 
 
-async def _serve(config: MeshConfig, file: Path, endpoint: Endpoint, start_up: StartUp, stopping: asyncio.Event) -> int:
+async def _serve(
+    config: MeshConfig,
+    file: Path,
+    endpoint: Endpoint,
+    start_up: StartUp,
+    stopping: asyncio.Event,
+    tls: ServerTls | None,
+) -> int:
     server = FastMCP(config.name, instructions=config.instructions, list_grace=config.server.list_grace)
 
     auditing, tracing = Auditing(server), Tracing(server, config.name)
@@ -70,6 +79,7 @@ async def _serve(config: MeshConfig, file: Path, endpoint: Endpoint, start_up: S
 
     def take(config: MeshConfig) -> None:
         server.take(config)
+        take_files(tls, config)
         auditing.take(config)
         tracing.obey(config.observe.traces)
         warnings = [str(warning) for warning in config.source.warnings]
@@ -82,6 +92,8 @@ async def _serve(config: MeshConfig, file: Path, endpoint: Endpoint, start_up: S
     mesh = Mesh(
         config, server.composite, server.stamp, take, Memory(store), Logins(store.directory, file, lambda: store.key)
     )
+    if tls is not None:
+        mesh.need = need_files
     logs.conceal(mesh.scrub)
     server.calls.scrub = mesh.scrub
     has_terminal = sys.stderr.isatty()
@@ -133,12 +145,11 @@ async def _follow(mesh: Mesh, file: Path) -> None:
         log.exception("config.unwatched", consequence="edits are not noticed any more; start the mesh again")
 
 
-def _over_http(config: MeshConfig, host: str | None, port: int | None) -> tuple[Endpoint, str]:
+def _over_http(config: MeshConfig, host: str | None, port: int | None, tls: ServerTls | None) -> tuple[Endpoint, str]:
     """An open port, and where it is."""
     asked = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     # The mesh is given the file's own settings, or each edit would look as if it had changed them.
     settings = with_server(config, **asked).server
-    tls = _tls_of(config)
     try:
         sockets = listen(settings.host, settings.port)
     except CannotListen as error:
@@ -166,10 +177,9 @@ def _over_http(config: MeshConfig, host: str | None, port: int | None) -> tuple[
                 server.end_streams()
                 api.close()
 
-            following = None if tls is None else asyncio.create_task(tls.follow(_certificate_told))
+            following = None if tls is None else asyncio.create_task(tls.follow(certificate_told))
             try:
-                context = None if tls is None else tls.context
-                await serve_http(app, sockets, stopping, before_drain=end_streams, tls=context)
+                await serve_http(app, sockets, stopping, before_drain=end_streams, tls=tls)
             finally:
                 if following is not None:
                     following.cancel()
@@ -186,22 +196,10 @@ def _login_page(server: FastMCP, mesh: Mesh, settings: ServerConfig, scheme: str
 
 def _tls_of(config: MeshConfig) -> ServerTls | None:
     """What the files that the config names hold."""
-    written = config.server.tls
-    if written is None:
-        return None
-    directory = config.source.path.parent if config.source.path else Path()
-    key, client_ca = (None if name is None else directory / name for name in (written.key, written.client_ca))
     try:
-        return ServerTls(directory / written.certificate, key, client_ca)
+        return tls_of(config)
     except ValueError as error:
         raise Failure(f"server.tls: {error}", status=2) from None
-
-
-def _certificate_told(reason: str | None) -> None:
-    if reason is None:
-        log.info("tls.certificate_replaced")
-    else:
-        log.error("tls.certificate_unusable", reason=reason, consequence="the one from before stays in use")
 
 
 async def _over_stdio(server: FastMCP, mesh: Mesh, stopping: asyncio.Event) -> None:  # noqa: ARG001  # an `Endpoint`

@@ -48,7 +48,7 @@ __all__ = [
 
 
 class TlsConfig(Section):
-    """Encrypted connections. The files are followed: what replaces them is taken up without a start."""
+    """Encrypted connections. The files are followed: what replaces them, or an edit that names others, is taken up without a start."""
 
     certificate: Annotated[str, Field(min_length=1)] = Field(
         description="The file with the certificate chain, PEM, relative to this file."
@@ -79,7 +79,7 @@ def _or_not(schema: dict[str, Any]) -> None:
 
 
 class ServerConfig(Section):
-    """The endpoint: but for `auth`, it stays as it is until the mesh is started again."""
+    """The endpoint: but for `auth` and the files of `tls`, it stays as it is until the mesh is started again."""
 
     auth: AuthConfig | None = Field(
         default=None,

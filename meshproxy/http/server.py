@@ -10,12 +10,12 @@ import time
 from collections.abc import Sequence
 from email.utils import formatdate
 from socket import AF_UNIX, socket
-from ssl import SSLContext
 from typing import Final, cast
 
 from meshproxy.http.conversation import Conversation
 from meshproxy.http.server_connection import Connection
 from meshproxy.http.server_request import STATUS, Request, Take
+from meshproxy.http.server_tls import ServerTls
 from meshproxy.http.stream import Application
 
 __all__ = ["HEAD_TIMEOUT", "SWEEP", "Http1Server"]
@@ -51,11 +51,13 @@ class Http1Server:
         app: Application,
         keep_alive: float = 75.0,
         head_timeout: float = HEAD_TIMEOUT,
-        tls: SSLContext | None = None,
+        tls: ServerTls | None = None,
     ) -> None:
         self.app = app
         self.is_secure = tls is not None
         self._tls = tls
+        if tls is not None:
+            tls.on_authorities(self._reconsider)
         self.take: Take | None = getattr(app, "take", None)
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
@@ -76,10 +78,11 @@ class Http1Server:
         """Accept connections on `sockets`, which are closed with the server."""
         loop = asyncio.get_running_loop()
         self._sweep()
+        context = None if self._tls is None else self._tls.context
         for listener in sockets:
             begin = loop.create_unix_server if listener.family == AF_UNIX else loop.create_server
             self._servers.append(
-                await begin(lambda: cast("asyncio.Protocol", Connection(self)), sock=listener, ssl=self._tls)
+                await begin(lambda: cast("asyncio.Protocol", Connection(self)), sock=listener, ssl=context)
             )
 
     def stop_accepting(self) -> None:
@@ -121,6 +124,9 @@ class Http1Server:
         """A connection is there."""
         self.connections.add(connection)
         self._empty.clear()
+        if self._tls is not None and connection.is_of_another(self._tls.latest):
+            # Other authorities than those in force looked at its certificate.
+            connection.leave()
 
     def forget(self, connection: Connection) -> None:
         """It is gone."""
@@ -150,6 +156,15 @@ class Http1Server:
         return b"%bcontent-length: %d\r\n\r\n%b" % (b"".join(lines), len(reason), reason)
 
     # ---
+
+    def _reconsider(self) -> None:
+        """The authorities are others: whoever came in by one of those that are gone leaves, and who showed none may have one to show."""
+        authorities = frozenset() if self._tls is None else self._tls.authorities
+        for connection in list(self.connections):
+            if connection.authority is None:
+                connection.close_if_idle()
+            elif connection.authority not in authorities:
+                connection.leave()
 
     def _forget_time(self) -> None:
         self.date_line = b""

@@ -15,7 +15,7 @@ import httptools
 
 from meshproxy.http.heads import FamiliarHead, familiar
 from meshproxy.http.server_request import Head, Request, Server
-from meshproxy.http.server_tls import name_in
+from meshproxy.http.server_tls import shown_by
 from meshproxy.http.server_turns import DEAF, HIGH_WATER, Turns
 
 __all__ = ["Connection"]
@@ -79,7 +79,7 @@ class Connection(Turns):
         self._client = _address(transport.get_extra_info("peername"))
         self._local = _address(transport.get_extra_info("sockname"))
         if self.server.is_secure:
-            self._name = name_in(transport.get_extra_info("peercert"))
+            self._name, self.authority = shown_by(transport)
         peer = transport.get_extra_info("socket")
         if peer is not None and peer.family in (socket.AF_INET, socket.AF_INET6):
             # asyncio does it only where the listener was made with its protocol named.

@@ -1,4 +1,8 @@
-"""`ServerTls`: the certificate of an HTTP server, followed on disk, and the names in those of its clients. Place: http."""
+"""`ServerTls`: the certificate of an HTTP server, and whose clients it takes at their certificates' word; both may change while it serves. Place: http.
+
+The authorities of a context can only grow, and a session that was begun under one is resumed without a look at its certificate. So each change makes a
+context of its own, with tickets of its own, and connections that are open keep the one that they began with.
+"""
 
 import asyncio
 import ssl
@@ -6,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["ServerTls", "name_in"]
+__all__ = ["ServerTls", "name_in", "shown_by"]
 
 POLL: Final = 2.0
 """Seconds between two looks at the files."""
@@ -14,8 +18,17 @@ _NAMES: Final = ("URI", "DNS", "email")
 """What names a client, before the common name of its subject (RFC 6125, 6.4.4; SPIFFE has a URI)."""
 
 
+class _Latest(ssl.SSLContext):
+    """What a listening socket is given once: each connection that it accepts begins with the context that is the latest then."""
+
+    latest: ssl.SSLContext
+
+    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
+        return self.latest.wrap_bio(*args, **kwargs)
+
+
 class ServerTls:
-    """A TLS context whose files may be replaced while it is used: connections that are open keep what they began with.
+    """A TLS context whose files, and what they hold, may be replaced while it is used.
 
     Args:
         certificate: the chain, PEM, the server's own first.
@@ -24,15 +37,42 @@ class ServerTls:
 
     Attributes:
         context: to be served with.
+        authorities: those in force, DER.
 
     Raises:
         ValueError: a file cannot be used; says which, and why.
     """
 
     def __init__(self, certificate: Path, key: Path | None = None, client_ca: Path | None = None) -> None:
+        self.context = _Latest(ssl.PROTOCOL_TLS_SERVER)
+        self._listeners: list[Callable[[], None]] = []
         self._files = (certificate, key, client_ca)
         self._seen = self._look()
-        self.context = self._made()
+        self._use(_made(self._files))
+
+    @property
+    def latest(self) -> ssl.SSLContext:
+        """What a connection begins with that is accepted now."""
+        return self.context.latest
+
+    def on_authorities(self, callback: Callable[[], None]) -> None:
+        """Call `callback` whenever `authorities` are others than before."""
+        self._listeners.append(callback)
+
+    def take(self, certificate: Path, key: Path | None = None, client_ca: Path | None = None) -> bool:
+        """Go by these files from now on; whether that are others than before.
+
+        Raises:
+            ValueError: they cannot be used; what was in use stays so.
+        """
+        files = (certificate, key, client_ca)
+        if files == self._files:
+            return False
+        made = _made(files)
+        self._files = files
+        self._seen = self._look()
+        self._use(made)
+        return True
 
     def refresh(self) -> bool:
         """Take up what was replaced; whether anything was.
@@ -44,12 +84,7 @@ class ServerTls:
         if seen == self._seen:
             return False
         self._seen = seen
-        # Tried where it does no harm: what is half-way replaced would be a certificate without its key.
-        self._made()
-        certificate, key, client_ca = self._files
-        self.context.load_cert_chain(certificate, key, password="")
-        if client_ca is not None:
-            self.context.load_verify_locations(client_ca)
+        self._use(_made(self._files))
         return True
 
     async def follow(self, told: Callable[[str | None], None]) -> None:
@@ -62,6 +97,14 @@ class ServerTls:
             except ValueError as error:
                 told(str(error))
 
+    def _use(self, context: ssl.SSLContext) -> None:
+        before = getattr(self, "authorities", None)
+        self.context.latest = context
+        self.authorities = frozenset(context.get_ca_certs(binary_form=True))
+        if before is not None and before != self.authorities:
+            for callback in self._listeners:
+                callback()
+
     def _look(self) -> tuple[Any, ...]:
         found = []
         for file in self._files:
@@ -71,24 +114,6 @@ class ServerTls:
                 stat = None
             found.append(stat and (stat.st_ino, stat.st_size, stat.st_mtime_ns))
         return tuple(found)
-
-    def _made(self) -> ssl.SSLContext:
-        certificate, key, client_ca = self._files
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["http/1.1"])
-        try:
-            # With a password given, OpenSSL asks nobody for one at the terminal.
-            context.load_cert_chain(certificate, key, password="")
-        except (OSError, ValueError) as error:
-            raise ValueError(f"the certificate {certificate} and its key cannot be used: {_reason(error)}") from None
-        if client_ca is not None:
-            try:
-                context.load_verify_locations(client_ca)
-            except (OSError, ValueError) as error:
-                raise ValueError(f"the authorities in {client_ca} cannot be used: {_reason(error)}") from None
-            context.verify_mode = ssl.CERT_OPTIONAL
-        return context
 
 
 def name_in(certificate: Any) -> str | None:
@@ -102,6 +127,39 @@ def name_in(certificate: Any) -> str | None:
                 return str(value)
     names = [value for part in certificate.get("subject", ()) for kind, value in part if kind == "commonName"]
     return str(names[0]) if names else None
+
+
+def shown_by(transport: asyncio.BaseTransport) -> tuple[str | None, bytes | None]:
+    """Whom the certificate names that a connection's client showed, and the authority that vouches for it; None and None if it showed none."""
+    name = name_in(transport.get_extra_info("peercert"))
+    return name, None if name is None else _authority_of(transport.get_extra_info("ssl_object"))
+
+
+def _authority_of(session: Any) -> bytes:
+    """The authority, DER, that vouched for the client of an `ssl.SSLObject`; empty where that is not told: of a session that was resumed."""
+    inner = getattr(session, "_sslobj", None)  # what `SSLObject.get_verified_chain` is called before Python 3.13
+    look = getattr(inner, "get_verified_chain", None)
+    chain = None if look is None else look()
+    return bytes(ssl.PEM_cert_to_DER_cert(chain[-1].public_bytes())) if chain else b""
+
+
+def _made(files: tuple[Path, Path | None, Path | None]) -> ssl.SSLContext:
+    certificate, key, client_ca = files
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        # With a password given, OpenSSL asks nobody for one at the terminal.
+        context.load_cert_chain(certificate, key, password="")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"the certificate {certificate} and its key cannot be used: {_reason(error)}") from None
+    if client_ca is not None:
+        try:
+            context.load_verify_locations(client_ca)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"the authorities in {client_ca} cannot be used: {_reason(error)}") from None
+        context.verify_mode = ssl.CERT_OPTIONAL
+    return context
 
 
 def _reason(error: Exception) -> str:

@@ -37,7 +37,11 @@ DEAF: Final[Any] = _Deaf()
 
 
 class Turns(Line):
-    """The part of a connection that answers; `Connection` is the part that reads."""
+    """The part of a connection that answers; `Connection` is the part that reads.
+
+    Attributes:
+        authority: which vouched for the certificate that the client showed, DER; empty if that is not known, None if it showed none.
+    """
 
     __slots__ = (
         "_ahead",
@@ -56,6 +60,7 @@ class Turns(Line):
         "_timer",
         "_unsent",
         "_waiting",
+        "authority",
     )
 
     def __init__(self, server: Server) -> None:
@@ -73,6 +78,7 @@ class Turns(Line):
         self._due = 0.0  # when the body that is being read must have come, if none of it has
         self._brought = 0  # bytes of it
         self._quiet_since = server.now
+        self.authority: bytes | None = None
         self._unsent = 0  # bytes, when this was last looked at
         self._deadline: float | None = None  # for the rest of a head, or for the client's end
         self._timer: asyncio.TimerHandle | None = None  # runs once the client has closed its side
@@ -167,6 +173,19 @@ class Turns(Line):
         """Close if no request is being answered."""
         if self._current is None:
             self.transport.close()
+
+    def is_of_another(self, context: Any) -> bool:
+        """Whether the client showed a certificate in a handshake that another TLS context had."""
+        session = None if self.authority is None else self.transport.get_extra_info("ssl_object")
+        return session is not None and session.context is not context
+
+    def leave(self) -> None:
+        """Close after what was written so far, and take nothing more: who the client is does not hold any more."""
+        self._parser = DEAF
+        self._reading = None
+        self._ahead.clear()
+        self._rest = b""
+        self.transport.close()
 
     def abort_if_stale(self, now: float, quiet_before: float) -> None:
         """Close if it is the client's turn to do something, and has been for too long."""

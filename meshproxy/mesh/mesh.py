@@ -82,6 +82,7 @@ class Mesh:
         logins: the credentials for upstreams.
         edits: what became of the edits so far.
         pins: what its upstreams are held against.
+        need: looks at a config before it is taken up; raises `ConfigError` if something that it names cannot be used.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Mesh:
         self.logins = logins or Logins()
         self.pins = Pins(config.source.path)
         self.pins.on_change = self._on_pins
+        self.need: Callable[[MeshConfig], None] = lambda _: None
         self._scrubber = config.scrubber
         self._starts = Starts()
         self._specs: dict[str, UpstreamSpec] = {}
@@ -289,6 +291,7 @@ class Mesh:
                 Report(todo).log()
                 self.edits.add(is_applied=True, revision=config.source.digest, plan=todo)
             return Report(todo)
+        self.need(config)
         self.pins.need(spec.pin for spec in config.enabled)
         self._scrubber |= config.scrubber
         wanted = {spec.name: spec for spec in config.enabled}

@@ -7,7 +7,7 @@ from meshproxy.config.models import MeshConfig
 from meshproxy.config.upstream import UpstreamSpec
 
 STATIC_SECTIONS = ("name", "state", "server")
-"""The sections of a config that take effect only when the mesh is started, but for `server.auth`, which is live."""
+"""The sections of a config that take effect only when the mesh is started, but for `server.auth` and the files of `server.tls`, which are live."""
 
 
 @dataclass(frozen=True)
@@ -54,4 +54,7 @@ def plan(running: Mapping[str, UpstreamSpec], old: MeshConfig, new: MeshConfig, 
 
 def _static(config: MeshConfig, section: str) -> object:
     """What of a section takes effect at the next start alone."""
-    return config.server.model_copy(update={"auth": None}) if section == "server" else getattr(config, section)
+    if section != "server":
+        return getattr(config, section)
+    server = config.server
+    return server.model_copy(update={"auth": None, "tls": None}), server.tls is not None

@@ -9,13 +9,13 @@ import errno
 import os
 import signal
 import socket
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from meshproxy.errors import MeshError
 from meshproxy.http.loopback import resolvable
 from meshproxy.http.server import Http1Server
+from meshproxy.http.server_tls import ServerTls
 from meshproxy.links.warden import kill_all
 from meshproxy.relay.handler import Handler
 from meshproxy.serving.http import HttpApp
@@ -89,7 +89,7 @@ async def serve_http(
     stopping: asyncio.Event,
     *,
     before_drain: Callable[[], None] = lambda: None,
-    tls: ssl.SSLContext | None = None,
+    tls: ServerTls | None = None,
 ) -> None:
     """Serve `app` until `stopping` is set, and then until what runs has ended or `GRACE` is over. Closes the sockets.
 
