@@ -26,6 +26,7 @@ MAX_NODES: Final = 100_000
 _COMMENT_AS_TEXT: Final = re.compile(r"//|/\*.*\*/ ")
 """How a plain text begins that was a comment before YAML joined it to what follows."""
 _FOREIGN_COMMENT: Final = re.compile(r"(?:^|[\s,{\[])(?://|/\*)")
+_PYTHON: Final = {"True": "true", "False": "false", "None": "null", "NULL": "null", "TRUE": "true", "FALSE": "false"}
 _SIMPLE_KEY: Final = re.compile(r"[\w$-]+")
 
 
@@ -189,6 +190,8 @@ class _Tree:
                 return None
             if not node.value and not node.style:
                 return "has no value; give it one, or remove the key"
+            if (word := _PYTHON.get(node.value)) is not None and not is_key:
+                return f"JSON writes this {word}"
             return "JSON has its texts and keys in double quotes; put it in them"
         if self._flow and _COMMENT_AS_TEXT.match(node.value):
             return "this is no comment in YAML, but a text; begin comments with #, and put texts like this in quotes"
@@ -338,9 +341,22 @@ def _explain(error: MarkedYAMLError, text: str, *, is_json: bool) -> Flaw:
     elif error.context:
         began = f" {error.context}"
     if is_json:
-        said = f"{problem}{began}".replace("a flow mapping", "an object").replace("a flow sequence", "an array")
-        return _flaw(mark, f"not valid JSON: {said}")
+        return _flaw(mark, f"not valid JSON: {_of_json(problem, began)}")
     hint = (
         "; comments begin with # in YAML, and not with // or /*" if _FOREIGN_COMMENT.search(text, 0, mark.index) else ""
     )
     return _flaw(mark, f"not valid YAML: {problem}{began}{hint}")
+
+
+def _of_json(problem: str, began: str) -> str:
+    """The same of JSON, for somebody who may have written none before."""
+    began = began.replace("a flow mapping", "an object").replace("a flow sequence", "an array")
+    if "escape" in problem:
+        return "a backslash in a text is written twice, as in C:\\\\Users"
+    if "<document start>" in problem:
+        return "this stands after the end of the object; remove it"
+    if "<stream end>" in problem or "unexpected end of stream" in problem:
+        return f"the file ends too early{began}; close what is open"
+    if problem.startswith("expected ',' or") and problem.endswith(("'<scalar>'", "'{'", "'['")):
+        return f"a comma is missing before this{began}"
+    return f"{problem}{began}"

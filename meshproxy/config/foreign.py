@@ -1,6 +1,7 @@
 """Files of other programs that somebody wants to have served: whose they are, and what in them only their program can fill in. Pure.
 
-A file with `mcpServers` by name is served as it is. What else lists servers is `meshproxy import`'s, and is answered with the command.
+A file with `mcpServers` by name is served as it is. What else lists servers is `meshproxy import`'s, and is answered with the command, and so are keys that say in other
+words what would have a counterpart here.
 """
 
 import re
@@ -9,10 +10,50 @@ from typing import Any, Final
 
 from meshproxy.config.document import Item
 
-__all__ = ["URL_SPELLINGS", "own_keys", "owner_of", "placeholder_in", "useless"]
+__all__ = [
+    "COUNTERPARTS",
+    "SPELLINGS",
+    "URL_SPELLINGS",
+    "headless",
+    "is_heeded",
+    "own_keys",
+    "owner_of",
+    "placeholder_in",
+    "transport_of",
+    "useless",
+]
 
-URL_SPELLINGS: Final = ("serverUrl", "httpUrl")
+SPELLINGS: Final[Mapping[str, tuple[str, ...]]] = {
+    "command": ("cmd",),
+    "args": ("arguments",),
+    "env": ("environment", "envs"),
+    "cwd": ("workingDirectory",),
+    "url": ("httpUrl", "serverUrl", "uri"),
+    "headers": ("http_headers",),
+}
+"""What others call our keys, and mean the same."""
+URL_SPELLINGS: Final = ("httpUrl", "serverUrl")
+COUNTERPARTS: Final = frozenset(
+    {
+        *(word for words in SPELLINGS.values() for word in words),
+        *("includeTools", "enabled_tools", "allowedTools", "available_tools"),
+        *("excludeTools", "disabled_tools", "disabledTools"),
+        *("timeout", "timeoutMs", "tool_timeout_sec", "startup_timeout_sec", "startup_timeout_ms"),
+        *("env_vars", "env_keys", "envFile", "isActive", "transportType"),
+        *("bearer_token_env_var", "bearerTokenEnvVar", "bearerToken", "apiKey", "env_http_headers", "requestOptions"),
+        *("headersHelper", "oauth"),
+    }
+)
+"""Keys of others that say something that this program can be told, too."""
+_TRANSPORTS: Final = {
+    "local": "stdio",
+    "http": "streamable-http",
+    "remote": "streamable-http",
+    "streamablehttp": "streamable-http",
+    "streamable_http": "streamable-http",
+}
 _OWNERS: Final = (
+    ("amp.mcpServers", dict, "Amp"),
     ("context_servers", dict, "Zed"),
     ("mcp_servers", dict, "Codex"),
     ("mcpServers", list, "Continue"),
@@ -43,8 +84,43 @@ def owner_of(tree: Mapping[str, Item], *, is_json: bool) -> str | None:
             and isinstance(tree[key].value, kind)
             and (is_json or key not in ("servers", "packages", "remotes"))
         ):
-            return owner
+            servers = tree[key].mapping.get("servers") if key == "mcp" else None
+            return "VS Code" if servers is not None and isinstance(servers.value, dict) else owner
     return None
+
+
+def headless(tree: Mapping[str, Item]) -> str | None:
+    """What is wrong with a file that has servers, and no key above them; None if it is none."""
+    if _is_server(tree):
+        return 'is one server without a name; write {"mcpServers": {"NAME": ...}} around it'
+    if tree and all(_is_server(item.mapping) for item in tree.values()):
+        return 'lists servers without a key above them; write {"mcpServers": ...} around them'
+    return None
+
+
+def _is_server(tree: Mapping[str, Item]) -> bool:
+    return any(key in tree and isinstance(tree[key].value, str) for key in ("command", "url", *URL_SPELLINGS))
+
+
+def is_heeded(key: str, item: Item) -> bool | None:
+    """Of a key of a server: whether `meshproxy import` would make something of it. None if it is our own key, in our own way."""
+    if key in COUNTERPARTS:
+        return True
+    if key in ("tools", "resources", "prompts"):
+        ours = isinstance(item.value, dict) and item.value.keys() <= {"include", "exclude", "rename"}
+        is_all = isinstance(item.value, list) and [one.value for one in item.value] in ([], ["*"])
+        return None if ours or item.value is None else not is_all
+    if key == "auth" and isinstance(item.value, dict) and "CLIENT_ID" in item.value:
+        return True
+    return None
+
+
+def transport_of(item: Item) -> Item:
+    """What others call a transport, in our words."""
+    if not isinstance(item.value, str):
+        return item
+    word = item.value.lower()
+    return item.with_value(_TRANSPORTS.get(word, word))
 
 
 def own_keys(tree: Mapping[str, Item], known: tuple[str, ...]) -> tuple[str, ...]:

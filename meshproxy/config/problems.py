@@ -3,6 +3,7 @@
 No message quotes a value of `headers` or `env`.
 """
 
+import json
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, Final
@@ -160,7 +161,9 @@ def _not_text(item: Item) -> tuple[str, str]:
 
 
 def _listed(item: Item) -> str | None:
-    return f"write [{item.text}]" if isinstance(item.value, str) and len(item.text) <= 60 else None
+    if not isinstance(item.value, str) or len(item.text) > 60:
+        return None
+    return f"write {json.dumps(item.text.split(), ensure_ascii=False)}"
 
 
 def _closest(item: Item, expected: str) -> str | None:

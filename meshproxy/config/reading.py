@@ -4,13 +4,14 @@ Unknown keys are refused here, `defaults` are put into the upstreams, and files 
 """
 
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any, Final
 
 from meshproxy.config.content import Content
 from meshproxy.config.document import Item, parse
 from meshproxy.config.document import Path as KeyPath
 from meshproxy.config.env import interpolate
-from meshproxy.config.foreign import URL_SPELLINGS, own_keys, owner_of, useless
+from meshproxy.config.foreign import URL_SPELLINGS, headless, is_heeded, own_keys, owner_of, transport_of, useless
 from meshproxy.config.jsonc import is_json
 from meshproxy.config.models import MeshConfig
 from meshproxy.config.problems import halves, known_keys, suggestion
@@ -26,6 +27,8 @@ from meshproxy.errors import ConfigError, Problem
 __all__ = ["Reading"]
 
 _SPELLINGS: Final = {"type": "transport", "disabled": "enabled"}
+_TYPO: Final = 0.85
+"""How alike a client's own key and one of ours are, for the former to be taken for a slip: their keys have many names."""
 _SECTIONS: Final = ("server", "reload", "profiles", "defaults", "upstreams", "mcpServers")
 """Those of the top level that may be left without a value, as when all of their lines are commented out."""
 
@@ -45,6 +48,8 @@ class Reading:
         self._asked: dict[str, str] = {}
         self._unresolved: set[KeyPath] = set()
         self._lenient = False
+        self._ignored: dict[str, Item] = {}
+        self._unheeded: dict[str, Item] = {}
         self._has_foreign = False
 
     # Text to items
@@ -77,6 +82,9 @@ class Reading:
             raise self._error()
         if (owner := owner_of(root.mapping, is_json=written_as_json)) is not None:
             self._refuse_foreign(owner)
+        if (complaint := headless(root.mapping)) is not None:
+            self._problem(None, None, "", complaint)
+            raise self._error()
         return root
 
     def _refuse_foreign(self, owner: str) -> None:
@@ -84,7 +92,7 @@ class Reading:
             None,
             None,
             "",
-            f"is a file of {owner}; take its servers over with: meshproxy import {self._file} --into mesh.yaml",
+            f"is a file of {owner}; take its servers over with: {self._importing}",
         )
         raise self._error()
 
@@ -106,24 +114,55 @@ class Reading:
             self._at_key(servers, "mcpServers is another spelling of upstreams; put all under one of them")
         elif servers is not None:
             top = {**top, "upstreams": servers}
-        elif not {"upstreams", "mcpServers"} & root.mapping.keys():
+        elif not {"upstreams", "mcpServers"} & root.mapping.keys() and not self._problems:
             self._problem(root.line, root.column, "upstreams", "is missing; write the MCP servers to merge under it")
         if (upstreams := top.get("upstreams")) is not None and isinstance(upstreams.value, dict):
             named = {
                 name: item for name, item in upstreams.mapping.items() if not (self._lenient and self._is_useless(item))
             }
+            if self._lenient:
+                named = {name: self._without_foreign(item) for name, item in named.items()}
             whole = {name: self._upstream(name, item, defaults) for name, item in named.items()}
             top = {**top, "upstreams": upstreams.with_value(whole)}
+        self._say_what_is_foreign()
         return root.with_value(top), defaults
 
     def _without_own(self, top: Mapping[str, Item]) -> dict[str, Item]:
         """The top of an mcpServers file without the keys of the client whose file it is."""
         own = own_keys(top, known_keys(()))
-        if own:
-            self._at_key(
-                top[own[0]], f"keys of the client whose file this is are ignored: {', '.join(own)}", warning=True
-            )
+        self._ignored |= {key: top[key] for key in own}
         return {key: item for key, item in top.items() if key not in own}
+
+    def _without_foreign(self, item: Item) -> Item:
+        """A server of an mcpServers file in our words, without the keys that are said in those of others."""
+        if not isinstance(item.value, dict):
+            return item
+        kept = dict(item.value)
+        if (found := next((kept.pop(key) for key in URL_SPELLINGS if key in kept), None)) is not None:
+            kept = {**{key: child for key, child in kept.items() if key not in URL_SPELLINGS}, "url": found}
+        for key, child in list(kept.items()):
+            if key in ("type", "transport"):
+                kept[key] = transport_of(child)
+            elif (is_told := is_heeded(key, child)) is not None:
+                (self._unheeded if is_told else self._ignored).setdefault(key, child)
+                del kept[key]
+        return item.with_value(kept)
+
+    def _say_what_is_foreign(self) -> None:
+        if self._ignored:
+            keys = ", ".join(self._ignored)
+            message = f"keys of the client whose file this is are ignored: {keys}"
+            self._at_key(next(iter(self._ignored.values())), message, warning=True)
+        if self._unheeded:
+            keys = ", ".join(self._unheeded)
+            message = (
+                f"keys that have a counterpart here are not heeded: {keys}; take the file over with: {self._importing}"
+            )
+            self._at_key(next(iter(self._unheeded.values())), message, warning=True)
+
+    @property
+    def _importing(self) -> str:
+        return f"meshproxy import {self._file} --into mesh.yaml"
 
     def _is_useless(self, item: Item) -> bool:
         """Whether an entry of an mcpServers file has no counterpart here; it is said, unless it is disabled anyway."""
@@ -148,9 +187,12 @@ class Reading:
             if key in known:
                 kept[key] = self._known(child, (*path, key)) if path or key != "upstreams" else child
                 continue
+            is_lenient = self._lenient and path[:1] == ("upstreams",)
+            if is_lenient and len(path) == 2 and not get_close_matches(key, known, n=1, cutoff=_TYPO):
+                self._ignored.setdefault(key, child)
+                continue
             hint = suggestion(key, path)
-            message = "unknown key" + (f"; {hint}" if hint else "")
-            self._at_key(child, message, warning=self._lenient and path[:1] == ("upstreams",))
+            self._at_key(child, "unknown key" + (f"; {hint}" if hint else ""), warning=is_lenient)
         return item.with_value(kept)
 
     def _spelled(self, item: Item) -> Item:
@@ -176,11 +218,6 @@ class Reading:
             item = item.with_value({})
         if not isinstance(item.value, dict):
             return item
-        if self._lenient:
-            found = next((item.value[key] for key in URL_SPELLINGS if key in item.value), None)
-            if found is not None and "url" not in item.value:
-                rest = {key: child for key, child in item.value.items() if key not in URL_SPELLINGS}
-                item = item.with_value({**rest, "url": found})
         before = len(self._problems)
         item = self._known(item, ("upstreams", name))
         misspelled = len(self._problems) > before

@@ -3,85 +3,28 @@
 The programs say much the same in many words; the table `_WORDS` has them. What has no counterpart is said by name.
 """
 
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from meshproxy.config.foreign import COUNTERPARTS, SPELLINGS
 from meshproxy.config.secrecy import is_telling
 from meshproxy.operate.found import Found, Source
 from meshproxy.operate.placeholders import NoCounterpartError, translated
 
 __all__ = ["found_of"]
 
-_WORDS: Final = {
-    "command": ("command", "cmd"),
-    "args": ("args", "arguments"),
-    "env": ("env", "environment", "envs"),
-    "cwd": ("cwd", "workingDirectory"),
-    "url": ("url", "httpUrl", "serverUrl", "uri"),
-    "headers": ("headers", "http_headers"),
-}
+_WORDS: Final = {key: (*others, key) for key, others in SPELLINGS.items()}
 _INCLUDE: Final = ("includeTools", "enabled_tools", "allowedTools", "available_tools")
 _EXCLUDE: Final = ("excludeTools", "disabled_tools", "disabledTools")
 _QUIET: Final = frozenset(
     {
-        *(word for words in _WORDS.values() for word in words),
-        *_INCLUDE,
-        *_EXCLUDE,
-        *(
-            "type",
-            "transport",
-            "name",
-            "enabled",
-            "disabled",
-            "source",
-            "trust",
-            "alwaysAllow",
-            "autoApprove",
-            "autoAllow",
-        ),
-        *(
-            "iconPath",
-            "chatMenu",
-            "serverInstructions",
-            "description",
-            "bundled",
-            "display_name",
-            "owner",
-            "tools",
-            "gallery",
-        ),
-        *(
-            "version",
-            "title",
-            "startup",
-            "dev",
-            "settings",
-            "isActive",
-            "provider",
-            "providerUrl",
-            "logoUrl",
-            "tags",
-            "$schema",
-        ),
-        *(
-            "env_vars",
-            "env_keys",
-            "env_http_headers",
-            "bearer_token_env_var",
-            "apiKey",
-            "headersHelper",
-            "requestOptions",
-        ),
-        *(
-            "envFile",
-            "timeout",
-            "tool_timeout_sec",
-            "startup_timeout_sec",
-            "timeoutMs",
-            "startup_timeout_ms",
-            "oauth",
-            "default_tools_approval_mode",
-        ),
+        *COUNTERPARTS,
+        *SPELLINGS,
+        *("type", "transport", "auth", "name", "enabled", "disabled", "source", "trust", "tools", "$schema"),
+        *("alwaysAllow", "autoApprove", "autoAllow", "default_tools_approval_mode"),
+        *("iconPath", "chatMenu", "serverInstructions", "description", "bundled", "display_name", "owner", "gallery"),
+        *("version", "title", "startup", "dev", "settings", "provider", "providerUrl", "logoUrl", "tags"),
     }
 )
 """Keys that are taken over, or that say nothing of how the server is reached."""
@@ -119,7 +62,7 @@ def _first(raw: Mapping[str, Any], key: str) -> Any:
 
 def _how(found: Found, raw: Mapping[str, Any]) -> None:
     """How it is reached or run."""
-    kind = str(raw.get("type") or raw.get("transport") or "").lower()
+    kind = str(raw.get("type") or raw.get("transport") or raw.get("transportType") or "").lower()
     if isinstance(raw.get("transport"), Mapping):
         kind = str(raw["transport"].get("type", "")).lower()
         raw = {**raw, **raw["transport"]}
@@ -140,7 +83,8 @@ def _how(found: Found, raw: Mapping[str, Any]) -> None:
     if command is not None:
         words, environment = _command(command)
         entry["command"] = words[0]
-        if args := [*words[1:], *_texts(_first(raw, "args"))]:
+        args = _first(raw, "args")
+        if args := [*words[1:], *(_words(args) if isinstance(args, str) else _texts(args))]:
             entry["args"] = args
         env = {**environment, **_pairs(_first(raw, "env"))}
         for variable in _texts(raw.get("env_vars")) + _texts(raw.get("env_keys")):
@@ -166,7 +110,7 @@ def _how(found: Found, raw: Mapping[str, Any]) -> None:
     if helper := raw.get("headersHelper"):
         entry["auth"] = {"type": "headers", "command": str(helper)}
     if (
-        isinstance(oauth := raw.get("oauth"), Mapping)
+        isinstance(oauth := raw.get("oauth") or raw.get("auth"), Mapping)
         and oauth.get("enabled", True) is not False
         and "auth" not in entry
     ):
@@ -180,7 +124,20 @@ def _command(command: Any) -> tuple[list[str], dict[str, str]]:
         return words, _pairs(command.get("env"))
     if isinstance(command, list):
         return [str(word) for word in command], {}
-    return [str(command)], {}
+    return _line(str(command)), {}
+
+
+def _line(command: str) -> list[str]:
+    """A command, and its arguments if they stand with it: `npx -y it`. A path may have blanks in it."""
+    first = command.partition(" ")[0]
+    return [command] if "/" in first or "\\" in first else _words(command) or [command]
+
+
+def _words(line: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError:
+        return line.split()
 
 
 def _headers(found: Found, raw: Mapping[str, Any]) -> dict[str, str]:
@@ -188,9 +145,9 @@ def _headers(found: Found, raw: Mapping[str, Any]) -> dict[str, str]:
     if isinstance(options := raw.get("requestOptions"), Mapping):
         headers |= _pairs(options.get("headers"))
     headers |= {name: f"${{{variable}}}" for name, variable in _pairs(raw.get("env_http_headers")).items()}
-    if token := raw.get("bearer_token_env_var"):
+    if token := raw.get("bearer_token_env_var") or raw.get("bearerTokenEnvVar"):
         headers["Authorization"] = f"Bearer ${{{token}}}"
-    if key := raw.get("apiKey"):
+    if key := raw.get("apiKey") or raw.get("bearerToken"):
         headers["Authorization"] = f"Bearer {key}"
     for name, value in list(headers.items()):
         try:
@@ -205,8 +162,8 @@ def _headers(found: Found, raw: Mapping[str, Any]) -> dict[str, str]:
 
 def _oauth(oauth: Mapping[str, Any]) -> Any:
     words = {
-        "client_id": ("clientId", "client_id"),
-        "client_secret": ("clientSecret", "client_secret"),
+        "client_id": ("clientId", "client_id", "CLIENT_ID"),
+        "client_secret": ("clientSecret", "client_secret", "CLIENT_SECRET"),
         "scopes": ("scopes",),
     }
     auth: dict[str, Any] = {"type": "oauth"}

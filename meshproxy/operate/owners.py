@@ -32,6 +32,8 @@ def client_of(path: Path, tree: Mapping[str, Any] | None = None) -> str:
 
 
 def _by_shape(tree: Mapping[str, Any]) -> str:
+    if isinstance(nested := tree.get("mcp"), Mapping) and isinstance(nested.get("servers"), Mapping):
+        return "vscode"
     for key, shape in (
         ("zed", "context_servers"),
         ("codex", "mcp_servers"),

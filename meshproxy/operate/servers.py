@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from meshproxy.config.document import parse
 from meshproxy.config.draft import plain
+from meshproxy.config.foreign import URL_SPELLINGS
 from meshproxy.config.jsonc import is_json
 from meshproxy.operate.entries import found_of
 from meshproxy.operate.found import Found, Source
@@ -24,6 +25,7 @@ class UnreadableError(ValueError):
 
 def read(tree: dict[str, Any], source: Source) -> list[Found]:
     """Every server that a file lists. Raises `UnreadableError`."""
+    tree = {key: value for key, value in tree.items() if value is not None}
     for shape, pairs in _SHAPES:
         if shape(tree):
             return list(pairs(tree, source))
@@ -92,6 +94,18 @@ def _nested(tree: dict[str, Any], source: Source) -> Iterator[Found]:
     yield from _mapping("servers")(tree["mcp"], source)
 
 
+def _headless(tree: dict[str, Any], source: Source) -> Iterator[Found]:
+    """Servers by name, and nothing above them."""
+    for name, raw in tree.items():
+        yield found_of(name, raw, source)
+
+
+def _is_server(value: Any) -> bool:
+    return isinstance(value, Mapping) and any(
+        isinstance(value.get(key), str) for key in ("command", *URL_SPELLINGS, "url")
+    )
+
+
 def _has(key: str, kind: type = dict) -> Callable[[dict[str, Any]], bool]:
     return lambda tree: isinstance(tree.get(key), kind)
 
@@ -101,6 +115,7 @@ _SHAPES: Final[
 ] = (
     (_has("mcpServers", list), _listed),
     (_has("mcpServers"), _mcp_servers),
+    (_has("amp.mcpServers"), _mapping("amp.mcpServers")),
     (_has("context_servers"), _mapping("context_servers")),
     (_has("mcp_servers"), _mapping("mcp_servers")),
     (_has("extensions"), _mapping("extensions")),
@@ -113,4 +128,5 @@ _SHAPES: Final[
     (_has("server"), lambda tree, source: found_of_registry(tree["server"], source)),
     (_has("mcp"), _mapping("mcp")),
     (_has("projects"), _mcp_servers),
+    (lambda tree: bool(tree) and all(map(_is_server, tree.values())), _headless),
 )

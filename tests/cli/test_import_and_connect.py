@@ -112,6 +112,17 @@ async def test_a_newcomer_brings_five_clients_servers_and_connects_them_all(
     assert after == before
 
 
+def test_nothing_is_made_where_there_is_nothing_to_import_and_it_is_said_why(program: Run, tmp_path: Path) -> None:
+    file = tmp_path / "mcp.json"
+    file.write_text('{"mcpServers": {"a": {"type": "ws", "url": "wss://a"}}}')
+    ended = program("import", file)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"a ({file}): left out: is reached by WebSocket")
+    file.write_text('{"mcpServers": {}}')
+    assert program("import", file).stderr == f"no MCP servers found in {file}\n"
+    assert not (tmp_path / "work" / "mesh.yaml").exists()
+
+
 def test_a_file_that_changed_meanwhile_loses_the_entry_alone(program: Run, home: Path) -> None:
     file = home / ".codex/config.toml"
     before = file.read_text()

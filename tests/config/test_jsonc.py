@@ -130,7 +130,7 @@ def test_what_follows_a_comment_is_where_it_stands_in_the_file():
         ("{a: 1}", (1, 2), "double quotes"),
         ('{"a": [one]}', (1, 8), "double quotes"),
         ('{"a": 010}', (1, 7), "double quotes"),
-        ('{"a": True}', (1, 7), "double quotes"),
+        ('{"a": True}', (1, 7), "JSON writes this true"),
         ('{"a": }', (1, 2), "has no value"),
         ('{"a" // b\n}', (1, 2), "has no value"),
         ('{"a": 1 // b\n "c": 2}', (2, 5), "not valid JSON: expected ',' or '}'"),
