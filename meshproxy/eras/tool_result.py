@@ -15,6 +15,6 @@ class ToolResult(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
     content: list[Raw] | msgspec.UnsetType = msgspec.UNSET
     structured: Raw | msgspec.UnsetType = msgspec.field(name="structuredContent", default=msgspec.UNSET)
-    is_error: Raw | msgspec.UnsetType = msgspec.field(name="isError", default=msgspec.UNSET)
+    is_error: bool | msgspec.UnsetType = msgspec.field(name="isError", default=msgspec.UNSET)
     meta: Raw | msgspec.UnsetType = msgspec.field(name="_meta", default=msgspec.UNSET)
-    result_type: Raw | msgspec.UnsetType = msgspec.field(name="resultType", default=msgspec.UNSET)
+    result_type: str | msgspec.UnsetType = msgspec.field(name="resultType", default=msgspec.UNSET)

@@ -54,7 +54,7 @@ class ServerSignature:
 
     def onto(self, tool: "ToolResult") -> Raw:
         """A plain result of the modern era with the mesh's own signature, encoded. Changes `tool`."""
-        tool.result_type = Raw(_COMPLETE)
+        tool.result_type = COMPLETE
         tool.meta = self._own if tool.meta is _UNSET else self._remembered(bytes(tool.meta))
         return Raw(_encode(tool))
 
@@ -73,30 +73,29 @@ class ServerSignature:
 
 
 _encode: Final = msgspec.json.Encoder().encode
-_COMPLETE: Final = dumps(COMPLETE)
-_TRUE: Final = dumps(True)
 _UNSET: Final = msgspec.UNSET
 _HOPS_IN_ANY_CASE: Final = frozenset(key.casefold() for key in HOP_META_REQUEST)
 """To some upstreams' decoders case is nothing, and a progress token of the caller's own making would be that of somebody else's request."""
 _SMALL: Final = 1024
 """Bytes of a `_meta` that is worth remembering."""
-_tool_result: Final = msgspec.json.Decoder(ToolResult)
+_decode: Final = msgspec.json.Decoder(ToolResult).decode
 _names: Final = tuple((field.name, field.encode_name) for field in msgspec.structs.fields(ToolResult))
 
 
 def plain_result(answer: Raw) -> ToolResult | None:
     """A tool's result if there is nothing in it but texts, which hold no links, and what every result has; None for a closer look."""
     try:
-        tool = _tool_result.decode(answer)
+        tool = _decode(answer)
     except (*JsonError, RecursionError):
         return None
     content, kind = tool.content, tool.result_type
-    if content is _UNSET or (kind is not _UNSET and memoryview(kind) != _COMPLETE):
+    if content is _UNSET or (kind is not _UNSET and kind != COMPLETE):
         return None
     for block in content:
         if not is_text(block):
             return None
-    if tool.meta is not _UNSET and (len(memoryview(tool.meta)) > _SMALL or _may_have_links(bytes(tool.meta))):
+    meta = tool.meta
+    if meta is not _UNSET and (len(meta) > _SMALL or _may_have_links(bytes(meta))):
         return None
     return tool
 
@@ -132,7 +131,7 @@ def opened_result(method: str, result: Raw) -> tuple[Raw, dict[str, Any]]:
     """
     if method == "tools/call":
         try:
-            tool = _tool_result.decode(result)
+            tool = _decode(result)
         except (*JsonError, RecursionError):
             pass
         else:
@@ -222,8 +221,7 @@ def _plain(call: Call, answer: Raw) -> ToolResult | None:
     """`plain_result`, if it is a tool's; whether that failed is noted while it is open."""
     plain = plain_result(answer) if call.method == "tools/call" else None
     if plain is not None and call.record is not None:
-        said = plain.is_error
-        call.record.has_failed = said is not _UNSET and len(said) == len(_TRUE) and bytes(said) == _TRUE
+        call.record.has_failed = plain.is_error is True
     return plain
 
 

@@ -6,7 +6,7 @@ answer is another body, a redirect or a refusal, or the event stream ends withou
 """
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Coroutine
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
@@ -306,7 +306,7 @@ _SHORT: Final = 256
 """Characters of a name whose header lines are remembered."""
 
 
-def _named(method: str, params: Mapping[str, Any]) -> str | None:
+def _named(method: str, params: dict[str, Any]) -> str | None:
     """What `Mcp-Name` repeats; None for nothing."""
     key = NAMED_BY.get(method) or ("taskId" if method.startswith("tasks/") else None)
     if key is None or key not in params:

@@ -63,7 +63,7 @@ class Router:
 
     def annotated_schema(self, visitor: Visitor, tool: str) -> dict[str, Any] | None:
         """See `meshproxy.relay.handler.Handler`."""
-        route = self.seen_by(visitor).find(_TOOL, tool)
+        route = _listed(self.seen_by(visitor), _TOOL, tool)
         if route is None or not route.headers or route.component is None:
             return None
         schema: dict[str, Any] = route.component.definition["inputSchema"]
@@ -125,7 +125,7 @@ class Router:
         if arguments is not None and not is_object(arguments):
             raise RpcError(INVALID_PARAMS, f"{call.method}: 'arguments' must be an object")
         downstream = call.context.downstream
-        route = self.seen_by(downstream.visitor).find(kind, name)
+        route = _listed(self.seen_by(downstream.visitor), kind, name)
         if route is None:
             unknown = RpcError(INVALID_PARAMS, f"Unknown {kind}: {name}")
             call.wait(self._seek(downstream, partial(self._find, downstream, kind, name), unknown), self._use_from)
@@ -187,13 +187,19 @@ class Router:
         route.source.carry(call)
 
     def _find(self, downstream: Downstream, kind: Kind, name: str) -> Route | None:
-        return self.seen_by(downstream.visitor).find(kind, name)
+        return _listed(self.seen_by(downstream.visitor), kind, name)
 
     def _referred(self, downstream: Downstream, kind: str, name: Any) -> Route | None:
         if not isinstance(name, str):
             return None
         view = self.seen_by(downstream.visitor)
         return view.find(Kind.PROMPT, name) if kind == "ref/prompt" else view.resolve_template(name)
+
+
+def _listed(view: Snapshot, kind: Kind, public: str) -> Route | None:
+    """`Snapshot.find`, which is not compiled, for what every call looks up."""
+    route: Route | None = view.routes[kind].get(public)
+    return route
 
 
 def _arguments(call: Call) -> Any:

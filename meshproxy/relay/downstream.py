@@ -196,6 +196,8 @@ def may_be_asked(downstream: Downstream) -> bool:
 
 
 def _carried(declared: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    if not declared:
+        return {}
     carried = {key: declared[key] for key in BRIDGED if key in declared}
     extensions = declared.get("extensions")
     if extensions and isinstance(extensions, Mapping):

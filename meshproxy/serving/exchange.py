@@ -48,7 +48,7 @@ class HeaderView(Mapping[str, str]):
         return len({key for key, _ in self._raw})
 
 
-def progress_token_of(params: Mapping[str, Any]) -> Id | None:
+def progress_token_of(params: dict[str, Any]) -> Id | None:
     """What a request wants its progress told under; None for none, or for what is no token."""
     meta = params.get("_meta")
     token = meta.get(META_PROGRESS) if meta else None

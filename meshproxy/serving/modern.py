@@ -56,7 +56,7 @@ class ModernDownstream(Downstream):
     __slots__ = ()
     era = Era.MODERN
 
-    def __init__(self, visitor: Visitor, meta: Mapping[str, Any]) -> None:
+    def __init__(self, visitor: Visitor, meta: dict[str, Any]) -> None:
         """Take the envelope of a request that passed `check_envelope`."""
         super().__init__(f"request-{next(_keys)}")
         self.visitor = visitor

@@ -225,4 +225,7 @@ class Carrier:
         self.leave()
         if self._guard.has_uncounted:
             self._guard.uncounted_left(call)
-        return self._owner.scrubbed(outcome) if isinstance(outcome, (RpcError, UpstreamError)) else outcome
+        # What most calls end with is told from an error by the cheapest look there is.
+        if not isinstance(outcome, BaseException) or not isinstance(outcome, (RpcError, UpstreamError)):
+            return outcome
+        return self._owner.scrubbed(outcome)

@@ -1,6 +1,5 @@
 """`Uses`: what of an upstream was used before. Place: upstream; no I/O."""
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from meshproxy.limits import MAX_REMEMBERED
@@ -11,7 +10,7 @@ _LISTED: Final = frozenset({"tools/call", "prompts/get"})
 """What names something that was looked up in the upstream's listing. Any other name is the caller's to invent."""
 
 
-def use_of(method: str, params: Mapping[str, Any]) -> object:
+def use_of(method: str, params: dict[str, Any]) -> object:
     """What a call uses, as far as that is one of what its upstream lists: a tool, a prompt, or any resource."""
     return (method, params.get("name")) if method in _LISTED else method
 

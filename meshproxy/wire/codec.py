@@ -37,10 +37,11 @@ JsonError = (msgspec.DecodeError, ValueError)
 
 EMPTY: Final = Raw(b"{}")
 
-_encoder = msgspec.json.Encoder()
-_anything = msgspec.json.Decoder()
-_mapping = msgspec.json.Decoder(dict[str, Raw])
-_sequence = msgspec.json.Decoder(list[Raw])
+# Their methods, bound once: compiled code calls such a constant without looking anything up.
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder().decode
+_decode_mapping: Final = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_sequence: Final = msgspec.json.Decoder(list[Raw]).decode
 _TOKEN: Final = re.compile(rb'[ \t\n\r]*+("[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},:]|[^ \t\n\r"\[\]{},:]++)', re.DOTALL)
 """The next bracket, comma or colon, text or other value of a JSON text."""
 _OPENING: Final = (b"[", b"{")
@@ -78,7 +79,7 @@ def whole(data: bytes | Raw) -> Any:
         JsonError: `data` is no JSON text, or is nested deeper than that.
     """
     try:
-        return _anything.decode(data)
+        return _decode(data)
     except RecursionError:
         raise _too_deep() from None
     except msgspec.DecodeError:
@@ -96,7 +97,7 @@ def shallow(data: bytes | Raw) -> dict[str, Any]:
         JsonError: `data` is no JSON object.
     """
     try:
-        return _mapping.decode(data)
+        return _decode_mapping(data)
     except msgspec.ValidationError:
         raise
     except RecursionError:
@@ -123,7 +124,7 @@ def shallow_list(data: bytes | Raw) -> list[Any]:
         JsonError: `data` is no JSON array.
     """
     try:
-        return _sequence.decode(data)
+        return _decode_sequence(data)
     except msgspec.ValidationError:
         raise
     except RecursionError:
@@ -154,7 +155,7 @@ def outline(data: bytes | Raw) -> dict[str, Any] | list[Any]:
 def dumps(value: Any) -> bytes:
     """Encode to compact JSON; a `Raw` anywhere inside goes out as the bytes that it holds."""
     try:
-        return _encoder.encode(value)
+        return _encode(value)
     except UnicodeEncodeError:
         return _encoded(value)
 
@@ -235,7 +236,7 @@ def _encoded(value: Any) -> bytes:
         return b"{" + b",".join(_encoded(key) + b":" + _encoded(item) for key, item in value.items()) + b"}"
     if isinstance(value, list | tuple):
         return b"[" + b",".join(_encoded(item) for item in value) + b"]"
-    return json.dumps(value).encode() if isinstance(value, str) else _encoder.encode(value)
+    return json.dumps(value).encode() if isinstance(value, str) else _encode(value)
 
 
 def _refuse_constant(name: str) -> Any:

@@ -10,7 +10,7 @@ Source: 2026-07-28 basic/transports/streamable-http, "Request Metadata", and ser
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, TypeAlias
 
 from meshproxy.errors import HEADER_MISMATCH, INVALID_PARAMS, UNSUPPORTED_VERSION, RpcError
@@ -41,6 +41,7 @@ ANNOTATION: Final = "x-mcp-header"
 ParamMap: TypeAlias = dict[tuple[str, ...], str]
 """The path of an annotated property, as keys from the root of the arguments, to the token after `Mcp-Param-`."""
 
+_WRAPPED: Final = "=?base64?"
 _SENTINEL: Final = re.compile(r"=\?base64\?(.*)\?=", re.DOTALL)
 _PLAIN: Final = re.compile(r"[\x20-\x7E]*")
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
@@ -79,7 +80,7 @@ def encode_header_value(value: str) -> str:
 
 def decode_header_value(value: str) -> str | None:
     """What `encode_header_value` was given; None for a malformed or non-canonical base64 form, which then equals nothing."""
-    wrapped = _SENTINEL.fullmatch(value)
+    wrapped = _SENTINEL.fullmatch(value) if value.startswith(_WRAPPED) else None
     if wrapped is None:
         return value
     payload = wrapped[1]
@@ -169,7 +170,7 @@ def check_envelope(meta: Any) -> RpcError | None:
 
 
 def check_agreement(
-    method: str, params: Mapping[str, Any], version: str | None, method_header: str | None, name_header: str | None
+    method: str, params: dict[str, Any], version: str | None, method_header: str | None, name_header: str | None
 ) -> RpcError | None:
     """The error of a modern HTTP request, in the order of the specification: its envelope, its headers, its version.
 

@@ -1,6 +1,7 @@
 """JSON-RPC 2.0 messages as bytes: read the envelope once, write it around payloads that stay closed."""
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -33,7 +34,7 @@ __all__ = [
 
 _UNSET: Final = msgspec.UNSET
 
-_envelope = msgspec.json.Decoder(Envelope)
+_decode_envelope: Final = msgspec.json.Decoder(Envelope).decode
 _RESULT_HEAD: Final = b'{"jsonrpc":"2.0","id":'
 _VERSION: Final = "2.0"
 _SMALL: Final = 4096
@@ -80,7 +81,7 @@ def parse(data: bytes) -> Message:
     if not data.isascii():
         data = _checked(data)
     try:
-        envelope = _envelope.decode(data)
+        envelope = _decode_envelope(data)
     except (msgspec.DecodeError, RecursionError) as error:
         # Not necessarily broken: `msgspec` is stricter than JSON and goes less deep, and the reason decides between two codes.
         envelope = _lenient(data, error)
@@ -255,7 +256,7 @@ def params_of(message: Request | Notification) -> dict[str, Any]:
     """The parameters of a request or a notification: a shallow dictionary whose `READ` members are decoded.
 
     A message without parameters has an empty dictionary. A member that is repeated counts as it came last, here, once: what is sent on is
-    made of this dictionary.
+    made of this dictionary. Its `_meta` is not to be changed: clients send the same with each request, and it is decoded once.
 
     Raises:
         RpcError: -32602, they are no object, or their `_meta` is none; one that is read goes beyond a limit; or the name of one differs from
@@ -270,7 +271,7 @@ def params_of(message: Request | Notification) -> dict[str, Any]:
                 if len(value) > MAX_IDENTIFIER:
                     where = f"params.{key}"
                     check_size(len(value), MAX_MEMBER if key in _LARGE else MAX_IDENTIFIER)
-                params[key] = loads(value)
+                params[key] = _remembered(bytes(value)) if key == "_meta" and len(value) <= _USUAL else loads(value)
             elif key not in _CLOSED and key.casefold() in _FOLDED:
                 raise _misspelt(key)
     except LimitError as error:
@@ -282,6 +283,11 @@ def params_of(message: Request | Notification) -> dict[str, Any]:
             raise RpcError(INVALID_PARAMS, "params._meta must be an object")
         del params["_meta"]
     return params
+
+
+_remembered: Final = lru_cache(maxsize=256)(loads)
+_USUAL: Final = 1024
+"""Bytes of a `_meta` that is worth remembering."""
 
 
 def check_spelling(keys: Iterable[str], known: frozenset[str]) -> None:
