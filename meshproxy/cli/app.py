@@ -12,6 +12,7 @@ import typer
 from meshproxy.cli.access_app import key_app, why
 from meshproxy.cli.auth_app import auth_app
 from meshproxy.cli.clients_app import connect, import_, plan
+from meshproxy.cli.doctor_app import doctor
 from meshproxy.cli.edits_app import add, disable, enable, remove, rename
 from meshproxy.cli.pins_app import pins_app
 from meshproxy.cli.running_app import calls, logs, reload, restart, status
@@ -97,6 +98,7 @@ def meshproxy(
       0    it worked
       1    it failed while it ran, or the tool that was called says so
       2    the command line or the config is wrong; every problem is a line on stderr
+      10   plan: something would change; doctor: something was found
       130  interrupted
 
     `meshproxy COMMAND --help` says more about each command.
@@ -255,6 +257,7 @@ for command in (remove, enable, disable, rename):
 app.command("import")(import_)
 app.command()(connect)
 app.command()(plan)
+app.command()(doctor)
 
 
 @app.command(hidden=True)

@@ -19,7 +19,7 @@ from meshproxy.state.store import Store
 from meshproxy.upstream.provider import ProxyProvider
 from meshproxy.wire.codec import JsonError, dumps, loads
 
-__all__ = ["Memory"]
+__all__ = ["FOLDER", "Memory", "entry_name"]
 
 FOLDER: Final = "catalogs"
 VERSION: Final = 1
@@ -48,7 +48,7 @@ class Memory:
 
     def recall(self, spec: UpstreamSpec, provider: ProxyProvider) -> None:
         """Tell a provider that was not started what is remembered of its upstream."""
-        data = self._store.read(_name(spec.name))
+        data = self._store.read(entry_name(spec.name))
         if data is None:
             return
         try:
@@ -87,14 +87,14 @@ class Memory:
             "has_handshake": known.has_handshake,
             "talks": known.talks,
         }
-        self._store.write(_name(spec.name), dumps(entry))
+        self._store.write(entry_name(spec.name), dumps(entry))
 
     def forget_all_but(self, names: Collection[str]) -> None:
         """Drop the entries of upstreams that are not in the config any more, be they enabled or not."""
         if self._wanted == frozenset(names):
             return
         self._wanted = frozenset(names)
-        wanted = {_name(name) for name in names}
+        wanted = {entry_name(name) for name in names}
         for name in self._store.names(FOLDER):
             if name not in wanted:
                 self._store.remove(name)
@@ -108,7 +108,7 @@ class Memory:
         ).hexdigest()
 
 
-def _name(upstream: str) -> str:
+def entry_name(upstream: str) -> str:
     """The name of an upstream's entry: readable as far as any file system can take it, and distinct in any case."""
     digest = hashlib.blake2b(upstream.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
     return f"{FOLDER}/{re.sub('[^A-Za-z0-9_-]+', '-', upstream)[:40]}-{digest}.json"
