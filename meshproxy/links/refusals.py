@@ -19,7 +19,7 @@ from meshproxy.wire.messages import Answer, parse
 EXPIRED: Final = "the session has expired"
 
 _ADVICE: Final = {
-    401: "it wants credentials: set `headers` of this upstream",
+    401: "it wants credentials: set `headers` of this upstream (Authorization: Bearer ${TOKEN}) or its `auth`, or check what is set there",
     403: "it refuses us: set or check `headers` of this upstream",
     404: "there is no MCP endpoint at this URL",
     405: "there is no streamable HTTP endpoint at this URL: if it is one of the older HTTP+SSE, set `transport: sse`",
@@ -28,6 +28,8 @@ _ADVICE: Final = {
     429: "it has had too many requests",
     503: "it is not able to answer now",
 }
+_HAS_LOGIN: Final = "it has a login: set `auth: oauth` of this upstream, or check what is set as `auth` or `headers`"
+"""Of a 401 that names where its login is described (RFC 9728, 5.1)."""
 _NOT_CARRIED_OUT: Final = frozenset({501, 503})
 """Server errors that say that the request was not even begun; the other ones leave it open."""
 
@@ -96,7 +98,8 @@ def judge(
         hint = "set `headers` of this upstream too; the mesh lists with them, and each call goes with its caller's own"
         reason = f"it answered HTTP {status}: it wants credentials of the mesh: {hint}"
         raise RefusedError(upstream, reason, is_lasting=True)
-    said = _ADVICE.get(status) or _said(response)
+    has_login = status == 401 and "resource_metadata" in (response.header("www-authenticate") or "").lower()
+    said = _HAS_LOGIN if has_login else _ADVICE.get(status) or _said(response)
     reason = f"it answered HTTP {status}: {said}" if said else f"it answered HTTP {status}"
     if status in _OF_THE_WAY:
         raise RefusedError(upstream, reason, is_lasting=True, retry_after=asked)

@@ -1,13 +1,17 @@
 """The commands about a mesh that runs: what they show of it, do to it, and exit with."""
 
+import contextlib
 import hashlib
 import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pytest
 from tests.kit.light import light
 from tests.kit.program import ENVIRONMENT, PROGRAM
 from tests.kit.waiting import DEADLINE
@@ -44,6 +48,59 @@ def test_a_mesh_is_shown_with_its_upstreams_and_the_calls_that_it_had(
     assert meshproxy("calls", mesh.url, "--limit", "0").stdout == ""
     assert meshproxy("logs", "b", mesh.url).stdout.splitlines()[-1] == "no license"
     assert json.loads(meshproxy("logs", "b", mesh.url, "--json").stdout.splitlines()[-1]) == "no license"
+
+
+@pytest.mark.parametrize(
+    ("head", "remedy"),
+    [
+        ({}, "set `headers` of this upstream (Authorization: Bearer ${TOKEN}) or its `auth`"),
+        (
+            {"WWW-Authenticate": "Basic"},
+            "set `headers` of this upstream (Authorization: Bearer ${TOKEN}) or its `auth`",
+        ),
+        (
+            {"WWW-Authenticate": 'Bearer resource_metadata="https://login.example.com/.well-known/x"'},
+            "it has a login: set `auth: oauth` of this upstream",
+        ),
+    ],
+)
+def test_an_upstream_that_wants_credentials_which_the_file_has_not_is_said_with_the_key_to_write(
+    meshproxy: Run, config: Run, serving: Run, head: dict[str, str], remedy: str
+) -> None:
+    with refusing(head) as url:
+        mesh = serving(config(a={"url": url}, b=light("--tools", "echo")))
+        told = mesh.await_settled()["a"]["reason"]
+        assert told.startswith("it answered HTTP 401: ")
+        assert remedy in told
+        assert mesh.await_event("upstream.down")["reason"] == told
+        assert told in meshproxy("status", mesh.url).stdout
+
+
+@contextlib.contextmanager
+def refusing(head: dict[str, str]) -> Iterator[str]:
+    """A server that answers everything with 401."""
+
+    class Refusing(BaseHTTPRequestHandler):
+        def refuse(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(401)
+            for name, value in {**head, "content-length": "0"}.items():
+                self.send_header(name, value)
+            self.end_headers()
+
+        do_GET = do_POST = refuse  # noqa: N815  # as they are looked for
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/mcp"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_calls_are_followed_until_interrupted(meshproxy: Run, config: Run, serving: Run) -> None:

@@ -130,6 +130,19 @@ async def test_one_that_refuses_us_is_said_once_and_tried_seldom(
         assert line["again_in"] >= 30
 
 
+async def test_a_call_that_is_refused_for_want_of_credentials_says_which_key_to_write(
+    run_mesh: RunMesh, web: Server
+) -> None:
+    async with over(run_mesh, web) as mesh:
+        web.on["tools/call"] = web.on["server/discover"] = web.on["initialize"] = refuse(401)
+        with pytest.raises(
+            RpcError, match=r"'up'.*HTTP 401.*set `headers` of this upstream.* or its `auth`"
+        ) as refused:
+            await Legacy(mesh.server).call("up_echo")
+        assert refused.value.data["upstream"] == "up"
+        assert "set `headers`" in refused.value.data["reason"]
+
+
 async def test_a_command_that_does_not_exist_is_said_once_and_tried_seldom(run_mesh: RunMesh, tmp_path: Path) -> None:
     async with run_mesh(document({"up": {"command": str(tmp_path / "program")}})) as mesh:
         seen = upstream(mesh)
