@@ -72,9 +72,14 @@ class Program:
         self._read += len(data)
         *lines, self._partial = (self._partial + data).split(b"\n")
         for line in lines:
-            if line.startswith(b"{"):
+            if line.startswith(b"{") and not line.endswith(b"}"):
+                # There was no room for the rest of it on the disk.
+                event = {"event": "(half an event)", "level": "error", "at": time.time(), "text": line.decode()}
+            elif line.startswith(b"{"):
                 event = json.loads(line)
                 event["at"] = datetime.fromisoformat(event["timestamp"]).timestamp()
+            elif not line:
+                continue
             else:
                 # Nothing else is written to standard error in this form, except by the interpreter.
                 event = {"event": "(no event)", "level": "error", "at": time.time(), "text": line.decode()}

@@ -161,7 +161,7 @@ async def run(sessions: int, calls: int, clients: int, *, calm: bool) -> int:
     violations: list[str] = []
     states = []
     with tempfile.TemporaryDirectory() as folder:
-        async with ward(Path(folder), session_idle_timeout=f"{IDLE}s") as found:
+        async with ward(Path(folder), server={"session_idle_timeout": f"{IDLE}s"}) as found:
             load, faults = Load(found.program.url, max(2, calls // sessions)), Faults(found)
             seconds = 0.0
             for until in (min(WARM, sessions // 2), sessions):
