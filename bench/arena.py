@@ -57,6 +57,8 @@ class Running:
     port: int = 0
     pid: int = 0
     """0 for what has no process."""
+    credential: str = ""
+    """What clients show in `Authorization: Bearer`."""
     argv: list[str] | None = None
     """What the load client is to start, which then says the `pid`."""
 
@@ -150,7 +152,7 @@ class Arena:
             processes.stop(running.process)
 
     def open(self, running: Running, load: str, era: str, clients: int, call: str, sessions: int = 0) -> None:
-        where: dict = {"url": running.url, "sessions": sessions}
+        where: dict = {"url": running.url, "sessions": sessions, "credential": running.credential}
         if running.argv is not None:
             where = {"argv": running.argv, "log": str(running.directory / "log")}
         answer = self.load.job(

@@ -93,10 +93,11 @@ INITIALIZED = encode({"jsonrpc": "2.0", "method": "notifications/initialized"})
 class Calls:
     """Requests of one kind (`KINDS`) to one endpoint. `name` is what the endpoint calls the tool, the resource or the prompt."""
 
-    def __init__(self, url: str, kind: str, name: str, *, modern: bool) -> None:
+    def __init__(self, url: str, kind: str, name: str, *, modern: bool, credential: str = "") -> None:
         parts = urlsplit(url)
         self.host, self.port, self.path = parts.hostname, parts.port, parts.path
         self.kind, self.name, self.modern = kind, name, modern
+        self.always = f"Authorization: Bearer {credential}\r\n" if credential else ""
         self.number = FIRST_NUMBER
         self.method = KINDS[kind][0]
         self.template = b"" if kind == "file" else self.spell()
@@ -139,16 +140,14 @@ class Calls:
     def post(self, headers: str, length: int, path: str | None = None) -> bytes:
         return (
             f"POST {path or self.path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\nContent-Type: application/json\r\n"
-            f"Accept: application/json, text/event-stream\r\n{headers}Content-Length: {length}\r\n\r\n"
+            f"Accept: application/json, text/event-stream\r\n{self.always}{headers}Content-Length: {length}\r\n\r\n"
         ).encode()
 
     def end(self, headers: str) -> bytes:
-        return f"DELETE {self.path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n{headers}\r\n".encode()
+        return f"DELETE {self.path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n{self.always}{headers}\r\n".encode()
 
     def get(self, accept: str, headers: str = "") -> bytes:
-        return (
-            f"GET {self.path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\nAccept: {accept}\r\n{headers}\r\n".encode()
-        )
+        return f"GET {self.path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\nAccept: {accept}\r\n{self.always}{headers}\r\n".encode()
 
     def check(self, number: int, status: int, body: bytes) -> None:
         """Raises Broken unless this is the answer to request `number`, whole."""

@@ -3,7 +3,7 @@
 It reads one JSON job a line from stdin and answers each with one JSON line on stdout. A *load* is a set of clients, each with a
 keep-alive connection and, in the legacy era, a session; a client sends its next request when the last one is answered.
 
-    {"op": "open", "load": L, "url": U, "era": "legacy"|"modern"|"sse", "clients": 16, "call": C, "name": T, "sessions": 0}
+    {"op": "open", "load": L, "url": U, "era": "legacy"|"modern"|"sse", "clients": 16, "call": C, "name": T, "sessions": 0, "credential": K}
     {"op": "open", "load": L, "argv": [...], "log": FILE, "era": E, "clients": 16, "call": C, "name": T}   over pipes: `bench.pipes`
     {"op": "ready", "load": L, "warm": true}     fresh connections and a call on each session, so that a run is nothing but calls
     {"op": "run", "load": L, "seconds": S}       calls, errors, seconds, latencies in milliseconds
@@ -182,7 +182,13 @@ class Load:
 
     def __init__(self, job: dict) -> None:
         self.sessions = job["era"] != "modern" and job["call"] != "file"
-        self.calls = Calls(job["url"], job["call"], job.get("name", ""), modern=job["era"] == "modern")
+        self.calls = Calls(
+            job["url"],
+            job["call"],
+            job.get("name", ""),
+            modern=job["era"] == "modern",
+            credential=job.get("credential", ""),
+        )
         self.kind = StreamClient if job["era"] == "sse" else Client
         self.count, self.wanted = job["clients"], job.get("sessions") or job["clients"]
         self.clients: list[Client] = []
