@@ -3,10 +3,13 @@
 Editors write in place, or write another file and rename it; a mounted ConfigMap is a chain of symlinks of which one in the middle is
 swapped. So the directories are watched: the file's own, those of every link on the way to it, and those of the files that it
 refers to with `${file:}`. Twice a second the files' metadata is compared too, which covers what events miss: network file systems, a
-directory that goes and comes back, and the moment in which the set of watched directories changes.
+directory that goes and comes back, and the moment in which the set of watched directories changes. What happens to other files there is none of an
+edit's: a log beside the config is written many times a second.
 """
 
 import errno
+import os
+import time
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -29,6 +32,7 @@ SETTLE_READINGS: Final = 20
 POLL: Final = 0.5
 """Seconds between two looks at the metadata."""
 _MOST_LINKS: Final = 40
+_NOTHING: Final = frozenset[str]()
 
 
 async def watch(path: Path, seen: str, *, poll: float = POLL) -> AsyncGenerator[Content]:
@@ -54,9 +58,13 @@ async def stirred(files: Callable[[], Iterable[Path]], *, poll: float = POLL) ->
     """
     while True:
         view = await anyio.to_thread.run_sync(_look, files())
-        directories, metadata = view.directories, None
+        directories, metadata, again = view.directories, None, 0.0
         async with aclosing(_stirrings(directories, poll)) as stirrings:
-            async for certain in stirrings:
+            async for happened in stirrings:
+                certain = not happened.isdisjoint(view.names)
+                if happened and not certain and time.monotonic() < again:
+                    continue
+                again = time.monotonic() + poll
                 view = await anyio.to_thread.run_sync(_look, files())
                 if certain or view.metadata != metadata:
                     # From before it is read: what is written meanwhile differs from it at the next look.
@@ -74,12 +82,16 @@ class _View:
     metadata: tuple[tuple[int, ...] | None, ...]
     directories: frozenset[tuple[Path, int, int]]
     """With device and inode: a directory that was made anew is another one to the system's watches."""
+    names: frozenset[str]
+    """Of the files, of the links on the way to them, and of the directories: something that happens to one of these may be an edit."""
 
 
 def _look(files: Iterable[Path]) -> _View:
     files = tuple(files)
-    found = ((directory, _metadata(directory)) for directory in directories_of(files))
-    return _View(tuple(map(_metadata, files)), frozenset((path, data[0], data[1]) for path, data in found if data))
+    directories, names = _ways(files)
+    found = ((directory, _metadata(directory)) for directory in directories)
+    there = frozenset((path, data[0], data[1]) for path, data in found if data)
+    return _View(tuple(map(_metadata, files)), there, names)
 
 
 def _metadata(path: Path) -> tuple[int, ...] | None:
@@ -96,15 +108,22 @@ def directories_of(files: Iterable[Path]) -> frozenset[Path]:
 
     The paths must be absolute, and not resolved.
     """
+    return _ways(files)[0]
+
+
+def _ways(files: Iterable[Path]) -> tuple[frozenset[Path], frozenset[str]]:
+    """The directories, and the names of what matters in them."""
     directories: set[Path] = set()
+    names: set[str] = set()
     for file in files:
-        _follow(file, directories)
-    return frozenset(directories)
+        _follow(file, directories, names)
+    return frozenset(directories), frozenset(names | {directory.name for directory in directories})
 
 
-def _follow(path: Path, directories: set[Path]) -> None:
-    """Add the directory of `path`, and of each symlink on the way to it."""
+def _follow(path: Path, directories: set[Path], names: set[str]) -> None:
+    """Add the directory of `path`, and of each symlink on the way to it, and the names of these."""
     directories.add(path.parent)
+    names.add(path.name)
     links = 0
     here = Path(path.anchor)
     rest = list(path.parts[1:])
@@ -122,17 +141,19 @@ def _follow(path: Path, directories: set[Path]) -> None:
         if links > _MOST_LINKS:
             break
         directories.add(here.parent)
+        names.add(here.name)
         rest[:0] = target.parts[1:] if target.is_absolute() else target.parts
         here = Path(target.anchor) if target.is_absolute() else here.parent
     directories.add(here.parent)
+    names.add(here.name)
 
 
-async def _stirrings(directories: Iterable[tuple[Path, int, int]], poll: float) -> AsyncGenerator[bool]:
-    """True whenever something happens in `directories`, False now and then while nothing does; the first comes at once."""
+async def _stirrings(directories: Iterable[tuple[Path, int, int]], poll: float) -> AsyncGenerator[frozenset[str]]:
+    """The names of what something happens to in `directories`, and none now and then while nothing does; the first are none, and come at once."""
     # Imported late: reading a config needs no watcher.
     from watchfiles import awatch  # noqa: PLC0415
 
-    yield False
+    yield _NOTHING
     paths = sorted(path for path, *_ in directories)
     # OSError: a directory has gone, or the system's watches are used up. Looking once in a while still works.
     with suppress(OSError):
@@ -149,10 +170,10 @@ async def _stirrings(directories: Iterable[tuple[Path, int, int]], poll: float) 
             )
             async with aclosing(changes):
                 async for happened in changes:
-                    yield bool(happened)
+                    yield frozenset(os.path.basename(path) for _, path in happened)  # noqa: PTH119  # a Path for each costs ten times that
     while True:
         await anyio.sleep(poll)
-        yield False
+        yield _NOTHING
 
 
 async def settled(path: Path) -> Content:

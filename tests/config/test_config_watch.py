@@ -184,6 +184,29 @@ async def test_touching_the_file_or_its_neighbours_is_no_change(file):
         await it.becomes_what_is_there()
 
 
+async def test_what_happens_to_a_neighbour_is_looked_at_no_more_often_than_nothing_is(file, monkeypatch):
+    async def stirrings(_directories, _poll):
+        yield frozenset()
+        for _ in range(100):
+            yield frozenset({"audit.jsonl"})
+        file.write_text("name: other\n")
+        yield frozenset({"audit.jsonl", file.name})
+
+    looks = []
+    look = watching._look
+    monkeypatch.setattr(watching, "_look", lambda files: looks.append(files) or look(files))
+    monkeypatch.setattr(watching, "_stirrings", stirrings)
+    told = []
+    with anyio.fail_after(DEADLINE):
+        async with aclosing(watching.stirred(lambda: (file,), poll=3600)) as stirred:
+            async for _ in stirred:
+                told.append(file.read_text())
+                if len(told) == 2:
+                    break
+    assert told[1] == "name: other\n"
+    assert len(looks) < 10
+
+
 async def test_a_slow_writer_is_waited_for(file):
     async with watched(file) as it:
         with file.open("wb") as slow:
