@@ -20,15 +20,14 @@ class RotatingFile:
         self._size = size
         self._keep = keep
         self._descriptor = -1
+        self._identity = (0, 0)
 
     def append(self, lines: Sequence[bytes]) -> int:
         """Write the first of these lines, with their ends, as many as the file has room for, and say how many. Raises `OSError` if that cannot be; none of them is there then."""
-        descriptor = self._opened()
-        before = os.fstat(descriptor).st_size
+        descriptor, before = self._opened()
         if before and before + len(lines[0]) > self._size:
             self._rotate()
-            descriptor = self._opened()
-            before = os.fstat(descriptor).st_size
+            descriptor, before = self._opened()
         count, room = 1, self._size - before - len(lines[0])
         while count < len(lines) and len(lines[count]) <= room:
             room -= len(lines[count])
@@ -51,19 +50,19 @@ class RotatingFile:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _opened(self) -> int:
-        if self._descriptor >= 0 and not self._is_there():
+    def _opened(self) -> tuple[int, int]:
+        """The file at the path, open, and its size."""
+        if self._descriptor >= 0:
+            # One look says both whether it is still the one that is open, and how large others have made it.
+            with suppress(FileNotFoundError):
+                found = os.stat(self.path)  # noqa: PTH116
+                if (found.st_dev, found.st_ino) == self._identity:
+                    return self._descriptor, found.st_size
             self.close()
-        if self._descriptor < 0:
-            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        return self._descriptor
-
-    def _is_there(self) -> bool:
-        """Whether the file that is open is the one at the path."""
-        try:
-            return os.path.samestat(os.fstat(self._descriptor), self.path.stat())
-        except FileNotFoundError:
-            return False
+        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        found = os.fstat(self._descriptor)
+        self._identity = (found.st_dev, found.st_ino)
+        return self._descriptor, found.st_size
 
     def _rotate(self) -> None:
         self.close()

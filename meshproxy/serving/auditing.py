@@ -31,7 +31,7 @@ class Auditing:
     def begin(self, mesh: Mesh) -> None:
         """Hear of what is decided, and know the secrets of a mesh."""
         audit = self._audit
-        audit.scrub = mesh.scrub
+        audit.lines.scrub = mesh.scrub
         audit.scrub_arguments = lambda value: scrubbed(
             without_telling(value), lambda text: without_secrets(mesh.scrub(text))
         )
