@@ -5,17 +5,20 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from socket import socket
 from urllib.parse import urlsplit
 
 import structlog
 
 from meshproxy.api.app import Api
 from meshproxy.api.page import Page
-from meshproxy.cli.entry import Failure
+from meshproxy.cli.entry import Failure, guarded
 from meshproxy.cli.measuring import measured, own_sockets
 from meshproxy.cli.nesting import enter
 from meshproxy.cli.tls import certificate_told, need_files, take_files, tls_of
 from meshproxy.cli.tracing import Tracing
+from meshproxy.cli.workers import fronted, join, supervise
+from meshproxy.cluster.seat import Seat
 from meshproxy.config.load import load, with_server
 from meshproxy.config.models import MeshConfig, ServerConfig
 from meshproxy.errors import ConfigError
@@ -32,14 +35,14 @@ from meshproxy.serving.health import health_of
 from meshproxy.serving.http import HttpApp, HttpSettings
 from meshproxy.serving.login_page import LoginPage
 from meshproxy.serving.machine import attend_to
-from meshproxy.serving.server import CannotListen, listen, run, serve_http, serve_pipes, url_of
+from meshproxy.serving.server import CannotListen, listen_shares, run, serve_http, serve_pipes, url_of
 from meshproxy.state.place import place
 from meshproxy.state.store import Store
 
 log = structlog.get_logger(__name__)
 
-Endpoint = Callable[[FastMCP, Mesh, asyncio.Event], Awaitable[None]]
-"""Serves until the event is set, or until nobody is left to serve."""
+Endpoint = Callable[[FastMCP, Mesh, asyncio.Event, "Seat | None"], Awaitable[None]]
+"""Serves until the event is set, or until nobody is left to serve; in a worker, with its seat."""
 StartUp = Callable[[Mesh], Awaitable[None]]
 """Waits until every upstream has come up or failed once. Raises `ConfigError` if a required one failed."""
 
@@ -52,8 +55,16 @@ def serve(
     logs.configure(level, form, colours=on_terminal)
     config = load(file)
     enter(file, over_stdio=transport == "stdio")
+    if transport == "stdio" and config.server.workers > 1:
+        remedy = "take it away, or serve over http"
+        raise Failure(f"{file}: server.workers: one client over stdio has one process; {remedy}", status=2)
     tls = None if transport == "stdio" else _tls_of(config)
-    endpoint, url = (_over_stdio, None) if transport == "stdio" else _over_http(config, host, port, tls)
+    endpoint, url, sockets = (_over_stdio, None, []) if transport == "stdio" else _over_http(config, host, port, tls)
+    if config.server.workers > 1:
+        log.info("mesh.listening", url=url, workers=config.server.workers)
+        return supervise(
+            config, Path(file), lambda config, seat: _work(config, Path(file), endpoint, tls, seat), sockets
+        )
     start_up: StartUp = Mesh.settled
     if on_terminal:
         from meshproxy.cli.display import Display  # noqa: PLC0415  # a log needs no display
@@ -64,6 +75,11 @@ def serve(
     return run(lambda stopping: _serve(config, Path(file), endpoint, start_up, stopping, tls))
 
 
+def _work(config: MeshConfig, file: Path, endpoint: Endpoint, tls: ServerTls | None, seat: Seat) -> int:
+    """Serve in a worker."""
+    return guarded(lambda: run(lambda stopping: _serve(config, file, endpoint, Mesh.settled, stopping, tls, seat)))
+
+
 async def _serve(
     config: MeshConfig,
     file: Path,
@@ -71,6 +87,7 @@ async def _serve(
     start_up: StartUp,
     stopping: asyncio.Event,
     tls: ServerTls | None,
+    seat: Seat | None = None,
 ) -> int:
     server = FastMCP(config.name, instructions=config.instructions, list_grace=config.server.list_grace)
 
@@ -94,6 +111,7 @@ async def _serve(
     )
     if tls is not None:
         mesh.need = need_files
+    concert = None if seat is None else join(seat, mesh, server, stopping)
     logs.conceal(mesh.scrub)
     server.calls.scrub = mesh.scrub
     has_terminal = sys.stderr.isatty()
@@ -112,6 +130,8 @@ async def _serve(
         nonlocal failure
         try:
             await start_up(mesh)
+            if concert is not None:
+                concert.settled()
         except ConfigError as error:
             failure = error
             stopping.set()
@@ -121,12 +141,17 @@ async def _serve(
         auditing.begin(mesh)
         server.extend_grace()
         mesh.start()
-        tasks = {asyncio.create_task(each) for each in (start(), _follow(mesh, file), attend_to(mesh.woken))}
-        await endpoint(server, mesh, stopping)
+        if concert is not None:
+            await concert.open()
+        shared = () if concert is None else (concert.run(),)
+        tasks = {asyncio.create_task(each) for each in (*shared, start(), _follow(mesh, file), attend_to(mesh.woken))}
+        await endpoint(server, mesh, stopping, seat)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if concert is not None:
+            concert.close()
         await server.aclose()
         await mesh.aclose()
         await tracing.aclose()
@@ -145,19 +170,26 @@ async def _follow(mesh: Mesh, file: Path) -> None:
         log.exception("config.unwatched", consequence="edits are not noticed any more; start the mesh again")
 
 
-def _over_http(config: MeshConfig, host: str | None, port: int | None, tls: ServerTls | None) -> tuple[Endpoint, str]:
-    """An open port, and where it is."""
+def _over_http(
+    config: MeshConfig, host: str | None, port: int | None, tls: ServerTls | None
+) -> tuple[Endpoint, str, list[socket]]:
+    """An open port, where it is, and what listens there."""
     asked = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     # The mesh is given the file's own settings, or each edit would look as if it had changed them.
     settings = with_server(config, **asked).server
     try:
-        sockets = listen(settings.host, settings.port)
+        shares = listen_shares(settings.host, settings.port, settings.workers)
     except CannotListen as error:
         raise Failure(f"{error}; choose another with --port" if error.in_use else str(error)) from None
 
     own = own_sockets(settings)
+    listeners = {listener for share in shares for listener in share}
 
-    async def endpoint(server: FastMCP, mesh: Mesh, stopping: asyncio.Event) -> None:
+    async def endpoint(server: FastMCP, mesh: Mesh, stopping: asyncio.Event, seat: Seat | None) -> None:
+        sockets = shares[seat.number if seat is not None else 0]
+        for listener in listeners.difference(sockets):
+            # A neighbour's, which must be able to close it.
+            listener.close()
         server.entrance.must_ask = not (settings.allow_unauthenticated or is_loopback(settings.host))
         api = Api(mesh, server, config.source.path or Path(), url=settings.public_url or "", path=settings.path)
         async with measured(server, mesh, settings, own) as metrics:
@@ -179,13 +211,15 @@ def _over_http(config: MeshConfig, host: str | None, port: int | None, tls: Serv
 
             following = None if tls is None else asyncio.create_task(tls.follow(certificate_told))
             try:
-                await serve_http(app, sockets, stopping, before_drain=end_streams, tls=tls)
+                async with fronted(app, seat, settings.max_body) as front:
+                    await serve_http(app, sockets, stopping, before_drain=end_streams, front=front, tls=tls)
             finally:
                 if following is not None:
                     following.cancel()
                 await api.aclose()
 
-    return endpoint, url_of(sockets, settings.host, settings.path, "http" if tls is None else "https")
+    url = url_of(shares[0], settings.host, settings.path, "http" if tls is None else "https")
+    return endpoint, url, [*listeners, *own]
 
 
 def _login_page(server: FastMCP, mesh: Mesh, settings: ServerConfig, scheme: str) -> LoginPage:
@@ -202,7 +236,7 @@ def _tls_of(config: MeshConfig) -> ServerTls | None:
         raise Failure(f"server.tls: {error}", status=2) from None
 
 
-async def _over_stdio(server: FastMCP, mesh: Mesh, stopping: asyncio.Event) -> None:  # noqa: ARG001  # an `Endpoint`
+async def _over_stdio(server: FastMCP, mesh: Mesh, stopping: asyncio.Event, seat: Seat | None) -> None:  # noqa: ARG001  # an `Endpoint`
     await serve_pipes(server, stopping)
 
 

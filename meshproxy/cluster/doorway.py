@@ -24,7 +24,8 @@ _BACKLOG: Final = 512
 class Served(Protocol):
     """An application, with its `Take`."""
 
-    take: Take
+    @property
+    def take(self) -> Take: ...
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 

@@ -31,6 +31,7 @@ from meshproxy.config.values import (
     UnlessFalse,
     Url,
     UrlPath,
+    Workers,
 )
 from meshproxy.http.loopback import is_loopback
 
@@ -126,6 +127,10 @@ class ServerConfig(Section):
         default=MetricsConfig(),
         description="GET /metrics, in the format of Prometheus: for the right view where there is auth, else for this machine alone. false for none, or a section.",
         json_schema_extra=_or_not,
+    )
+    workers: Workers = Field(
+        default=1,
+        description="Processes that share the port; auto is one for each core that the mesh may use. Each has upstreams of its own; docs/scale.md says what that means.",
     )
     list_grace: Grace = Field(
         default=3.0, description="During start-up, how long a listing waits for upstreams that are still starting."

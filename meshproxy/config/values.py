@@ -3,6 +3,7 @@
 None of the messages quotes a value that may be a secret.
 """
 
+import os
 import re
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from meshproxy.config.units import NONE, Rate, format_size, parse_duration, pars
 from meshproxy.limits import MAX_MESSAGE
 from meshproxy.naming import NAMESPACE_PATTERN, default_namespace
 
+AUTO: Final = "auto"
 REFERENCE_SCHEMA: Final = {"type": "string", "pattern": r"\$\{.+\}"}
 """A text with a reference, which may stand wherever a number or a boolean is wanted."""
 
@@ -50,6 +52,15 @@ def _readable(size: int) -> int:
 def _bound(value: Any) -> Any:
     """A number, or None for `none`."""
     return None if value == NONE else _late(value)
+
+
+def _processes(value: Any) -> Any:
+    """A number, or that of the cores for `auto`."""
+    value = _late(value)
+    if value != AUTO:
+        return value
+    # Those that this process may run on, where the system tells.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _unless_off(value: Any) -> Any:
@@ -197,6 +208,12 @@ Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
 """Bytes."""
 ResultSize = Annotated[Size, AfterValidator(_readable), WithJsonSchema(_SIZE_SCHEMA)]
 
+Workers = Annotated[
+    Annotated[int, Field(ge=1, le=256)],
+    BeforeValidator(_processes),
+    WithJsonSchema({"anyOf": [{**_COUNT_SCHEMA, "maximum": 256}, {"enum": [AUTO]}, REFERENCE_SCHEMA]}),
+]
+"""How many processes; `auto` is one for each core."""
 State = Annotated[str, Field(min_length=1, examples=["auto", "none", "./state"]), AfterValidator(_no_nul)]
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 Namespace = Annotated[str, Field(max_length=64), AfterValidator(_namespace)]

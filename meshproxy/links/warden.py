@@ -33,6 +33,13 @@ class Warden:
         self._running: set[str] = set()
         self._watcher: subprocess.Popen[bytes] | None = None
 
+    def begin_anew(self) -> None:
+        """This is another process now, and what runs is not its own."""
+        self.groups.clear()
+        self._running.clear()
+        self._token = secrets.token_hex(8)
+        self._watcher = None
+
     @property
     def pid(self) -> int | None:
         """The watcher's; None while there is none."""
@@ -115,6 +122,10 @@ class Warden:
 
 warden: Final = Warden()
 """That of this process."""
+
+if hasattr(os, "register_at_fork"):
+    # A process that is forked has commands of its own, and kills nobody else's.
+    os.register_at_fork(after_in_child=warden.begin_anew)
 
 kill_all: Final = warden.kill_all
 """For a second signal, and nothing else."""

@@ -8,24 +8,24 @@ See docs/design.md, "Reload", for the steps.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import structlog
 
+from meshproxy.cluster.concert import Concert
 from meshproxy.config.content import Content
-from meshproxy.config.load import load
 from meshproxy.config.models import MeshConfig
 from meshproxy.config.upstream import UpstreamSpec
-from meshproxy.config.watch import settled, watch
 from meshproxy.eras.translate import ServerSignature
-from meshproxy.errors import ConfigError, Problem
+from meshproxy.errors import Problem
 from meshproxy.login.logins import Logins
 from meshproxy.mesh.composite import CompositeProvider, Mounted
 from meshproxy.mesh.edits import Edits, changes, renamed
+from meshproxy.mesh.following import Following
 from meshproxy.mesh.memory import Memory
 from meshproxy.mesh.plan import ReloadPlan, plan
 from meshproxy.mesh.successors import (
@@ -44,6 +44,8 @@ from meshproxy.supervision.starts import Starts, Urgency
 from meshproxy.upstream.provider import ProxyProvider
 
 log = structlog.get_logger(__name__)
+
+Agree: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Mesh:
         edits: what became of the edits so far.
         pins: what its upstreams are held against.
         need: looks at a config before it is taken up; raises `ConfigError` if something that it names cannot be used.
+        concert: the other processes that serve the same file, with which an edit is in force at once or not at all; None where there are none.
     """
 
     def __init__(
@@ -109,9 +112,8 @@ class Mesh:
         self._specs: dict[str, UpstreamSpec] = {}
         self._providers: dict[str, ProxyProvider] = {}
         self._retiring: dict[asyncio.Task[None], ProxyProvider] = {}
-        self._poke = asyncio.Event()
-        self._edited: Content | None = None
-        self._digest = config.source.digest
+        self.concert: Concert | None = None
+        self._following = Following(self, config.source.digest)
         self._is_rejected = False
         self._turn = asyncio.Lock()
         self._restarting: asyncio.Task[Report] | None = None
@@ -183,75 +185,35 @@ class Mesh:
 
     def reload_soon(self) -> None:
         """Read the file again, whether it changed or not."""
-        self._edited = None
-        self._poke.set()
+        self._following.again()
 
     async def follow(self, path: Path) -> None:
         """Apply every edit of the file at `path`, for ever; the latest wins. It is watched as long as the config in force says so."""
-        watching: asyncio.Task[None] | None = None
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.pins.follow())
-            while True:
-                if watching is None and self.config.reload.watch:
-                    watching = group.create_task(self._watch(path))
-                elif watching is not None and not self.config.reload.watch:
-                    watching.cancel()
-                    watching = None
-                await self._poke.wait()
-                await self._obey(path)
+        await self._following.follow(path, self.pins.follow)
 
-    async def _watch(self, path: Path) -> None:
-        async with aclosing(watch(path, self._digest)) as changes:
-            async for content in changes:
-                # The content may be what `reload_soon` has read and applied meanwhile.
-                if content.digest != (self._edited.digest if self._edited is not None else self._digest):
-                    self._edited = content
-                    self._poke.set()
-
-    async def _obey(self, path: Path) -> None:
-        self._poke.clear()
-        applying = asyncio.create_task(self._follow_once(path))
-        newer = asyncio.create_task(self._poke.wait())
-        try:
-            await asyncio.wait({applying, newer}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            newer.cancel()
-            # A newer edit has come, so this one is given up.
-            if not applying.done():
-                applying.cancel()
-            await asyncio.wait({applying, newer})
-        if not applying.cancelled():
-            applying.result()
-
-    async def _follow_once(self, path: Path) -> None:
-        content, self._edited = self._edited, None
-        config: MeshConfig | None = None
-        try:
-            # The content that the watch found complete is taken: somebody may be writing the next one by now.
-            content = content or await settled(path)
-            self._digest = content.digest
-            config = await asyncio.to_thread(load, path, content=content, before=self.config)
+    async def take(self, config: MeshConfig, content: Content) -> None:
+        """Bring what the file holds in force, as `reload`; everywhere or nowhere, where others serve it, too."""
+        concert = self.concert
+        if concert is None:
             await self.reload(config)
-        except ConfigError as error:
-            self._reject(error.problems, config)
-            log.error("config.rejected", problems=[str(problem) for problem in error.problems])
-        except Exception as error:
-            # The config in force stays so. The next edit may pass, so the loop goes on.
-            problem = Problem(str(path), None, None, "", f"a defect of meshproxy: {error!r}", None)
-            self._reject((problem,), config)
-            log.exception("config.rejected", problems=[str(problem)])
+        else:
+            data = content.data or b""
+            await self.reload(config, partial(concert.agree, content.digest, data))
+            concert.holds(content.digest, data)
         self.edits.looked()
 
-    def _reject(self, problems: tuple[Problem, ...], config: MeshConfig | None) -> None:
+    def reject(self, problems: tuple[Problem, ...], revision: str, config: MeshConfig | None) -> None:
+        """Note that an edit of this revision was rejected."""
         self._is_rejected = True
         differing = () if config is None else changes(self.config, config)
         told = tuple(replace(one, message=self.scrub(one.message)) for one in problems)
-        self.edits.add(is_applied=False, revision=self._digest, problems=told, changes=differing)
+        self.edits.add(is_applied=False, revision=revision, problems=told, changes=differing)
+        self.edits.looked()
 
     # --- reload
 
-    async def reload(self, config: MeshConfig) -> Report:
-        """Bring `config` in force, or leave everything as it is.
+    async def reload(self, config: MeshConfig, agree: Agree | None = None) -> Report:
+        """Bring `config` in force, or leave everything as it is. `agree` is awaited when nothing else is to be waited for, and may raise `ConfigError`.
 
         Raises:
             ConfigError: a required upstream could not be started, or two components would have one name; nothing changed.
@@ -260,7 +222,7 @@ class Mesh:
             # It may wait for an upstream that this edit takes away.
             self._restarting.cancel()
         async with self._turn:
-            return await self._reload(config)
+            return await self._reload(config, agree=agree)
 
     async def restart(self, name: str) -> Report:
         """Start an upstream anew beside the one that runs, which then drains, or goes on if the new one fails (see `Report.failures`).
@@ -281,7 +243,7 @@ class Mesh:
                 self._restarting = None
                 restarting.cancel()
 
-    async def _reload(self, config: MeshConfig, again: str | None = None) -> Report:
+    async def _reload(self, config: MeshConfig, again: str | None = None, agree: Agree | None = None) -> Report:
         begun = time.monotonic()
         todo = plan(self._specs, self.config, config, again)
         if config == self.config and not todo.start and not todo.retire:
@@ -301,14 +263,16 @@ class Mesh:
             failures = failures_of(fresh, self._providers)
             check_required(config, failures)
             replaced = replacements(config, fresh, failures, self._specs, self._providers)
-            mounted = mounted_of(replaced.values(), config, self.pins)
-            check_collisions(config, mounted, self.composite)
+            check_collisions(config, mounted_of(replaced.values(), config, self.pins), self.composite)
+            if agree is not None:
+                await agree()
         except BaseException:
             # They are closed in the background: a slow one must not delay the report, or the newer edit that stopped this one.
             for provider in fresh.values():
                 self._retire(provider, 0)
             raise
         # From here to the end of the swap there is no await, so that no request sees half of it.
+        mounted = mounted_of(replaced.values(), config, self.pins)
         old = [one for name, one in self._providers.items() if replaced.get(name, (None, None))[1] is not one]
         spare = [provider for name, provider in fresh.items() if replaced[name][1] is not provider]
         differing, before = changes(self.config, config), self.composite.snapshot

@@ -54,6 +54,7 @@ class _State:
 
     scrub: Callable[[str], str] = str
     unheard: frozenset[str] = frozenset()
+    marks: Mapping[str, Any] = {}  # replaced, never changed
 
 
 def configure(level: Level = "info", form: Format = "console", *, colours: bool = False) -> None:
@@ -89,6 +90,11 @@ def conceal(scrub: Callable[[str], str]) -> None:
     _State.scrub = staticmethod(scrub)
 
 
+def mark(**facts: Any) -> None:
+    """Put these facts into every line from now on."""
+    _State.marks = facts
+
+
 @contextmanager
 def quiet(*events: str) -> Iterator[None]:
     """Leave these events out of the log for a while, because somebody shows them in a better way."""
@@ -121,6 +127,7 @@ class _Bridge(logging.Handler):
 def _heard(_logger: object, _method: str, event: Event) -> Event:
     if event.get("event") in _State.unheard:
         raise structlog.DropEvent
+    event.update(_State.marks)
     return event
 
 

@@ -9,6 +9,7 @@ import errno
 import os
 import signal
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
@@ -16,11 +17,12 @@ from meshproxy.errors import MeshError
 from meshproxy.http.loopback import resolvable
 from meshproxy.http.server import Http1Server
 from meshproxy.http.server_tls import ServerTls
+from meshproxy.http.stream import Application
 from meshproxy.links.warden import kill_all
 from meshproxy.relay.handler import Handler
 from meshproxy.serving.http import HttpApp
 
-__all__ = ["GRACE", "CannotListen", "listen", "run", "serve_http", "serve_pipes", "url_of"]
+__all__ = ["GRACE", "CannotListen", "listen", "listen_shares", "run", "serve_http", "serve_pipes", "url_of"]
 
 T = TypeVar("T")
 
@@ -48,8 +50,25 @@ def run(main: Callable[[asyncio.Event], Awaitable[T]]) -> T:
         return runner.run(_attended(main))
 
 
-def listen(host: str, port: int) -> list[socket.socket]:
-    """Sockets that listen on every address that `host` stands for, at one port; 0 takes a free one.
+def listen_shares(host: str, port: int, count: int) -> list[list[socket.socket]]:
+    """What `listen` gives, for each of several processes: the system gives each connection to one of them.
+
+    Raises:
+        CannotListen: the system refuses.
+    """
+    whole = listen(host, port)
+    if count == 1 or sys.platform != "linux":
+        # Elsewhere the last to listen would get every connection; whoever is free takes it from a socket that all have.
+        return [whole] * count
+    # Nobody else has the port: what shares it would not have noticed.
+    port = whole[0].getsockname()[1]
+    for listener in whole:
+        listener.close()
+    return [listen(host, port, shared=True) for _ in range(count)]
+
+
+def listen(host: str, port: int, *, shared: bool = False) -> list[socket.socket]:
+    """Sockets that listen on every address that `host` stands for, at one port; 0 takes a free one. Those that are `shared` may not be the only ones there.
 
     Raises:
         CannotListen: the system refuses.
@@ -62,6 +81,8 @@ def listen(host: str, port: int) -> list[socket.socket]:
             listener = socket.socket(family, kind, protocol)
             sockets.append(listener)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             listener.bind((address[0], sockets[0].getsockname()[1] or port, *address[2:]))
@@ -89,6 +110,7 @@ async def serve_http(
     stopping: asyncio.Event,
     *,
     before_drain: Callable[[], None] = lambda: None,
+    front: Application | None = None,
     tls: ServerTls | None = None,
 ) -> None:
     """Serve `app` until `stopping` is set, and then until what runs has ended or `GRACE` is over. Closes the sockets.
@@ -99,8 +121,9 @@ async def serve_http(
         stopping: asks for the end.
         tls: what connections are encrypted by; None for those in the clear.
         before_drain: called when nothing new is taken any more, to end what would not end by itself.
+        front: what clients reach; it stands before `app`, and by default is that.
     """
-    server = Http1Server(app, KEEP_ALIVE, tls=tls)
+    server = Http1Server(front or app, KEEP_ALIVE, tls=tls)
     try:
         await server.start(sockets)
         await stopping.wait()

@@ -149,7 +149,7 @@ async def test_step_2_what_says_the_same_is_no_edit(run_mesh: RunMesh) -> None:
         for same in (text, "# a comment\n" + text, json.dumps(json.loads(text), sort_keys=True)):
             mesh.path.write_text(same)
             mesh.mesh.reload_soon()
-            await eventually(lambda: mesh.mesh._digest == content_digest(mesh.path))
+            await eventually(lambda: mesh.mesh._following.digest == content_digest(mesh.path))
         # A broken one behind them shows that they were looked at.
         await mesh.edit("upstreams: {a: 1}")
         assert [report["event"] for report in mesh.outcomes()] == ["config.rejected"]

@@ -1,0 +1,118 @@
+"""Several processes that serve one config at one port: their supervisor, and what each of them does besides serving. Place: cli, under `serve`."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+from pathlib import Path
+from socket import socket
+
+from meshproxy.cluster.concert import Concert
+from meshproxy.cluster.doorway import Doorway, doorstep
+from meshproxy.cluster.envelope import Envelopes
+from meshproxy.cluster.hand_over import HandOver
+from meshproxy.cluster.home import settle
+from meshproxy.cluster.neighbours import Neighbours
+from meshproxy.cluster.seat import Seat
+from meshproxy.config.content import Content
+from meshproxy.config.load import load
+from meshproxy.config.models import MeshConfig
+from meshproxy.http.server import Http1Server
+from meshproxy.http.stream import Application
+from meshproxy.links.warden import kill_all
+from meshproxy.mesh.mesh import Mesh
+from meshproxy.observe import logs
+from meshproxy.serving.fastmcp import FastMCP
+from meshproxy.serving.http import HttpApp
+from meshproxy.state.place import place
+from meshproxy.state.store import Store
+
+__all__ = ["fronted", "join", "supervise"]
+
+Work = Callable[[MeshConfig, Seat], int]
+"""Serves a config in a worker, and says with which status it ends."""
+
+LED = ("/api",)
+"""What is answered by the first worker, whoever is asked: what it says and does is one mesh's."""
+
+
+def supervise(config: MeshConfig, file: Path, work: Work, sockets: Sequence[socket]) -> int:
+    """Run the workers of a config until a signal ends them. They inherit `sockets`, which listen."""
+    from meshproxy.cluster.supervisor import Supervisor  # noqa: PLC0415  # most meshes are one process
+
+    asyncio.run(_make_key(Store(place(config.state, file))))
+    has_terminal = sys.stderr.isatty()
+
+    def begin(seat: Seat) -> int:
+        logs.mark(worker=seat.number)
+        settle(seat.name)
+        seat.hold_on(kill_all)
+        given: Content | None = seat.given
+        try:
+            return work(config if given is None else load(file, content=given), seat)
+        finally:
+            seat.leave()
+
+    def close() -> None:
+        for listener in sockets:
+            listener.close()
+
+    supervisor = Supervisor(
+        config.server.workers,
+        config.source.digest,
+        begin,
+        given=partial(_content, config.source.path or file),
+        on_end=close,
+        is_left=lambda: has_terminal and not sys.stderr.isatty(),
+    )
+    return supervisor.run()
+
+
+def join(seat: Seat, mesh: Mesh, server: FastMCP, stopping: asyncio.Event) -> Concert:
+    """Have a worker's mesh do what all do at once or not at all. What is returned is to be run before the mesh follows its file."""
+    concert = mesh.concert = Concert(seat.line)
+    # A mesh that lists itself comes by at any worker.
+    server.stamp.token = seat.trail
+    restarts: set[asyncio.Task[None]] = set()
+
+    def restart(name: str) -> None:
+        task = asyncio.ensure_future(_restart(mesh, name))
+        restarts.add(task)
+        task.add_done_callback(restarts.discard)
+
+    concert.on_reload, concert.on_restart, concert.on_end = mesh.reload_soon, restart, stopping.set
+    return concert
+
+
+@contextlib.asynccontextmanager
+async def fronted(app: HttpApp, seat: Seat | None, most: int) -> AsyncIterator[Application]:
+    """What clients reach of an application: in a worker, what hands to the others what is theirs, and takes from them what is its own."""
+    if seat is None:
+        yield app
+        return
+    neighbours = Neighbours(seat.directory, seat.name)
+    door = Http1Server(Doorway(app, Envelopes(seat.key), most))
+    with doorstep(seat.path) as listener:
+        await door.start([listener])
+        try:
+            yield HandOver(app, neighbours, Envelopes(seat.key), most, LED)
+        finally:
+            await door.aclose()
+            await neighbours.aclose()
+
+
+async def _restart(mesh: Mesh, name: str) -> None:
+    with contextlib.suppress(Exception):
+        # How it went is in the log, and in what the mesh says of its upstreams.
+        await mesh.restart(name)
+
+
+async def _make_key(store: Store) -> None:
+    """Have the state directory's key there before several look for it."""
+    _ = store.key
+    await store.aclose()
+
+
+def _content(path: Path, digest: str, data: bytes) -> Content:
+    return Content(path, digest, (path,), data)
