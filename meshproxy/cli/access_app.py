@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from meshproxy.cli.completing import components, keys
+
 __all__ = ["key_app", "why"]
 
 key_app = typer.Typer(
@@ -18,7 +20,10 @@ key_app = typer.Typer(
 
 Config = Annotated[str, typer.Argument(metavar="FILE", show_default=False, help="The config, YAML.")]
 KeyName = Annotated[
-    str, typer.Argument(metavar="NAME", show_default=False, help="The name of the key, which is its principal's.")
+    str,
+    typer.Argument(
+        metavar="NAME", show_default=False, autocompletion=keys, help="The name of the key, which is its principal's."
+    ),
 ]
 
 
@@ -91,11 +96,15 @@ def why(
         typer.Argument(
             metavar="PRINCIPAL",
             show_default=False,
+            autocompletion=keys,
             help="The name of a key, token:SUBJECT, certificate:NAME, anonymous or local.",
         ),
     ],
     name: Annotated[
-        str, typer.Argument(metavar="NAME", show_default=False, help="The public name or URI of a component.")
+        str,
+        typer.Argument(
+            metavar="NAME", show_default=False, autocompletion=components, help="The public name or URI of a component."
+        ),
     ],
     file: Annotated[str, typer.Argument(metavar="FILE", show_default=False, help="The config, YAML or JSON.")],
     group: Annotated[

@@ -12,6 +12,8 @@ import typer
 from meshproxy.cli.access_app import key_app, why
 from meshproxy.cli.auth_app import auth_app
 from meshproxy.cli.clients_app import connect, import_, plan
+from meshproxy.cli.completing import components
+from meshproxy.cli.completion_app import completion
 from meshproxy.cli.doctor_app import doctor
 from meshproxy.cli.edits_app import add, disable, enable, remove, rename
 from meshproxy.cli.pins_app import pins_app
@@ -203,7 +205,13 @@ def list_(
 def call(
     target: Target,
     name: Annotated[
-        str, typer.Argument(metavar="NAME", show_default=False, help="A tool, a prompt, or the URI of a resource.")
+        str,
+        typer.Argument(
+            metavar="NAME",
+            show_default=False,
+            autocompletion=components,
+            help="A tool, a prompt, or the URI of a resource.",
+        ),
     ],
     arguments: Annotated[
         list[str] | None,
@@ -258,6 +266,7 @@ app.command("import")(import_)
 app.command()(connect)
 app.command()(plan)
 app.command()(doctor)
+app.command()(completion)
 
 
 @app.command(hidden=True)

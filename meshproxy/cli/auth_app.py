@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from meshproxy.cli.completing import upstreams
+
 __all__ = ["auth_app"]
 
 auth_app = typer.Typer(
@@ -17,7 +19,10 @@ auth_app = typer.Typer(
 )
 
 Upstream = Annotated[
-    str, typer.Argument(metavar="NAME", show_default=False, help="The upstream, as the config calls it.")
+    str,
+    typer.Argument(
+        metavar="NAME", show_default=False, autocompletion=upstreams, help="The upstream, as the config calls it."
+    ),
 ]
 Config = Annotated[str, typer.Argument(metavar="[FILE]", help="The config, YAML or JSON.")]
 

@@ -7,10 +7,15 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from meshproxy.cli.completing import upstreams
+
 __all__ = ["add", "disable", "enable", "remove", "rename"]
 
 Upstream = Annotated[
-    str, typer.Argument(metavar="NAME", show_default=False, help="The upstream, as the config calls it.")
+    str,
+    typer.Argument(
+        metavar="NAME", show_default=False, autocompletion=upstreams, help="The upstream, as the config calls it."
+    ),
 ]
 Config = Annotated[str, typer.Argument(metavar="[FILE]", help="The config, YAML or JSON.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change, as a diff, and change nothing.")]

@@ -3,11 +3,13 @@
 Statuses: 0, it worked; 1, it failed while it ran; 2, the command line or the config is wrong; 130, interrupted.
 """
 
+import importlib
 import os
 import sys
 from collections.abc import Callable
-from typing import TextIO
+from typing import Any, TextIO
 
+from meshproxy.cli.completing import VARIABLE
 from meshproxy.cli.init import attend
 from meshproxy.cli.streams import have_streams
 from meshproxy.errors import ConfigError, MeshError, RpcError
@@ -32,6 +34,8 @@ def main() -> None:
     """The entry point of the program `meshproxy`."""
     have_streams()
     attend()
+    if VARIABLE in os.environ:
+        sys.exit(_complete())
     status = guarded(_run)
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -88,6 +92,22 @@ def _run() -> int:
     except typer.Abort:
         return 130
     return int(status or 0)
+
+
+def _complete() -> int:
+    """Answer a shell that asks what there is to complete: the exit status."""
+    from meshproxy.cli.app import app  # noqa: PLC0415  # as above
+
+    try:
+        machinery: Any = importlib.import_module("typer.completion")
+        machinery.completion_init()
+        app(prog_name="meshproxy", standalone_mode=False)
+    except SystemExit as end:
+        sys.stdout.flush()
+        return end.code if isinstance(end.code, int) else 1
+    except Exception:  # noqa: BLE001  # a line of ours in the midst of what somebody types helps nobody
+        return 1
+    return 1
 
 
 def _silence(stream: TextIO) -> None:

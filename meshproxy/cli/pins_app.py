@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from meshproxy.cli.completing import upstreams
+
 __all__ = ["pins_app"]
 
 pins_app = typer.Typer(
@@ -21,6 +23,7 @@ Words = Annotated[
     typer.Argument(
         metavar="[NAME ...] [FILE]",
         show_default=False,
+        autocompletion=upstreams,
         help="Upstreams, or public names or URIs of components; all, without any. FILE, the config, is mesh.yaml if none is named.",
     ),
 ]

@@ -7,13 +7,18 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from meshproxy.cli.completing import upstreams
+
 __all__ = ["calls", "logs", "reload", "restart", "status"]
 
 At = Annotated[
     str, typer.Argument(metavar="[URL|FILE]", help="A mesh that runs, or the config that says where it does.")
 ]
 Upstream = Annotated[
-    str, typer.Argument(metavar="NAME", show_default=False, help="The upstream, as the config calls it.")
+    str,
+    typer.Argument(
+        metavar="NAME", show_default=False, autocompletion=upstreams, help="The upstream, as the config calls it."
+    ),
 ]
 Headers = Annotated[
     list[str] | None,
@@ -58,7 +63,8 @@ def calls(
     follow: Follow = False,
     limit: Annotated[int, typer.Option(metavar="COUNT", min=0, max=1000, help="How many of the last ones.")] = 20,
     upstream: Annotated[
-        str | None, typer.Option(metavar="NAME", show_default=False, help="Only those of this upstream.")
+        str | None,
+        typer.Option(metavar="NAME", show_default=False, autocompletion=upstreams, help="Only those of this upstream."),
     ] = None,
     outcome: Annotated[
         Literal["success", "failure", "error", "denied"] | None,

@@ -9,8 +9,8 @@ from typing import Final
 from meshproxy.config.secrets import HIDDEN, shown_arguments, without_secrets
 from meshproxy.doctor.finding import Finding
 from meshproxy.links import kin
-from meshproxy.mesh.memory import FOLDER as CATALOGS
-from meshproxy.mesh.memory import entry_name
+from meshproxy.state.catalogs import FOLDER as CATALOGS
+from meshproxy.state.catalogs import entry_name
 from meshproxy.state.files import LEFT
 from meshproxy.state.store import STALE
 

@@ -6,7 +6,6 @@ was updated meanwhile would be spoken to in the old one for ever.
 """
 
 import hashlib
-import re
 from collections.abc import Collection
 from typing import Any, Final
 
@@ -15,13 +14,13 @@ import msgspec
 from meshproxy.catalog.catalog import Catalog
 from meshproxy.config.upstream import COMMAND_KEYS, URL_KEYS, UpstreamSpec
 from meshproxy.kinds import Kind
+from meshproxy.state.catalogs import FOLDER, entry_name
 from meshproxy.state.store import Store
 from meshproxy.upstream.provider import ProxyProvider
 from meshproxy.wire.codec import JsonError, dumps, loads
 
-__all__ = ["FOLDER", "Memory", "entry_name"]
+__all__ = ["Memory"]
 
-FOLDER: Final = "catalogs"
 VERSION: Final = 1
 """Of an entry's form. One of another version is as good as none."""
 
@@ -106,9 +105,3 @@ class Memory:
         return hashlib.blake2b(
             repr(plain).encode("utf-8", "surrogatepass"), key=self._store.key, digest_size=16
         ).hexdigest()
-
-
-def entry_name(upstream: str) -> str:
-    """The name of an upstream's entry: readable as far as any file system can take it, and distinct in any case."""
-    digest = hashlib.blake2b(upstream.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
-    return f"{FOLDER}/{re.sub('[^A-Za-z0-9_-]+', '-', upstream)[:40]}-{digest}.json"
