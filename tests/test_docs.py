@@ -100,7 +100,7 @@ def config_rows() -> list[str]:
     schema = json_schema()
     sections = {
         key: schema["$defs"][key]
-        for key in ("ServerConfig", "ReloadConfig", "ObserveConfig", "AuditConfig", "CallsConfig")
+        for key in ("ServerConfig", "ReloadConfig", "ObserveConfig", "AuditConfig", "AccessLogConfig", "CallsConfig")
     }
     return list(keys(schema["properties"], definitions=sections))
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from meshproxy.config.sections import Section
 from meshproxy.config.values import Places, Size
 
-__all__ = ["Arguments", "AuditConfig", "CallsConfig", "ObserveConfig"]
+__all__ = ["AccessLogConfig", "Arguments", "AuditConfig", "CallsConfig", "ObserveConfig"]
 
 Arguments = Literal["none", "keys", "all"]
 
@@ -36,11 +36,24 @@ class AuditConfig(Section):
     keep: Places = Field(default=5, description="How many of those put aside stay.")
 
 
+class AccessLogConfig(Section):
+    """The access log: a line for each request of a client, in a file of its own."""
+
+    file: Annotated[str, Field(min_length=1)] = Field(
+        description="The file, relative to this one; made if it is not there, in a directory that is. JSON, a line for each request, without its arguments."
+    )
+    size: Size = Field(default=64 * 1024**2, description="When a file is put aside, as FILE.1, and a new one begun.")
+    keep: Places = Field(default=5, description="How many of those put aside stay.")
+
+
 class ObserveConfig(Section):
     """What is watched, and who is told."""
 
     audit: AuditConfig | None = Field(
         default=None, description="The audit log: {file: audit.jsonl}. Default: there is none."
+    )
+    access_log: AccessLogConfig | None = Field(
+        default=None, description="The access log: {file: access.jsonl}. Default: there is none."
     )
     calls: CallsConfig = Field(default=CallsConfig(), description="The calls that are remembered.")
     traces: Literal["auto", "off"] = Field(

@@ -75,6 +75,11 @@ class _Spans:
         self.server = server
         self.client: trace.Span | None = None
 
+    @property
+    def trace_id(self) -> str:
+        """In hexadecimal, as `traceparent` has it (W3C Trace Context, 3.2.2.3)."""
+        return trace.format_trace_id(self.server.get_span_context().trace_id)
+
     def depart(self, call: Call) -> None:
         """A link carries the call from here on: the upstream is told of its span. The parameters are in the upstream's names."""
         if self.client is None:

@@ -1,4 +1,4 @@
-"""The audit log of a mesh that serves: what the config says of it, and who tells it what. Place: serving."""
+"""The audit log and the access log of a mesh that serves: what the config says of them, and who tells them what. Place: serving."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +10,9 @@ from meshproxy.config.secrets import HIDDEN, without_secrets
 from meshproxy.mesh.edits import Edit
 from meshproxy.mesh.mesh import Mesh
 from meshproxy.observe import decisions
-from meshproxy.observe.audit import Audit, Keeping
+from meshproxy.observe.access_log import AccessLog
+from meshproxy.observe.audit import Audit
+from meshproxy.observe.line_writer import Keeping
 from meshproxy.serving.fastmcp import FastMCP
 from meshproxy.wire.scrubbing import scrubbed
 
@@ -18,20 +20,26 @@ __all__ = ["Auditing", "keeping_of", "without_telling"]
 
 
 class Auditing:
-    """The audit log of what `server` answers, from `begin` to `end`. `take` is told each config that is in force."""
+    """The logs of what `server` answers, from `begin` to `end`. `take` is told each config that is in force."""
 
     def __init__(self, server: FastMCP) -> None:
         self._audit = Audit(server.recorder.listen)
+        self._access = AccessLog(server.recorder.listen)
         self._over: list[Callable[[], None]] = []
 
     def take(self, config: MeshConfig) -> None:
         """Go by a config from now on."""
         self._audit.obey(keeping_of(config), config.source.digest)
+        written = config.observe.access_log
+        keeping = (
+            None if written is None else Keeping(_path(config, written.file), size=written.size, keep=written.keep)
+        )
+        self._access.obey(keeping, config.source.digest)
 
     def begin(self, mesh: Mesh) -> None:
         """Hear of what is decided, and know the secrets of a mesh."""
         audit = self._audit
-        audit.lines.scrub = mesh.scrub
+        audit.lines.scrub = self._access.lines.scrub = mesh.scrub
         audit.scrub_arguments = lambda value: scrubbed(
             without_telling(value), lambda text: without_secrets(mesh.scrub(text))
         )
@@ -45,6 +53,7 @@ class Auditing:
         for forget in self._over:
             forget()
         self._audit.close()
+        self._access.close()
 
     def _edited(self, edit: Edit) -> None:
         facts: dict[str, Any] = {"cause": edit.cause, "file_revision": edit.revision[:12]}
@@ -61,9 +70,12 @@ def keeping_of(config: MeshConfig) -> Keeping | None:
     written = config.observe.audit
     if written is None:
         return None
+    return Keeping(_path(config, written.file), written.arguments, written.size, written.keep)
+
+
+def _path(config: MeshConfig, file: str) -> Path:
     directory = config.source.path.parent if config.source.path else Path()
-    path = directory.joinpath(Path(written.file).expanduser()).absolute()
-    return Keeping(path, written.arguments, written.size, written.keep)
+    return directory.joinpath(Path(file).expanduser()).absolute()
 
 
 def without_telling(value: Any) -> Any:

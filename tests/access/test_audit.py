@@ -191,9 +191,9 @@ async def test_the_log_is_moved_and_ended_by_an_edit_and_is_put_aside_when_it_is
 async def test_a_full_disk_costs_no_call_and_is_said_once(
     guarded: Guard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meshproxy.observe.audit.AGAIN", 0.05)
-    monkeypatch.setattr("meshproxy.observe.audit.BREATH", 0.0)
-    monkeypatch.setattr("meshproxy.observe.audit.ROOM", 20)
+    monkeypatch.setattr("meshproxy.observe.line_writer.AGAIN", 0.05)
+    monkeypatch.setattr("meshproxy.observe.line_writer.BREATH", 0.0)
+    monkeypatch.setattr("meshproxy.observe.line_writer.ROOM", 20)
     file = tmp_path / "audit.jsonl"
     file.symlink_to("/dev/full")
     async with guarded(config()) as mesh:

@@ -1,0 +1,163 @@
+"""`LineWriter`: lines of a file that a thread writes, so that nobody waits for the disk. Place: observe, under `audit` and `access_log`.
+
+On the way of a call an entry is put into a buffer: a line, or what one is made of. A thread makes lines of what is there, and writes them. The buffer is bounded: what there is
+no room for, as the disk is slower than the calls, full or gone, is left out and counted, and the file says how much that was as soon as it can be written.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Generic, NamedTuple, TypeVar
+
+import structlog
+
+from meshproxy.observe.rotating import RotatingFile
+
+__all__ = ["Keeping", "LineWriter"]
+
+log = structlog.get_logger(__name__)
+
+ROOM: Final = 20_000
+"""Lines that wait to be written, at most."""
+BREATH: Final = 0.05
+"""Seconds in which lines are gathered: one write for many."""
+AGAIN: Final = 1.0
+"""Seconds before what could not be written is tried again."""
+BATCH: Final = 2000
+TURN: Final = 25
+"""Lines that are made in one go."""
+
+T = TypeVar("T")
+
+
+class Keeping(NamedTuple):
+    """What the config says of a file of lines: where it is, what is kept of arguments (`none`, `keys`, `all`), bytes of one file, and how many older ones stay."""
+
+    path: Path
+    arguments: str = "none"
+    size: int = 64 * 1024**2
+    keep: int = 5
+
+
+class LineWriter(Generic[T]):
+    """The writer of one file.
+
+    Args:
+        name: what the log calls it: `audit` for `audit.unwritable`.
+        made: the line of an entry, by what the config says, in the thread.
+        missing: the line that says that so many are left out.
+    """
+
+    def __init__(self, name: str, made: Callable[[T, Keeping], bytes], missing: Callable[[int], bytes]) -> None:
+        self._name, self._unwritable, self._writable = name, f"{name}.unwritable", f"{name}.writable"
+        self._made = made
+        self._missing = missing
+        self._keeping: Keeping | None = None
+        self._buffer: deque[bytes | T] = deque()
+        self._lost = 0
+        self._told = 0
+        self._wake = threading.Event()
+        self._is_over = False
+        self._thread: threading.Thread | None = None
+        self._complaint = ""
+
+    # --- in the event loop
+
+    def obey(self, keeping: Keeping | None) -> None:
+        """From now on, write into this file; None leaves what waits to the one before."""
+        before, self._keeping = self._keeping, keeping
+        if keeping is not None and self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
+        if keeping != before:
+            self._wake.set()
+
+    def add(self, entry: bytes | T) -> None:
+        """Have this written, if there is room for it."""
+        buffer = self._buffer
+        if len(buffer) >= ROOM:
+            self._lost += 1
+            return
+        buffer.append(entry)
+        if len(buffer) == 1:
+            self._wake.set()
+
+    def close(self) -> None:
+        """Write what waits, in one more attempt, and end. It blocks while that takes, five seconds at most."""
+        self._is_over = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(5)
+
+    # --- in the thread
+
+    def _run(self) -> None:
+        file: RotatingFile | None = None
+        keeping: Keeping | None = None
+        pending: list[bytes] = []
+        is_busy = False
+        while True:
+            # Who has just written does not wait to be woken: each time that a thread comes or goes costs the calls a few microseconds.
+            if not is_busy:
+                self._wake.wait(AGAIN if pending else None)
+            if not self._is_over:
+                time.sleep(BREATH)
+            self._wake.clear()
+            is_last, is_busy = self._is_over, False
+            if self._keeping != keeping:
+                keeping = self._keeping or keeping
+                if file is not None:
+                    file.close()
+                file = None if keeping is None else RotatingFile(keeping.path, keeping.size, keeping.keep)
+            while file is not None and keeping is not None and (pending or self._buffer or self._lost > self._told):
+                pending = pending or self._lines(keeping)
+                is_busy = self._written(file, pending)
+                if not is_busy:
+                    break
+            if is_last:
+                if file is not None:
+                    file.close()
+                return
+
+    def _lines(self, keeping: Keeping) -> list[bytes]:
+        """The next lines, a batch at most."""
+        lines: list[bytes] = []
+        lost = self._lost
+        if lost > self._told:
+            count, self._told = lost - self._told, lost
+            lines.append(self._missing(count))
+        buffer, made = self._buffer, 0
+        while buffer and len(lines) < BATCH:
+            entry = buffer.popleft()
+            if isinstance(entry, bytes):
+                lines.append(entry)
+                continue
+            lines.append(self._made(entry, keeping))
+            made += 1
+            if made % TURN == 0:
+                # Calls have the interpreter meanwhile: no batch keeps them waiting.
+                time.sleep(0)
+        return lines
+
+    def _written(self, file: RotatingFile, lines: list[bytes]) -> bool:
+        """Write these, and take those out that are written. Whether all are."""
+        try:
+            while lines:
+                del lines[: file.append(lines)]
+        except OSError as error:
+            file.close()
+            reason = f"{file.path}: {error.strerror or error}"
+            if reason != self._complaint:
+                self._complaint = reason
+                log.error(
+                    self._unwritable,
+                    reason=reason,
+                    consequence=f"calls go on; {ROOM} lines wait, and what comes when they are there is left out and counted",
+                )
+            return False
+        if self._complaint:
+            self._complaint = ""
+            log.info(self._writable, file=str(file.path), lost=self._lost)
+        return True
