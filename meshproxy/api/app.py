@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, unquote
 
+from meshproxy.access.why import NoComponent, NoPrincipal, reasons, visitor_of
 from meshproxy.api import views
 from meshproxy.api.actions import Actions
 from meshproxy.api.answers import PLAIN, ApiError, answer, refuse
@@ -70,6 +71,7 @@ ROUTES: Final = (
     Row("GET", "/api/logs/NAME", "view", "logs"),
     Row("GET", "/api/clients", "view", "clients"),
     Row("GET", "/api/events", "view", "events"),
+    Row("GET", "/api/why", "admin", "why"),
     Row("POST", "/api/upstreams/NAME/restart", "admin", "restart"),
     Row("POST", "/api/upstreams/NAME/enable", "admin", "enable"),
     Row("POST", "/api/upstreams/NAME/disable", "admin", "disable"),
@@ -201,6 +203,20 @@ class Api:
             "clients": told_to_clients(name, url, needs_key=needs_key),
         }
         await answer(asked.send, told)
+
+    async def _on_why(self, asked: Asked) -> None:
+        config, (who, name) = self._mesh.config, (asked.word("principal"), asked.word("name"))
+        if not who or not name:
+            raise ApiError(400, "say who and what: ?principal=NAME&name=COMPONENT")
+        given = (asked.query.get(key, []) for key in ("group", "scope", "claim"))
+        try:
+            visitor = visitor_of(config, who, asked.word("profile") or "", *given)
+            found = reasons(config, visitor, self._server.composite.snapshot, name)
+        except NoPrincipal as error:
+            raise ApiError(400, str(error)) from None
+        except NoComponent as error:
+            raise ApiError(404, str(error)) from None
+        await answer(asked.send, found)
 
     async def _on_events(self, asked: Asked) -> None:
         topics = TOPICS & {*(asked.word("topics") or ",".join(TOPICS)).split(",")}

@@ -106,7 +106,12 @@ def why(
             metavar="NAME", show_default=False, autocompletion=components, help="The public name or URI of a component."
         ),
     ],
-    file: Annotated[str, typer.Argument(metavar="FILE", show_default=False, help="The config, YAML or JSON.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|URL", show_default=False, help="The config, YAML or JSON, or the URL of a mesh that runs."
+        ),
+    ],
     group: Annotated[
         list[str] | None, typer.Option(metavar="GROUP", show_default=False, help="A group of a token. Can be repeated.")
     ] = None,
@@ -122,18 +127,37 @@ def why(
     profile: Annotated[
         str, typer.Option(metavar="PROFILE", show_default=False, help="At the address of this profile.")
     ] = "",
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--header",
+            metavar="'NAME: VALUE'",
+            show_default=False,
+            help="With a URL: an HTTP header, as in 'Authorization: Bearer ...'. Can be repeated.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> Any:
     """Say whether a principal may use a component, and which rule decides, with its line.
 
-    The upstreams of FILE are started and listed, since rules may go by what a tool says of itself. Exits with 0 if it may be used,
-    and with 1 if not.
+    The upstreams of FILE are started and listed, since rules may go by what a tool says of itself; the mesh at a URL says it by what it has listed, to whoever has the right
+    admin. Exits with 0 if it may be used, and with 1 if not.
 
     \b
     Examples:
       meshproxy why ada docs_search mesh.yaml
       meshproxy why token:ada@example.com files_write mesh.yaml --group dev --profile research
       meshproxy why token:ada docs_search mesh.yaml --claim dept=docs
+      meshproxy why ada docs_search https://mesh.example.com --header "Authorization: Bearer $KEY"
     """
     return _command("why").why(
-        principal, name, file, groups=group or [], scopes=scope or [], claims=claim or [], profile=profile
+        principal,
+        name,
+        target,
+        groups=group or [],
+        scopes=scope or [],
+        claims=claim or [],
+        profile=profile,
+        headers=header or [],
+        as_json=as_json,
     )

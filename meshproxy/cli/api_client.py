@@ -18,6 +18,7 @@ __all__ = ["ApiClient"]
 
 _PATIENCE: Final = 90.0
 """Seconds: the mesh answers after sixty what is not done by then."""
+_WRONG: Final = 400
 _ALWAYS: Final = {"accept": "application/json", "x-meshproxy": "1"}
 
 
@@ -34,9 +35,9 @@ class ApiClient:
         # Not by way of a proxy: what it asks is mostly on this machine.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
-    def get(self, *path: str, **query: str | int | None) -> Any:
+    def get(self, *path: str, **query: str | int | Sequence[str] | None) -> Any:
         """What is at a path, decoded. Raises `Failure`."""
-        given = urlencode({key: value for key, value in query.items() if value is not None})
+        given = urlencode({key: value for key, value in query.items() if value is not None}, doseq=True)
         return self._ask("GET", path, given)
 
     def post(self, *path: str) -> Any:
@@ -53,7 +54,8 @@ class ApiClient:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             with error:
-                raise Failure(_said(shown, error)) from None
+                # What was asked wrongly is the command line's, as where a file is asked.
+                raise Failure(_said(shown, error), status=2 if error.code == _WRONG else 1) from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", None) or error
             raise Failure(f"no mesh answers at {shown}: {reason}") from None

@@ -81,6 +81,13 @@ async def test_every_answer_is_as_it_says(operated: RunApi, tmp_path: Path) -> N
                 for row in ROUTES
                 if row.method == "GET" and "NAME" not in row.path and row.path != "/api/events"
             ),
+            ("GET", "/api/why", "/api/why?principal=local&name=up_echo"),
+            (
+                "GET",
+                "/api/why",
+                "/api/why?principal=token:eve&name=up_none&profile=p&group=a&group=b&scope=c&claim=d=1",
+            ),
+            ("GET", "/api/why", "/api/why?principal=eve&name=up_echo"),
             ("GET", "/api/calls", "/api/calls?limit=x"),
             ("GET", "/api/clients", "/api/clients?profile=p"),
             ("GET", "/api/clients", "/api/clients?profile=none"),

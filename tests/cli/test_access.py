@@ -9,6 +9,7 @@ import pytest
 from meshproxy.access.keys import hash_of
 from meshproxy.config.load import load
 from tests.kit.light import light
+from tests.kit.waiting import wait_for
 
 Run = Callable[..., Any]
 
@@ -163,6 +164,39 @@ def test_why_goes_by_conditions(
         assert words in asked.stdout
     if not rest:
         assert "'dept' is no claim" in meshproxy("why", who, name, file, "--claim", "dept").stderr
+
+
+def test_why_says_of_a_mesh_that_runs_what_it_says_of_its_file(meshproxy: Run, config: Run, serving: Run) -> None:
+    offer = json.dumps(light("--tools", "find,drop", "--resources", "r://1"))
+    text = RULES % (offer, hash_of("a"), hash_of("b"))
+    root = f'{{name: root, rights: [use, admin], hash: "{hash_of("root")}"}}, '
+    file = config(f"{text.replace('keys: [', f'keys: [{root}', 1)}  - {{when: 'jwt.dept == mcp.tool.target'}}\n")
+    mesh = serving(file)
+    shown = ("--header", "Authorization: Bearer root")
+    wait_for(lambda: meshproxy("why", "ada", "a_find", mesh.url, *shown).returncode == 0)
+    asked = [
+        ("ada", "a_find"),
+        ("bob", "a_drop", "--profile", "p"),
+        ("token:eve", "a_find", "--group", "dev", "--group", "ops", "--scope", "mcp"),
+        ("token:eve", "a_drop", "--claim", "dept=a"),
+        ("ada", "a_nothing"),
+        ("eve", "a_find"),
+        ("ada", "a_find", "--claim", "dept"),
+    ]
+    statuses = set()
+    for who, name, *rest in asked:
+        by_file = meshproxy("why", who, name, file, *rest)
+        by_url = meshproxy("why", who, name, mesh.url, *shown, *rest)
+        assert (by_url.returncode, by_url.stdout, by_url.stderr) == (by_file.returncode, by_file.stdout, by_file.stderr)
+        statuses.add(by_url.returncode)
+    assert statuses == {0, 1, 2}
+    found = json.loads(meshproxy("why", "ada", "a_find", mesh.url, *shown, "--json").stdout)
+    assert (found["principal"], found["allowed"], found["decisions"][0]["rule"]) == ("key:ada", True, 1)
+    # It is for whoever runs the mesh.
+    for key in ("a", "none"):
+        refused = meshproxy("why", "ada", "a_find", mesh.url, "--header", f"Authorization: Bearer {key}")
+        assert (refused.returncode, refused.stdout) == (1, "")
+    assert meshproxy("why", "ada", "a_find", file, *shown).returncode == 2
 
 
 def test_why_names_what_there_is_not(meshproxy: Run, config: Run) -> None:
