@@ -72,7 +72,7 @@ def configure(level: Level = "info", form: Format = "console", *, colours: bool 
         else structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
     )
     structlog.configure(
-        processors=[_heard, _spell_error, _scrubbed, structlog.processors.add_log_level, stamp, render],
+        processors=[_heard, _traced, _spell_error, _scrubbed, structlog.processors.add_log_level, stamp, render],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=lambda *_: _Stderr(),
         cache_logger_on_first_use=True,
@@ -128,6 +128,16 @@ def _heard(_logger: object, _method: str, event: Event) -> Event:
     if event.get("event") in _State.unheard:
         raise structlog.DropEvent
     event.update(_State.marks)
+    return event
+
+
+def _traced(_logger: object, _method: str, event: Event) -> Event:
+    """With the trace and the span that are current, as OpenTelemetry's log records have them. Where nobody traces, nothing of it is imported."""
+    api: Any = sys.modules.get("opentelemetry.trace")
+    if api is not None:
+        span = api.get_current_span().get_span_context()
+        if span.is_valid:
+            event["trace_id"], event["span_id"] = api.format_trace_id(span.trace_id), api.format_span_id(span.span_id)
     return event
 
 

@@ -167,8 +167,12 @@ class Call:
 
     def go(self, start: "Callable[[Call], None]") -> None:
         """Hand the call to `start`; what that raises ends it."""
+        record = self.record
         try:
-            start(self)
+            if record is None or record.span is None:
+                start(self)
+            else:
+                record.span.run(start, self)
         except Exception as error:  # noqa: BLE001  # whatever a room finds, its client gets an answer
             self.end(error)
 

@@ -6,11 +6,12 @@ or the parent where `_meta` says nothing. An upstream is told of the span that i
 It is made only where somebody wants traces, so that nothing of OpenTelemetry is imported elsewhere.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from typing import Any, Final
 
 from opentelemetry import propagate, trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, attach
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode, TracerProvider
 
 from meshproxy.errors import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, RESOURCE_NOT_FOUND
@@ -74,6 +75,12 @@ class _Spans:
         self._parent = parent
         self.server = server
         self.client: trace.Span | None = None
+
+    def run(self, step: Callable[[Call], None], call: Call) -> None:
+        """Do a step with the client's span as the current one: what is logged in it, and in what it starts, is told of the trace."""
+        around = copy_context()
+        around.run(attach, trace.set_span_in_context(self.server, self._parent))
+        around.run(step, call)
 
     @property
     def trace_id(self) -> str:

@@ -2,11 +2,15 @@
 
 import asyncio
 import contextlib
+import json
+import logging
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+import structlog
 from meshproxy.errors import RpcError
+from meshproxy.observe import logs
 from meshproxy.relay.traces import Traces
 from meshproxy.serving.fastmcp import FastMCP
 from meshproxy.upstream.client import ProxyClient
@@ -208,3 +212,32 @@ async def test_what_never_left_has_no_span_below_it_and_what_is_not_traced_is_pa
         await Legacy(it.server).request("tools/call", {"name": "n_t", "_meta": {"traceparent": PARENT}})
         assert it.wire.of("tools/call")[0]["_meta"]["traceparent"] == PARENT
         assert len(it.spans(SpanKind.SERVER)) == 1
+
+
+async def test_what_is_logged_on_the_way_of_a_call_says_which_trace_it_is_of(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    handlers = logging.root.handlers[:]
+    logs.configure(form="json")
+    log = structlog.get_logger("test")
+
+    class Told(FastMCP):
+        async def on_request(self, context: Any, method: str, params: dict[str, Any]) -> Any:
+            log.warning("told")
+            return {}
+
+    try:
+        async with Told("m") as server:
+            with tracing(server) as exporter:
+                await Modern(server).request("tools/list", {"_meta": {"traceparent": PARENT}})
+                log.warning("apart")
+            [span] = exporter.get_finished_spans()
+    finally:
+        structlog.reset_defaults()
+        logging.captureWarnings(capture=False)
+        logging.root.handlers[:] = handlers
+    told, apart = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    assert (told["event"], told["trace_id"]) == ("told", TRACE)
+    assert span.context is not None
+    assert told["span_id"] == f"{span.context.span_id:016x}"
+    assert "trace_id" not in apart
