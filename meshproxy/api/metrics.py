@@ -117,6 +117,13 @@ class MetricsPage:
         name = "mcp_server_session_duration_seconds"
         writer.family(name, "histogram", "How long sessions of clients of the legacy era lasted, in seconds.")
         writer.histogram(name, metrics.server_sessions, {})
+        name = "mcp_client_session_duration_seconds"
+        writer.family(
+            name, "histogram", "How long sessions of the mesh with upstreams of the legacy era lasted, in seconds."
+        )
+        for upstream, found in list(metrics.client_sessions.items()):
+            writer.histogram(name, found, {"upstream": upstream})
+        await tell()
         self._write_requests(writer)
         await tell()
         self._write_upstreams(writer)

@@ -50,6 +50,7 @@ async def measured(
     page = MetricsPage(mesh, metrics)
     forget = server.recorder.listen(metrics.take)
     server.on_session_ended = metrics.server_sessions.add
+    server.composite.on_session_ended = metrics.end_session
     page.lag.start()
     own = Http1Server(page) if sockets else None
     try:

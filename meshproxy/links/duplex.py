@@ -138,6 +138,8 @@ class DuplexLink(ReceivingLink):
         if self.tasks is not None:
             self.tasks.end(reason)
         self._resumed()
+        if self.on_end is not None:
+            self.on_end()
         return True
 
     def _paused(self) -> None:

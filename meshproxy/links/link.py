@@ -97,6 +97,7 @@ class Link(ABC):
         has_expired: whether it ended because the upstream, which is there, does not know the session any more.
         is_shut_out: whether it is closed because the upstream refuses what it is shown, and nothing else can be shown.
         tasks: the core tasks that somebody waits for; None where none was ever made.
+        on_end: called once when no request can be sent any more, whoever ended it; None where nobody wants to know.
     """
 
     upstream: str
@@ -110,6 +111,7 @@ class Link(ABC):
     has_expired: bool = False
     is_shut_out: bool = False
     tasks: Tasks | None = None
+    on_end: Callable[[], None] | None = None
 
     @property
     def capabilities(self) -> dict[str, Any]:

@@ -328,6 +328,8 @@ class StreamableLink(ReceivingLink, WebLink):
         self.is_open = False
         if self.tasks is not None:
             self.tasks.end(reason)
+        if self.on_end is not None:
+            self.on_end()
         return True
 
     # For the exchanges.

@@ -68,6 +68,7 @@ class CompositeProvider:
         mounted: the providers, in the order of the config.
         views: what each client sees of the snapshot.
         router: hands each call to the provider that it is for.
+        on_session_ended: told the name of an upstream, and how many seconds a session of the legacy era with it has lasted. Whoever watches sets it.
         settle: waits until it is enough or every provider that is starting for a visitor has had its time, before it is said that nobody has
             what is asked for. Whoever serves sets it.
     """
@@ -77,6 +78,7 @@ class CompositeProvider:
         self.views = Views()
         self.router = Router(self.views.look, Confirmation().ask, self._seek)
         self.settle: Callable[[Visitor, Callable[[], bool]], Awaitable[None]] = _at_once
+        self.on_session_ended: Callable[[str, float], None] = lambda _name, _seconds: None
         self._announce: list[Announce] = []
         self._announce_to: list[AnnounceTo] = []
         self._warned: set[Collision] = set()
@@ -85,6 +87,10 @@ class CompositeProvider:
 
     def __repr__(self) -> str:
         return f"<CompositeProvider {[mounted.provider for mounted in self.mounted]}>"
+
+    def session_ended(self, name: str, seconds: float) -> None:
+        """A session with an upstream has ended."""
+        self.on_session_ended(name, seconds)
 
     @property
     def snapshot(self) -> Snapshot:

@@ -301,7 +301,8 @@ class Mesh:
         return report
 
     def _make(self, spec: UpstreamSpec, config: MeshConfig) -> ProxyProvider:
-        provider = provider_of(spec, config.scrubber, self._stamp, self._starts, self.logins)
+        told = self.composite.session_ended
+        provider = provider_of(spec, config.scrubber, self._stamp, self._starts, self.logins, told)
         self._memory.recall(spec, provider)
         provider.on_change(self._on_change)
         return provider

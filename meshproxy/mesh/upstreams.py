@@ -30,8 +30,12 @@ def provider_of(
     stamp: ServerSignature,
     starts: Starts | None = None,
     logins: Logins | None = None,
+    on_session_ended: Callable[[str, float], None] | None = None,
 ) -> ProxyProvider:
-    """The provider of a spec, not started; it waits for its turn among `starts`, if there are others, and has its credentials of `logins`."""
+    """The provider of a spec, not started; it waits for its turn among `starts`, if there are others, and has its credentials of `logins`.
+
+    `on_session_ended` is told its name and how many seconds a session of the legacy era with it has lasted.
+    """
     logins = logins or Logins()
     scrub = logins.scrubbing(scrubber.scrub)
     timeouts = spec.timeouts
@@ -49,24 +53,30 @@ def provider_of(
         "scrub": scrub,
         "starts": starts,
     }
+    told = None if on_session_ended is None else partial(on_session_ended, spec.name)
     if spec.auth is not None and spec.auth.is_each_callers:
         door = None
         if isinstance(spec.auth, OAuth):
             door = Door(Sending(logins.invitations), str(spec.url), partial(logins.flow, spec))
-        make = partial(_account, spec, keys, _giver(spec, logins), door)
-        return Callers(_client(spec, scrub, None), make, partial(_refuses, spec), **keys)
+        make = partial(_account, spec, keys, _giver(spec, logins), door, told)
+        return Callers(_client(spec, scrub, None, told), make, partial(_refuses, spec), **keys)
     login = logins.of(spec)
-    provider = ProxyProvider(_client(spec, scrub, login), **keys)
+    provider = ProxyProvider(_client(spec, scrub, login, told), **keys)
     if login is not None:
         login.news.append(provider.on_login)
     return provider
 
 
-def _client(spec: UpstreamSpec, scrub: Callable[[str], str], login: Login | None) -> ProxyClient:
+Told = Callable[[float], None] | None
+
+
+def _client(spec: UpstreamSpec, scrub: Callable[[str], str], login: Login | None, told: Told) -> ProxyClient:
     endpoint = endpoint_of_spec(spec, scrub)
     if login is not None:
         endpoint.bear(login)
-    return ProxyClient(endpoint, name=spec.name)
+    client = ProxyClient(endpoint, name=spec.name)
+    client.on_session_ended = told
+    return client
 
 
 def _giver(spec: UpstreamSpec, logins: Logins) -> Callable[[Principal], Login]:
@@ -83,6 +93,7 @@ def _account(
     keys: dict[str, Any],
     giver: Callable[[Principal], Login],
     door: Door | None,
+    told: Told,
     principal: Principal,
 ) -> Account:
     login = giver(principal)
@@ -90,7 +101,7 @@ def _account(
         # He has no browser page here: there may be no port.
         door = None
     rest = {"start": "eager", "idle_timeout": spec.timeouts.idle or IDLE}
-    return Account(_client(spec, keys["scrub"], login), login, principal, door, **{**keys, **rest})
+    return Account(_client(spec, keys["scrub"], login, told), login, principal, door, **{**keys, **rest})
 
 
 def _refuses(spec: UpstreamSpec, principal: Principal) -> str:

@@ -133,15 +133,17 @@ class Metrics:
         carried: what it asked upstreams for its clients, by upstream, method and the upstream's name; how long they took to answer.
         limited: calls that a limit held back, by upstream and limit.
         server_sessions: how long sessions of clients lasted.
+        client_sessions: how long the mesh's own sessions with upstreams lasted, by upstream.
     """
 
-    __slots__ = ("_errors", "carried", "limited", "served", "server_sessions")
+    __slots__ = ("_errors", "carried", "client_sessions", "limited", "served", "server_sessions")
 
     def __init__(self) -> None:
         self.served = Family()
         self.carried = Family()
         self.limited: dict[tuple[str, str], int] = {}
         self.server_sessions = Histogram()
+        self.client_sessions: dict[str, Histogram] = {}
         self._errors: set[str] = set()
 
     def take(self, record: Record, outcome: object) -> None:
@@ -162,6 +164,14 @@ class Metrics:
             if key not in self.limited and len(self.limited) >= MAX_NAMES:
                 key = (OTHER, outcome.limit)
             self.limited[key] = self.limited.get(key, 0) + 1
+
+    def end_session(self, upstream: str, seconds: float) -> None:
+        """A session with an upstream has ended."""
+        found = self.client_sessions.get(upstream)
+        if found is None:
+            name = upstream if len(self.client_sessions) < MAX_NAMES else OTHER
+            found = self.client_sessions.setdefault(name, Histogram())
+        found.add(seconds)
 
     def _known(self, error: str) -> str:
         if len(self._errors) >= MAX_ERRORS:

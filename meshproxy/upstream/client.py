@@ -6,7 +6,9 @@ async with ProxyClient("https://docs.example.com/mcp") as client:
 """
 
 import importlib.metadata
+import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -38,6 +40,9 @@ class ProxyClient:
     (`mcp.server.MCPServer` or the low-level one), `{"mcpServers": {...}}` with one server, or an `Endpoint`. What upstreams ask and tell
     is for `handlers`; each can be given by itself, too, also in the shape that FastMCP's clients have (`meshproxy.relay.answerers`).
 
+    Attributes:
+        on_session_ended: told how many seconds a session of the legacy era has lasted, which the modern era has none of; None where nobody wants to know.
+
     Raises:
         TypeError, ValueError, ConfigError: the target is nothing that a client can be made for, or a handler no handler.
     """
@@ -67,6 +72,7 @@ class ProxyClient:
             progress=known.progress if progress_handler is None else progress_hearer(progress_handler),
         )
         self.timeout = timeout
+        self.on_session_ended: Callable[[float], None] | None = None
         self._link: Link | None = None
 
     def new(self) -> Self:
@@ -93,7 +99,14 @@ class ProxyClient:
             "timeout": self.timeout if timeout is None else timeout,
             "era": era,
         }
-        return await (self.endpoint.connect(**how) if headers is None else self.endpoint.connect_as(headers, **how))
+        link = await (self.endpoint.connect(**how) if headers is None else self.endpoint.connect_as(headers, **how))
+        if self.on_session_ended is not None and link.era is Era.LEGACY:
+            link.on_end = partial(self._session_ended, self.on_session_ended, time.monotonic())
+        return link
+
+    @staticmethod
+    def _session_ended(told: Callable[[float], None], since: float) -> None:
+        told(time.monotonic() - since)
 
     async def __aenter__(self) -> Self:
         self._link = await self.connect(_Deaf(), {})

@@ -15,6 +15,7 @@ from meshproxy.config.models import MeshConfig
 from meshproxy.errors import RpcError
 from meshproxy.http.server import Http1Server
 from meshproxy.mesh.mesh import Mesh
+from meshproxy.observe.metrics import MAX_NAMES
 from meshproxy.serving.fastmcp import FastMCP
 from meshproxy.serving.http import HttpApp, HttpSettings
 from tests.kit.clients import Legacy, Modern
@@ -45,8 +46,8 @@ def samples(text: str) -> dict[str, float]:
 
 
 @contextlib.asynccontextmanager
-async def metered(**server: Any) -> AsyncIterator[Measured]:
-    config = MeshConfig.model_validate({"server": server, "upstreams": {"a": UPSTREAM}})
+async def metered(upstreams: Any = None, **server: Any) -> AsyncIterator[Measured]:
+    config = MeshConfig.model_validate({"server": server, "upstreams": upstreams or {"a": UPSTREAM}})
     serving = FastMCP("m")
     mesh = Mesh(config, serving.composite, serving.stamp, serving.take)
     own = own_sockets(config.server)
@@ -155,6 +156,65 @@ async def test_the_numbers_are_those_that_a_client_counted() -> None:
         assert found[carried] == found[f'{kept},gen_ai_tool_name="a_t3"}}'] == 30
         outcome = 'meshproxy_requests_total{mcp_method_name="tools/call",outcome='
         assert (found[f'{outcome}"success"}}'], found[f'{outcome}"error"}}']) == (150, 60)
+
+
+async def test_sessions_with_upstreams_are_counted_when_they_have_ended() -> None:
+    legacy = light("--tools", "t0", "--era", "legacy", session="isolated")
+    async with metered(upstreams={"a": UPSTREAM, "old": legacy}) as it:
+        sessions = [Legacy(it.server) for _ in range(3)]
+        for session in sessions:
+            await session.request("tools/call", {"name": "old_t0", "arguments": {}})
+        assert "mcp_client_session_duration_seconds_count" not in await it.read()
+        for session in sessions[1:]:
+            session.close()
+        counted = 'mcp_client_session_duration_seconds_count{upstream="old"}'
+        async with asyncio.timeout(DEADLINE):
+            while samples(await it.read()).get(counted, 0) < 2:
+                pass
+        text = await it.read()
+        checked(text)
+        assert samples(text)[counted] == 2
+        assert 'session_duration_seconds_count{upstream="a"}' not in text
+
+
+async def test_ten_thousand_sessions_and_a_thousand_tools_make_so_many_series_and_no_more() -> None:
+    tools = [f"t{number}" for number in range(1200)]
+    upstream = light("--tools", ",".join(tools), session="shared")
+    async with metered(upstreams={"a": upstream}) as it:
+        good = unknown = 0
+        sizes: list[int] = []
+
+        async def live(number: int) -> None:
+            """One session: a call that is answered, and every tenth time one of a name, and a method, that this session made up."""
+            nonlocal good, unknown
+            session = Legacy(it.server)
+            await session.request("tools/call", {"name": f"a_{tools[number % len(tools)]}", "arguments": {}})
+            good += 1
+            for method in ("tools/call", f"made/up/{number}") if number % 10 == 0 else ():
+                with contextlib.suppress(RpcError):
+                    await session.request(method, {"name": f"made up {number}", "arguments": {}})
+                unknown += method == "tools/call"
+            session.close()
+
+        for start in range(0, 10_000, 50):
+            await asyncio.gather(*(live(start + number) for number in range(50)))
+            if start + 50 in (2_400, 10_000):
+                sizes.append(len(samples(await it.read())))
+        text = await it.read()
+        assert sizes[0] == sizes[1], "sessions make no series"
+        found = samples(text)
+        kept = 'mcp_server_operation_duration_seconds_count{mcp_method_name="tools/call"'
+        counted = {name: value for name, value in found.items() if name.startswith(kept)}
+        assert sum(value for name, value in counted.items() if "error_type" not in name) == good == 10_000
+        assert found[f'{kept},error_type="-32602"}}'] == unknown == 1_000
+        assert found["mcp_server_session_duration_seconds_count"] == 10_000
+        labels: dict[str, set[str]] = {}
+        for name in found:
+            for label, value in re.findall(r'([a-z_]+)="([^"]*)"', name):
+                labels.setdefault(label, set()).add(value)
+        assert len(labels.pop("gen_ai_tool_name")) == 2 * MAX_NAMES + 1, "public names, and the upstream's own, and one for what is beyond"
+        assert max(map(len, labels.values())) < 50, labels
+        assert "made" not in text
 
 
 async def test_edits_are_counted_by_what_became_of_them() -> None:

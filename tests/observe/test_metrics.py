@@ -85,6 +85,16 @@ def test_errors_beyond_the_bound_are_one() -> None:
     assert sum(served.values()) == 10_000
 
 
+def test_sessions_with_upstreams_beyond_the_bound_are_one() -> None:
+    metrics = Metrics()
+    for number in range(MAX_NAMES + 3):
+        metrics.end_session(f"u{number}", 2.0)
+    metrics.end_session("u0", 3.0)
+    assert len(metrics.client_sessions) == MAX_NAMES + 1
+    assert (metrics.client_sessions["u0"].count, metrics.client_sessions["u0"].total) == (2, 5.0)
+    assert metrics.client_sessions[OTHER].count == 3
+
+
 def test_what_a_limit_holds_back_is_counted_by_the_limit() -> None:
     metrics = Metrics()
     for number in range(MAX_NAMES + 1):
