@@ -6,7 +6,7 @@ keep-alive connection and, in the legacy era, a session; a client sends its next
     {"op": "open", "load": L, "url": U, "era": "legacy"|"modern"|"sse", "clients": 16, "call": C, "name": T, "sessions": 0, "credential": K}
     {"op": "open", "load": L, "argv": [...], "log": FILE, "era": E, "clients": 16, "call": C, "name": T}   over pipes: `bench.pipes`
     {"op": "ready", "load": L, "warm": true}     fresh connections and a call on each session, so that a run is nothing but calls
-    {"op": "run", "load": L, "seconds": S}       calls, errors, seconds, latencies in milliseconds
+    {"op": "run", "load": L, "seconds": S, "rate": 0}    calls, errors, seconds, latencies in milliseconds; `rate` calls a second, 0 for as many as are answered
     {"op": "hold", "load": L, "count": N, "calls": 1, "stream": true}    N more sessions, called so often, their event stream left open
     {"op": "close", "load": L}
 
@@ -36,6 +36,8 @@ class Client:
         self.errors: list[str] = []
         self.times: list[float] = []
         self.sent = self.ended = self.deadline = 0.0
+        self.pause = 0.0
+        """Seconds from one request to the next, if the answer is there; 0 for no pause."""
         self.done: asyncio.Future | None = None
         self.opened: list[str] = []
 
@@ -97,9 +99,19 @@ class Client:
         except Broken as error:
             self.errors.append(str(error))
         if now < self.deadline and self.connection.transport is not None and len(self.errors) < 100:
-            self.send()
+            if self.pause and (left := self.sent + self.pause - now) > 0:
+                asyncio.get_running_loop().call_later(left, self.resume)
+            else:
+                self.send()
         else:
             self.finish(now)
+
+    def resume(self) -> None:
+        now = time.perf_counter()
+        if now >= self.deadline:
+            self.finish(now)
+        elif self.connection.transport is not None:
+            self.send()
 
     def lost(self) -> None:
         if self.done is not None and not self.done.done():
@@ -223,7 +235,9 @@ class Load:
         for head in client.heads:
             await client.call(head)
 
-    async def run(self, seconds: float) -> dict:
+    async def run(self, seconds: float, rate: float = 0.0) -> dict:
+        for client in self.clients:
+            client.pause = self.count / rate if rate else 0.0
         began = time.perf_counter()
         await asyncio.gather(*(client.run(began + seconds) for client in self.clients))
         times = [spell for client in self.clients for spell in client.times]
@@ -266,7 +280,7 @@ async def work(loads: dict[str, Load | Pipes], job: dict) -> dict:
             await loads[name].ready(warm=job["warm"])
             return {"tools": loads[name].calls.tools}
         case "run":
-            return await loads[name].run(job["seconds"])
+            return await loads[name].run(job["seconds"], job.get("rate", 0.0))
         case "hold":
             await loads[name].hold(job["count"], job["calls"], stream=job.get("stream", False))
         case "close":

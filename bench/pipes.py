@@ -57,7 +57,7 @@ class Pipes(asyncio.SubprocessProtocol):
         if warm and await self.ask(self.count):
             raise Broken(self.errors[0])
 
-    async def run(self, seconds: float) -> dict:
+    async def run(self, seconds: float, _rate: float = 0.0) -> dict:
         began = time.perf_counter()
         await self.ask(self.count, began + seconds)
         return summary(self.times, self.errors, self.ended - began)

@@ -30,11 +30,12 @@ def rounds(arena: Arena, entries: list[Entry], count: int, seconds: float) -> di
     return samples
 
 
-def slice_of(arena: Arena, entry: Entry, seconds: float) -> dict:
+def slice_of(arena: Arena, entry: Entry, seconds: float, *, rate: float = 0.0) -> dict:
+    """One sample. `rate` is of calls a second; 0 for as many as are answered."""
     try:
         arena.load.job("ready", entry.load, warm=not entry.slow)
         before = entry.running.cpu()
-        sample = arena.load.job("run", entry.load, seconds=seconds)
+        sample = arena.load.job("run", entry.load, seconds=seconds, rate=rate)
         spent = entry.running.cpu() - before
     except LoadFailed as error:
         return {"calls": 0, "errors": 1, "error": str(error), "cpu": None}

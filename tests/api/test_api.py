@@ -1,15 +1,17 @@
 """What `/api` shows of a mesh, and does to it."""
 
+import asyncio
 import sys
 
 import pytest
 import yaml
+from meshproxy.api.feed import BEHIND, MOST
 from meshproxy.errors import RpcError
 from tests.api.conftest import RunApi
 from tests.kit.clients import Legacy
 from tests.kit.light import document, light
 from tests.kit.processes import is_alive
-from tests.kit.waiting import eventually
+from tests.kit.waiting import DEADLINE, eventually
 
 pytestmark = pytest.mark.anyio
 SECRET = "sk-live-0123456789abcdefgh"
@@ -177,6 +179,61 @@ async def test_a_reader_that_does_not_keep_up_misses_frames_and_is_told_so(
         mesh.file.write_text(text)
         assert await told("missed") == {}
         assert (await told("edit"))["outcome"] == "applied"
+
+
+async def test_calls_are_told_a_frame_at_a_time_and_those_beyond_are_counted(operated: RunApi) -> None:
+    async with operated(document({"a": light()})) as mesh, mesh.events("?topics=calls") as told:
+        client = Legacy(mesh.server)
+        for _ in range(10):
+            await asyncio.gather(*(client.says("a_echo") for _ in range(20)))
+        frames, seen = [], 0
+        while seen < 200:
+            frames.append(await told("calls"))
+            seen += len(frames[-1]["calls"]) + frames[-1]["left_out"]
+        assert seen == 200
+        assert all(len(frame["calls"]) <= MOST for frame in frames)
+        assert any(frame["left_out"] for frame in frames)
+        numbers = [call["number"] for frame in frames for call in frame["calls"]]
+        assert numbers == sorted(set(numbers))
+
+
+async def test_whoever_watches_and_reads_nothing_keeps_no_call_waiting_and_bounds_what_is_kept_for_him(
+    operated: RunApi,
+) -> None:
+    async with operated(document({"a": light()}, observe={"calls": {"arguments": "all"}})) as mesh:
+        host, port = mesh.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+        writer.write(f"GET /api/events HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
+        await reader.readline()
+        (watcher,) = await eventually(lambda: mesh.api._feed._readers)
+        client = Legacy(mesh.server)
+        count = 0
+
+        async def call() -> bool:
+            nonlocal count
+            result = await client.says("a_echo", tag="x" * 3000)
+            count += 1
+            return bool(result)
+
+        # Nothing is read here any more, so the frames pile up: in the kernel first, and then in the mesh.
+        async with asyncio.timeout(DEADLINE):
+            while not watcher.has_missed:
+                await asyncio.gather(*(call() for _ in range(25)))
+                mesh.api._feed._look_at_calls()
+        assert watcher.stream.waiting < 2 * BEHIND
+        assert len(mesh.server.calls) == min(count, 1000)
+        writer.close()
+        await eventually(lambda: not mesh.api._feed._readers)
+
+
+async def test_nobody_who_watches_costs_nothing_where_calls_are_carried(operated: RunApi) -> None:
+    async with operated(document({"a": light()})) as mesh:
+        before = len(mesh.server.recorder.listeners)
+        async with mesh.events() as told:
+            await told("status")
+            assert len(mesh.server.recorder.listeners) == before
+            assert mesh.api._feed._looking is not None
+        await eventually(lambda: mesh.api._feed._looking is None)
 
 
 async def test_calls_are_shown_and_told_with_the_parts_of_their_time_and_counted_by_upstream(operated: RunApi) -> None:

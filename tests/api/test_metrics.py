@@ -212,7 +212,9 @@ async def test_ten_thousand_sessions_and_a_thousand_tools_make_so_many_series_an
         for name in found:
             for label, value in re.findall(r'([a-z_]+)="([^"]*)"', name):
                 labels.setdefault(label, set()).add(value)
-        assert len(labels.pop("gen_ai_tool_name")) == 2 * MAX_NAMES + 1, "public names, and the upstream's own, and one for what is beyond"
+        assert len(labels.pop("gen_ai_tool_name")) == 2 * MAX_NAMES + 1, (
+            "public names, and the upstream's own, and one for what is beyond"
+        )
         assert max(map(len, labels.values())) < 50, labels
         assert "made" not in text
 

@@ -1,5 +1,6 @@
 """The benchmark's own instruments: the fixture is an MCP server to the SDK's clients, and the load client notices wrong answers."""
 
+import argparse
 import signal
 import subprocess
 import sys
@@ -15,11 +16,13 @@ from bench.calls import KINDS, TEXT, Calls
 from bench.connection import Broken
 from bench.contenders import CONTENDERS, PIPES
 from bench.ground import ROOT, Ground
-from bench.rounds import ratio
+from bench.rounds import Entry, ratio
 from bench.table import Report
 from bench.upstream import FILLER, MODERN, NOTE, NOTE_TEXT, PROMPT
 from tests.kit.processes import is_alive
 from tests.kit.waiting import DEADLINE
+
+from bench import watching
 
 pytestmark = pytest.mark.anyio
 UPSTREAM = str(Path(__file__).parents[2] / "bench" / "upstream.py")
@@ -95,6 +98,32 @@ def test_the_load_client_gets_every_answer(arena: Arena, era: str, call: str) ->
     arena.load.job("close", "load")
     assert sample["errors"] == 0
     assert sample["calls"] >= 4
+
+
+def test_a_rate_is_kept_to(arena: Arena) -> None:
+    direct = arena.start(CONTENDERS["direct"], arena.http(["bench"]))
+    arena.open(direct, "load", "modern", 2, "small")
+    arena.load.job("ready", "load", warm=True)
+    sample = arena.load.job("run", "load", seconds=0.5, rate=20)
+    arena.load.job("close", "load")
+    assert sample["errors"] == 0
+    assert 2 <= sample["calls"] <= 12
+
+
+def test_what_being_watched_costs_is_measured_with_a_page_that_reads(
+    arena: Arena, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mesh = arena.start(watching.contender("counted"), arena.http(["bench", "other"]))
+    arena.wait_for_tool(mesh)
+    arena.open(mesh, "load", "modern", 4, "small")
+    asked = argparse.Namespace(rounds=2, seconds=1.2, rate=200.0, readers=1)
+    rounds = watching.page(arena, Entry("counted", "load", mesh), asked)
+    arena.load.job("close", "load")
+    assert [one["errors"] + other["errors"] for one, other in rounds] == [0, 0]
+    assert all(one["frames"] > 0 and one["cpu"] > 0 for one, _ in rounds)
+    assert all(other["frames"] == 0 for _, other in rounds)
+    watching.tell("page", "modern", rounds, "open against closed")
+    assert "times the CPU per call, open against closed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("era", ["legacy", "modern"])

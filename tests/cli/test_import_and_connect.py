@@ -96,6 +96,10 @@ async def test_a_newcomer_brings_five_clients_servers_and_connects_them_all(
     assert program("import").returncode == 0
     assert mesh.read_text() == text
 
+    looked = program("doctor", mesh, "--json")
+    assert looked.returncode in (0, 10), looked.stderr
+    assert SECRET not in looked.stdout + looked.stderr
+
     running = serving(mesh, "--port", "0")
     running.await_event("upstream.up", 2)
     shown = program("connect", "--url", running.url, "--name", "mine")
