@@ -15,6 +15,7 @@ from meshproxy.api.actions import Actions
 from meshproxy.api.answers import PLAIN, ApiError, answer, refuse
 from meshproxy.api.feed import TOPICS, Feed
 from meshproxy.api.logging_in import CALLBACK, LoggingIn
+from meshproxy.api.planning import planned
 from meshproxy.api.traffic import Traffic
 from meshproxy.http.stream import Receive, Scope, Send
 from meshproxy.login.flow import answer_of
@@ -77,6 +78,7 @@ ROUTES: Final = (
     Row("POST", "/api/upstreams/NAME/disable", "admin", "disable"),
     Row("POST", "/api/upstreams/NAME/login", "admin", "login"),
     Row("POST", "/api/reload", "admin", "reload"),
+    Row("POST", "/api/plan", "admin", "plan"),
 )
 
 
@@ -258,6 +260,9 @@ class Api:
 
     async def _on_reload(self, asked: Asked) -> None:
         await answer(asked.send, await self._actions.reload())
+
+    async def _on_plan(self, asked: Asked) -> None:
+        await answer(asked.send, await planned(self._mesh.config, self._server.info["version"], asked.receive))
 
     def _known(self, name: str) -> None:
         if name not in self._mesh.config.upstreams:

@@ -40,13 +40,12 @@ class ApiClient:
         given = urlencode({key: value for key, value in query.items() if value is not None}, doseq=True)
         return self._ask("GET", path, given)
 
-    def post(self, *path: str) -> Any:
-        """What a POST to a path is answered with. Raises `Failure`."""
-        return self._ask("POST", path, "")
+    def post(self, *path: str, body: Any = None) -> Any:
+        """What a POST to a path, with this value as JSON, is answered with. Raises `Failure`."""
+        return self._ask("POST", path, "", b"" if body is None else json.dumps(body).encode())
 
-    def _ask(self, method: str, path: Sequence[str], query: str) -> Any:
+    def _ask(self, method: str, path: Sequence[str], query: str, data: bytes | None = None) -> Any:
         url = f"{self._origin}/api/{'/'.join(quote(part, safe='') for part in path)}{query and f'?{query}'}"
-        data = b"" if method == "POST" else None
         request = urllib.request.Request(url, data, self._headers, method=method)  # noqa: S310  # http or https, as `_origin` sees to
         shown = without_secrets(self._origin)
         try:

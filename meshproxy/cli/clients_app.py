@@ -126,7 +126,20 @@ def plan(
     file: Annotated[str, typer.Argument(metavar="FILE", show_default=False, help="The config, YAML or JSON.")],
     against: Annotated[
         str | None,
-        typer.Option(metavar="FILE", show_default=False, help="The config that is in force; else there is none."),
+        typer.Option(
+            metavar="FILE|URL",
+            show_default=False,
+            help="The config that is in force, or the URL of a mesh that runs; else there is none.",
+        ),
+    ] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--header",
+            metavar="'NAME: VALUE'",
+            show_default=False,
+            help="An HTTP header for the URL, as in 'Authorization: Bearer ...'. Can be repeated.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> Any:
@@ -135,10 +148,13 @@ def plan(
     Which upstreams are kept, started, started anew or closed, which sections are in force at once and which at the next start, and which public names appear (+), vanish (-) or lead
     elsewhere (~), as far as the state directory remembers what the upstreams offer. No upstream is started.
 
-    Exits with 0 if nothing would change, with 10 if something would, and with 2 if a file could not be served.
+    Against a URL the mesh that runs there is asked, which needs a key with the right admin where server.auth is in its config. It is told digests, and tells none of its own.
+
+    Exits with 0 if nothing would change, with 10 if something would, with 2 if a file could not be served, and with 1 if no mesh answers or it refuses.
 
     \b
-    Example:
+    Examples:
+      meshproxy plan mesh.yaml --against http://127.0.0.1:8000
       git show HEAD:mesh.yaml > old.yaml; meshproxy plan mesh.yaml --against old.yaml
     """
-    return _command("planning").plan(file, against, as_json=as_json)
+    return _command("planning").plan(file, against, headers=header or [], as_json=as_json)

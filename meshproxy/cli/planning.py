@@ -1,68 +1,62 @@
 """`meshproxy plan`: what a reload would do, without doing it."""
 
 import contextlib
-from collections.abc import Iterable
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from meshproxy.cli.peer import until_interrupted
+from meshproxy.catalog.catalog import Catalog
+from meshproxy.cli.api_client import ApiClient
+from meshproxy.cli.entry import Failure
+from meshproxy.cli.peer import is_url, until_interrupted
 from meshproxy.cli.text import show, show_json
+from meshproxy.config.fingerprint import fingerprints
 from meshproxy.config.load import load
 from meshproxy.config.models import MeshConfig
-from meshproxy.kinds import Kind
+from meshproxy.kinds import KINDS, Kind
 from meshproxy.login.logins import Logins
+from meshproxy.mesh.comparison import compared
 from meshproxy.mesh.memory import Memory
-from meshproxy.mesh.plan import plan as planned
 from meshproxy.mesh.upstreams import mount_of, provider_of
 from meshproxy.serving.fastmcp import FastMCP
 from meshproxy.state.place import place
 from meshproxy.state.store import Store
 from meshproxy.supervision.starts import Starts
+from meshproxy.upstream.client import CLIENT
 
 __all__ = ["plan"]
 
 DIFFERS = 10
-_LIVE = ("reload", "access", "profiles", "observe")
-"""Sections that are in force at once, besides `server.auth`."""
 
 Names = dict[tuple[str, str], str]
 """By kind and public name, whose it is: the upstream and its own name for it."""
 
 
-def plan(file: str, against: str | None, *, as_json: bool) -> int:
-    """Print it; 0 if nothing would change, 10 if anything would. Raises `ConfigError` for what is wrong with either file."""
+def plan(file: str, against: str | None, *, headers: Sequence[str], as_json: bool) -> int:
+    """Print it; 0 if nothing would change, 10 if anything would. Raises `ConfigError` for what is wrong with either file, and `Failure`."""
+    if headers and (against is None or not is_url(against)):
+        raise Failure("--header goes with a URL after --against", status=2)
     new = load(file)
-    old = MeshConfig() if against is None else load(against)
-    running = {spec.name: spec for spec in old.enabled}
-    todo = planned(running, old, new)
-    changed = [name for name in todo.start if name in todo.retire]
-    found: dict[str, Any] = {
-        "keep": list(todo.keep),
-        "start": [name for name in todo.start if name not in changed],
-        "change": changed,
-        "retire": [name for name in todo.retire if name not in changed],
-        "show": [name for name in todo.keep if running[name].view != new.upstreams[name].view],
-        "limit": [name for name in todo.keep if running[name].live != new.upstreams[name].live],
-        "live": [key for key in _LIVE if getattr(old, key, None) != getattr(new, key, None)],
-        "restart_required": [] if against is None else list(todo.restart_required),
+    if against is not None and is_url(against):
+        found, before, listed = _of_running(new, ApiClient(against, headers))
+        files = [Path(file)]
+    else:
+        old = MeshConfig() if against is None else load(against)
+        key = secrets.token_bytes(16)
+        found = compared(fingerprints(old, key), fingerprints(new, key))
+        if against is None:
+            found["restart_required"] = []
+        files = [Path(one) for one in (file, against) if one is not None]
+        before, listed = _names(old, files, {})[0], {}
+    after, unknown = _names(new, files, listed)
+    found["names"] = {
+        "appear": _spelled(key for key in after if key not in before),
+        "vanish": _spelled(key for key in before if key not in after),
+        "lead_elsewhere": _spelled(key for key in after if key in before and before[key] != after[key]),
+        "unknown": unknown,
     }
-    if old.server.auth != new.server.auth:
-        found["live"].append("server.auth")
-    files = [Path(one) for one in (file, against) if one is not None]
-
-    async def main() -> int:
-        before, _ = _offered(old, files)
-        after, unknown = _offered(new, files)
-        found["names"] = {
-            "appear": _spelled(key for key in after if key not in before),
-            "vanish": _spelled(key for key in before if key not in after),
-            "lead_elsewhere": _spelled(key for key in after if key in before and before[key] != after[key]),
-            "unknown": unknown,
-        }
-        return 0
-
-    until_interrupted(main)
-    differs = any(found[key] for key in found if key not in ("keep", "names")) or old != new
+    differs: bool = found.pop("differs")
     if as_json:
         show_json({"differs": differs, **found})
     else:
@@ -70,13 +64,49 @@ def plan(file: str, against: str | None, *, as_json: bool) -> int:
     return DIFFERS if differs else 0
 
 
-def _offered(config: MeshConfig, files: Iterable[Path]) -> tuple[Names, list[str]]:
-    """The public names of a config as far as they are remembered, and the upstreams of which nothing is."""
+def _of_running(new: MeshConfig, client: ApiClient) -> tuple[dict[str, Any], Names, dict[str, Catalog]]:
+    """What a mesh says that a reload would do; its names; and what it has listed of each upstream that would be the same there."""
+    key = secrets.token_bytes(16)
+    told = {"version": CLIENT["version"], "key": key.hex(), **fingerprints(new, key)}
+    found: dict[str, Any] = client.post("plan", body=told)
+    components: Sequence[Mapping[str, Any]] = client.get("catalog")["components"]
+    before = {(one["kind"], one["name"]): f"{one['upstream']}\0{one['origin']}" for one in components}
+    listed = {}
+    for name in found["keep"]:
+        definitions = {
+            kind: tuple(
+                {**one["definition"], spec.key: one["origin"]}
+                for one in components
+                if (one["kind"], one["upstream"]) == (str(kind), name)
+            )
+            for kind, spec in KINDS.items()
+        }
+        listed[name] = Catalog(definitions=definitions)
+    return found, before, listed
+
+
+def _names(config: MeshConfig, files: Iterable[Path], listed: Mapping[str, Catalog]) -> tuple[Names, list[str]]:
+    """See `_offered`, which needs an event loop."""
+    found: list[tuple[Names, list[str]]] = []
+
+    async def main() -> int:
+        found.append(_offered(config, files, listed))
+        return 0
+
+    until_interrupted(main)
+    return found[0]
+
+
+def _offered(config: MeshConfig, files: Iterable[Path], listed: Mapping[str, Catalog]) -> tuple[Names, list[str]]:
+    """The public names of a config as far as they are remembered or listed, and the upstreams of which nothing is."""
     server = FastMCP(config.name, list_grace=0)
     memories = [Memory(Store(place(config.state, file))) for file in files]
     unknown = []
     for spec in config.enabled:
         provider = provider_of(spec, config.scrubber, server.stamp, Starts(), Logins(None, None))
+        if spec.name in listed:
+            # What the mesh leaves out it does not tell: what is remembered here of the same upstream is more.
+            provider.recollection.recall(listed[spec.name], has_handshake=None, talks=False)
         for memory in memories:
             with contextlib.suppress(OSError):
                 memory.recall(spec, provider)

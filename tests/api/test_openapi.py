@@ -7,7 +7,11 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from meshproxy.api.app import ROUTES
+from meshproxy.config.fingerprint import fingerprints
+from meshproxy.config.load import load
+from meshproxy.config.models import MeshConfig
 from meshproxy.errors import RpcError
+from meshproxy.upstream.client import CLIENT
 from tests.api.conftest import OURS, RunApi
 from tests.kit.clients import Legacy
 from tests.kit.light import document, light
@@ -45,6 +49,11 @@ def test_what_acts_needs_the_header_that_it_says() -> None:
     for row in ROUTES:
         named = {one["name"].lower() for one in operation(row.method, row.path).get("parameters", ())}
         assert (row.method == "POST") == (OURS.keys() <= named)
+
+
+def config_told(config: MeshConfig) -> Any:
+    """What `meshproxy plan` sends of a config."""
+    return {"version": CLIENT["version"], "key": "00ff", **fingerprints(config, b"\x00\xff")}
 
 
 async def test_every_answer_is_as_it_says(operated: RunApi, tmp_path: Path) -> None:
@@ -94,6 +103,16 @@ async def test_every_answer_is_as_it_says(operated: RunApi, tmp_path: Path) -> N
             ("GET", "/api/logs/NAME", "/api/logs/down"),
             ("GET", "/api/logs/NAME", "/api/logs/web"),
         ]
+        bodies = [
+            (config_told(load(mesh.file)), 200),
+            ({**config_told(load(mesh.file)), "version": "0.0.1"}, 409),
+            ({"version": 1}, 400),
+            ("x" * (4 << 20), 413),
+        ]
+        for body, status in bodies:
+            answer = await mesh.http.post(f"{mesh.url}/api/plan", headers=OURS, json=body)
+            assert answer.status_code == status, answer.text
+            assert complaints("POST", "/api/plan", status, answer.json()) == [], answer.text
         statuses = set()
         for method, path, url in asked:
             answer = await mesh.http.request(method, mesh.url + url, headers=OURS)

@@ -1,5 +1,6 @@
 """`meshproxy plan`: what a reload would do, and the statuses that scripts go by."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -59,3 +60,53 @@ def test_what_could_not_be_served_is_no_plan(meshproxy: Run, config: Run) -> Non
     ended = meshproxy("plan", config("upstreams: {a: {}}\n"))
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "needs command" in ended.stderr
+
+
+def test_a_mesh_that_runs_is_compared_with_as_its_file_is(meshproxy: Run, config: Run, serving: Any) -> None:
+    old = config(a=light("--tools", "one,two"), b=light(env={"TOKEN": "hunter22-hunter22"}), c=light(), name="old.yaml")
+    mesh = serving(old)
+    mesh.await_settled()
+    # What the command line has overridden is not the file's, and no difference.
+    same = meshproxy("plan", old, "--against", mesh.url)
+    assert (same.returncode, same.stdout, same.stderr) == (0, "kept: a, b, c\nnothing would change\n", "")
+    new = config(
+        a=light("--tools", "one,two", tools={"rename": {"two": "three"}}),
+        b=light(env={"TOKEN": "hunter33-hunter33"}),
+        d=light(),
+        name="new.yaml",
+        state="none",
+    )
+    ended = meshproxy("plan", new, "--against", mesh.url, "--json")
+    assert (ended.returncode, ended.stderr) == (10, "")
+    found = json.loads(ended.stdout)
+    assert (found["keep"], found["start"], found["change"], found["retire"]) == (["a"], ["d"], ["b"], ["c"])
+    assert (found["show"], found["restart_required"]) == (["a"], ["state"])
+    names = found["names"]
+    # What is kept is known from the mesh, although nothing is remembered here.
+    assert names["appear"] == [{"kind": "tool", "name": "a_three"}]
+    assert {one["name"] for one in names["vanish"]} == {"a_two", "b_echo", "c_echo"}
+    assert names["unknown"] == ["b", "d"]
+    broken = config("upstreams: {a: {}}\n", name="broken.yaml")
+    assert meshproxy("plan", broken, "--against", mesh.url).returncode == 2
+
+
+def test_a_mesh_with_keys_is_asked_with_one_that_may_act(meshproxy: Run, config: Run, serving: Any) -> None:
+    keys = [
+        {
+            "name": right,
+            "hash": "sha256:" + hashlib.sha256(f"mesh_{right}-0123456789".encode()).hexdigest(),
+            "rights": [right],
+        }
+        for right in ("view", "admin")
+    ]
+    file = config(a=light(), server={"auth": {"keys": keys}})
+    mesh = serving(file)
+    assert meshproxy("plan", file, "--against", mesh.url).returncode == 1
+    for right, status in (("view", 1), ("admin", 0)):
+        header = f"Authorization: Bearer mesh_{right}-0123456789"
+        ended = meshproxy("plan", file, "--against", mesh.url, "--header", header)
+        assert ended.returncode == status, ended.stderr
+        assert "0123456789" not in ended.stdout + ended.stderr
+    nobody = meshproxy("plan", file, "--against", "http://127.0.0.1:9")
+    assert (nobody.returncode, nobody.stderr.startswith("error: no mesh answers")) == (1, True)
+    assert meshproxy("plan", file, "--header", "A: b").returncode == 2
