@@ -2,12 +2,14 @@
 
 import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 import structlog
 
 from meshproxy.api.metrics import MetricsPage
 from meshproxy.cli.entry import Failure
+from meshproxy.cli.workers import measured_beside
+from meshproxy.cluster.seat import Seat
 from meshproxy.config.models import ServerConfig
 from meshproxy.http.server import Http1Server
 from meshproxy.mesh.mesh import Mesh
@@ -37,11 +39,11 @@ def own_sockets(settings: ServerConfig) -> list[socket.socket]:
 
 @asynccontextmanager
 async def measured(
-    server: FastMCP, mesh: Mesh, settings: ServerConfig, sockets: Sequence[socket.socket]
+    server: FastMCP, mesh: Mesh, settings: ServerConfig, sockets: Sequence[socket.socket], seat: Seat | None = None
 ) -> AsyncIterator[MetricsPage | None]:
     """Count while it serves. Yields the page of the metrics; None where nobody wants them.
 
-    With `sockets` the page is served there, and is to be served nowhere else.
+    With `sockets` the page is served there, and is to be served nowhere else. What is read there is of all workers, where this is one that has a `seat`.
     """
     if settings.metrics is None:
         yield None
@@ -52,14 +54,22 @@ async def measured(
     server.on_session_ended = metrics.server_sessions.add
     server.composite.on_session_ended = metrics.end_session
     page.lag.start()
-    own = Http1Server(page) if sockets else None
     try:
-        if own is not None:
-            await own.start(sockets)
-            log.info("metrics.listening", url=url_of(sockets, sockets[0].getsockname()[0], "/metrics"))
-        yield page
+        async with _at_its_own(page, sockets, seat) if sockets else nullcontext():
+            yield page
     finally:
         page.lag.stop()
         forget()
-        if own is not None:
-            await own.aclose()
+
+
+@asynccontextmanager
+async def _at_its_own(page: MetricsPage, sockets: Sequence[socket.socket], seat: Seat | None) -> AsyncIterator[None]:
+    """Serve the page at an address that has nothing else."""
+    async with measured_beside(page, seat) as reading:
+        server = Http1Server(reading)
+        try:
+            await server.start(sockets)
+            log.info("metrics.listening", url=url_of(sockets, sockets[0].getsockname()[0], "/metrics"))
+            yield
+        finally:
+            await server.aclose()

@@ -192,14 +192,19 @@ def _over_http(
             listener.close()
         server.entrance.must_ask = not (settings.allow_unauthenticated or is_loopback(settings.host))
         api = Api(mesh, server, config.source.path or Path(), url=settings.public_url or "", path=settings.path)
-        async with measured(server, mesh, settings, own) as metrics:
+        async with measured(server, mesh, settings, own, seat) as metrics:
             annexes: list[Annex] = [api, _login_page(server, mesh, settings, "http" if tls is None else "https")]
             if settings.page:
                 annexes.append(Page())
             if metrics is not None and not own:
                 annexes.append(metrics)
+            marks = {} if seat is None else {"worker": seat.number}
             app = HttpApp(
-                server, _http_settings(settings), entrance=server.entrance, health=health_of(mesh), annexes=annexes
+                server,
+                _http_settings(settings),
+                entrance=server.entrance,
+                health=health_of(mesh, **marks),
+                annexes=annexes,
             )
             api.statistics = app.statistics
             if metrics is not None:

@@ -11,6 +11,7 @@ from socket import socket
 from meshproxy.cluster.concert import Concert
 from meshproxy.cluster.doorway import Doorway, doorstep
 from meshproxy.cluster.envelope import Envelopes
+from meshproxy.cluster.gathering import Gathering
 from meshproxy.cluster.hand_over import HandOver
 from meshproxy.cluster.home import settle
 from meshproxy.cluster.neighbours import Neighbours
@@ -28,7 +29,7 @@ from meshproxy.serving.http import HttpApp
 from meshproxy.state.place import place
 from meshproxy.state.store import Store
 
-__all__ = ["fronted", "join", "supervise"]
+__all__ = ["fronted", "join", "measured_beside", "supervise"]
 
 Work = Callable[[MeshConfig, Seat], int]
 """Serves a config in a worker, and says with which status it ends."""
@@ -81,7 +82,7 @@ def join(seat: Seat, mesh: Mesh, server: FastMCP, stopping: asyncio.Event) -> Co
         restarts.add(task)
         task.add_done_callback(restarts.discard)
 
-    concert.on_reload, concert.on_restart, concert.on_end = mesh.reload_soon, restart, stopping.set
+    concert.on_reload, concert.on_restart, concert.on_end = mesh.read_again, restart, stopping.set
     return concert
 
 
@@ -91,12 +92,30 @@ async def fronted(app: HttpApp, seat: Seat | None, most: int) -> AsyncIterator[A
     if seat is None:
         yield app
         return
-    neighbours = Neighbours(seat.directory, seat.name)
-    door = Http1Server(Doorway(app, Envelopes(seat.key), most))
-    with doorstep(seat.path) as listener:
+    async with _beside(app, seat, "calls", most) as (gathering, neighbours):
+        yield HandOver(gathering, neighbours, Envelopes(seat.key), most, LED)
+
+
+@contextlib.asynccontextmanager
+async def measured_beside(page: Application, seat: Seat | None) -> AsyncIterator[Application]:
+    """What is reached of metrics that have an address of their own: those of all workers."""
+    if seat is None:
+        yield page
+        return
+    async with _beside(page, seat, "metrics", 0) as (gathering, _):
+        yield gathering
+
+
+@contextlib.asynccontextmanager
+async def _beside(app: Application, seat: Seat, of: str, most: int) -> AsyncIterator[tuple[Gathering, Neighbours]]:
+    """Let the neighbours have what this worker has. What is yielded has what all have."""
+    neighbours = Neighbours(seat.directory / of, seat.name)
+    gathering = Gathering(app, neighbours, Envelopes(seat.key))
+    door = Http1Server(Doorway(app, gathering.take, Envelopes(seat.key), most))
+    with doorstep(seat.door(of)) as listener:
         await door.start([listener])
         try:
-            yield HandOver(app, neighbours, Envelopes(seat.key), most, LED)
+            yield gathering, neighbours
         finally:
             await door.aclose()
             await neighbours.aclose()
@@ -105,7 +124,7 @@ async def fronted(app: HttpApp, seat: Seat | None, most: int) -> AsyncIterator[A
 async def _restart(mesh: Mesh, name: str) -> None:
     with contextlib.suppress(Exception):
         # How it went is in the log, and in what the mesh says of its upstreams.
-        await mesh.restart(name)
+        await mesh.restart(name, alone=True)
 
 
 async def _make_key(store: Store) -> None:

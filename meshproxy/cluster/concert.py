@@ -35,7 +35,7 @@ class Concert:
         self.on_end: Callable[[], None] = lambda: None
         self._line = line
         self._reader: asyncio.StreamReader
-        self._writer: asyncio.StreamWriter
+        self._writer: asyncio.StreamWriter | None = None
         self._asked: tuple[str, asyncio.Future[None]] | None = None
 
     async def open(self) -> None:
@@ -52,7 +52,8 @@ class Concert:
 
     def close(self) -> None:
         """Nothing more is said or heard."""
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
 
     async def agree(self, digest: str, data: bytes) -> None:
         """An edit could be in force here at once: wait until it may be, everywhere. `data` is what the file holds.
@@ -89,7 +90,8 @@ class Concert:
         self._say("restart", name=name)
 
     def _say(self, said: str, digest: str = "", **facts: Any) -> None:
-        self._writer.write(line_of(said, digest=digest, **facts))
+        if self._writer is not None:
+            self._writer.write(line_of(said, digest=digest, **facts))
 
     def _hear(self, message: dict[str, Any]) -> None:
         said, asked = message["said"], self._asked

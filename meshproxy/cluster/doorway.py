@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 from meshproxy.cluster.body import Body
 from meshproxy.cluster.envelope import Envelopes
 from meshproxy.http.server_request import Head, Request, Take
-from meshproxy.http.stream import Receive, Scope, Send
+from meshproxy.http.stream import Application, Receive, Scope, Send
 
 __all__ = ["Doorway", "Served", "doorstep"]
 
@@ -31,10 +31,11 @@ class Served(Protocol):
 
 
 class Doorway:
-    """`app` is what is behind it, and `most` the bytes of a request that it may be given."""
+    """`app` is what is behind it, with its `Take`, and `most` the bytes of a request that it may be given."""
 
-    def __init__(self, app: Served, envelopes: Envelopes, most: int) -> None:
+    def __init__(self, app: Application, take: Take, envelopes: Envelopes, most: int) -> None:
         self._app = app
+        self._take = take
         self._envelopes = envelopes
         self._most = most
 
@@ -45,7 +46,7 @@ class Doorway:
             return False
         # The head stays as it came: whoever sends the same once more has an envelope that was used.
         request.scope = {**scope, _IS_IN: True}
-        return self._app.take(Head(scope), body, request)
+        return self._take(Head(scope), body, request)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

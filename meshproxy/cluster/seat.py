@@ -1,5 +1,6 @@
 """`Seat`: what a worker is given by its supervisor, by inheritance and in no other way. Place: cluster."""
 
+import contextlib
 import os
 import socket
 import threading
@@ -9,7 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["Seat"]
+__all__ = ["DOORS", "Seat"]
+
+DOORS: Final = ("calls", "metrics")
+"""What a worker can be asked for by its neighbours: what clients ask for, and what it counts where that has an address of its own."""
 
 PATIENCE: Final = 8.0
 """Seconds that a worker has to end in good order when its supervisor is gone."""
@@ -41,10 +45,9 @@ class Seat:
     supervisor: int
     given: Any = None
 
-    @property
-    def path(self) -> Path:
-        """Where the worker listens for its neighbours."""
-        return self.directory / self.name
+    def door(self, of: str) -> Path:
+        """Where the worker listens for its neighbours: one of `DOORS`."""
+        return self.directory / of / self.name
 
     def hold_on(self, kill: Callable[[], None]) -> None:
         """See that this process ends when the supervisor is gone: in good order if it can (`meshproxy.cluster.concert` tells it), else after `kill`."""
@@ -53,10 +56,11 @@ class Seat:
     def leave(self) -> None:
         """Take away what nobody is there any more to take away."""
         if os.getppid() != self.supervisor:
-            try:
+            # A neighbour that is still there will do it.
+            with contextlib.suppress(OSError):
+                for of in DOORS:
+                    (self.directory / of).rmdir()
                 self.directory.rmdir()
-            except OSError:
-                return  # a neighbour is still there, and will do it
 
     def _wait(self, kill: Callable[[], None]) -> None:
         os.read(self.lifeline, 1)

@@ -23,7 +23,7 @@ import structlog
 
 from meshproxy.cluster.ballot import Ballot, Told
 from meshproxy.cluster.lines import Lines, line_of
-from meshproxy.cluster.seat import Seat
+from meshproxy.cluster.seat import DOORS, Seat
 
 __all__ = ["Supervisor"]
 
@@ -98,6 +98,8 @@ class Supervisor:
     def run(self) -> int:
         """Until a signal ends it: 0, or what a worker ended with that could not start."""
         self._directory = Path(tempfile.mkdtemp(prefix="meshproxy-"))
+        for of in DOORS:
+            (self._directory / of).mkdir(0o700)
         self._lifeline = os.pipe()
         self._wakeup = socket.socketpair()
         for end in self._wakeup:
@@ -228,7 +230,8 @@ class Supervisor:
         with contextlib.suppress(KeyError):
             self._selector.unregister(worker.line)
         worker.line.close()
-        (self._directory / worker.name).unlink(missing_ok=True)
+        for of in DOORS:
+            (self._directory / of / worker.name).unlink(missing_ok=True)
         self._tell(self._ballot.left(number))
         if self._ending:
             return

@@ -184,7 +184,14 @@ class Mesh:
     # --- following the file
 
     def reload_soon(self) -> None:
-        """Read the file again, whether it changed or not."""
+        """Read the file again, whether it changed or not; everywhere, where others serve it, too."""
+        if self.concert is not None:
+            self.concert.all_reload()
+        else:
+            self.read_again()
+
+    def read_again(self) -> None:
+        """The same, here."""
         self._following.again()
 
     async def follow(self, path: Path) -> None:
@@ -224,8 +231,10 @@ class Mesh:
         async with self._turn:
             return await self._reload(config, agree=agree)
 
-    async def restart(self, name: str) -> Report:
+    async def restart(self, name: str, *, alone: bool = False) -> Report:
         """Start an upstream anew beside the one that runs, which then drains, or goes on if the new one fails (see `Report.failures`).
+
+        Others that serve the file do the same, unless it is done `alone`; what is reported is how it went here.
 
         Raises:
             KeyError: no upstream of this name runs.
@@ -234,6 +243,8 @@ class Mesh:
         """
         if name not in self._providers:
             raise KeyError(name)
+        if self.concert is not None and not alone:
+            self.concert.others_restart(name)
         async with self._turn:
             restarting = asyncio.ensure_future(self._reload(self.config, again=name))
             self._restarting = restarting

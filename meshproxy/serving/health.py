@@ -15,8 +15,8 @@ from meshproxy.wire.codec import dumps
 __all__ = ["health_of"]
 
 
-def health_of(mesh: Mesh) -> dict[str, Health]:
-    """The two answers, by path."""
+def health_of(mesh: Mesh, **marks: Any) -> dict[str, Health]:
+    """The two answers, by path. `marks` are what the second says of the process besides."""
 
     def healthz() -> tuple[int, bytes]:
         return 200, b'{"status":"ok"}'
@@ -25,7 +25,7 @@ def health_of(mesh: Mesh) -> dict[str, Health]:
         ready, upstreams = mesh.is_ready, mesh.status()
         starting = any(upstream["state"] == "starting" for upstream in upstreams.values())
         status = "ready" if ready else "starting" if starting else "unready"
-        body: dict[str, Any] = {"status": status, "upstreams": upstreams}
+        body: dict[str, Any] = {"status": status, **marks, "upstreams": upstreams}
         if draining := mesh.draining():
             body["draining"] = draining
         return 200 if ready else 503, as_json(dumps(body).decode()).encode()

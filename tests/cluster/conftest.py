@@ -62,7 +62,7 @@ async def pair(folder: Path) -> AsyncIterator[Pair]:
         here = await stack.enter_async_context(_served(apps[0], handlers[0], front))
         leave = contextlib.AsyncExitStack()
         there = await leave.enter_async_context(_served(apps[1], handlers[1], apps[1]))
-        door = Http1Server(Doorway(apps[1], Envelopes(KEY), 4 << 20))
+        door = Http1Server(Doorway(apps[1], apps[1].take, Envelopes(KEY), 4 << 20))
         await door.start([leave.enter_context(doorstep(folder / THERE))])
         leave.push_async_callback(door.aclose)
         await stack.enter_async_context(leave)

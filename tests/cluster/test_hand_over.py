@@ -139,8 +139,9 @@ async def test_an_address_of_the_client_and_its_name_for_the_mesh_reach_the_home
             await send({"type": "http.response.start", "status": 204, "headers": []})
             await send({"type": "http.response.body", "body": b""})
 
+    noting = Noting()
     async with pair(folder) as both:
-        server = Http1Server(Doorway(Noting(), Envelopes(KEY), 1000))
+        server = Http1Server(Doorway(noting, noting.take, Envelopes(KEY), 1000))
         with doorstep(folder / "002more") as listener:
             await server.start([listener])
             headers = heads(

@@ -250,6 +250,53 @@ def test_stdio_has_one_process(tmp_path) -> None:
     assert "server.workers: one client over stdio has one process" in ended.stderr
 
 
+async def pids_of(mesh: Serving) -> set[int]:
+    """The program of each worker, by way of twelve connections."""
+    return {pid_of(await called(mesh.url)) for _ in range(12)}
+
+
+async def test_what_is_done_by_the_api_is_done_by_every_worker(tmp_path) -> None:
+    with serve(config(tmp_path, a=light("--label", "old")), tmp_path / "log") as mesh:
+        await_all_up(mesh)
+        base, own = mesh.url.removesuffix("/mcp"), {"x_meshproxy": "1"}
+        before = await pids_of(mesh)
+        assert len(before) == 2
+        answer = await once(f"{base}/api/upstreams/a/restart", {}, **own)
+        assert (answer.status_code, answer.json()["outcome"]) == (200, "restarted")
+        mesh.await_event("config.reloaded", 2)
+        assert len(await pids_of(mesh) - before) == 2
+        answer = await once(f"{base}/api/reload", {}, **own)
+        assert (answer.status_code, answer.json()["outcome"]) == (200, "unchanged")
+        # Whoever is asked, it is the first that tells.
+        told = [mesh.get("/api/status")[1] for _ in range(8)]
+        assert len({upstream["pids"][0] for one in told for upstream in one["upstreams"]}) == 1
+        assert {mesh.ready()[1]["worker"] for _ in range(20)} == {0, 1}
+
+
+@pytest.mark.parametrize("own_address", [False, True])
+async def test_metrics_are_of_all_workers_whoever_is_asked(tmp_path, own_address) -> None:
+    file = config(tmp_path, a=light())
+    if own_address:
+        document = yaml.safe_load(file.read_text())
+        document["server"]["metrics"] = {"listen": "127.0.0.1:0"}
+        file.write_text(yaml.safe_dump(document))
+    with serve(file, tmp_path / "log") as mesh:
+        await_all_up(mesh)
+        await pids_of(mesh)
+        url = mesh.await_event("metrics.listening")["url"] if own_address else mesh.url.removesuffix("mcp") + "metrics"
+        async with httpx2.AsyncClient(timeout=DEADLINE, trust_env=False) as http:
+            texts = [(await http.get(url)).text for _ in range(2)]
+            refused = (await http.get(mesh.url.removesuffix("mcp") + "metrics")).status_code
+        for text in texts:
+            heads_of = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")]
+            assert len(heads_of) == len({*heads_of})
+            name = "mcp_server_operation_duration_seconds_count"
+            counts = [line for line in text.splitlines() if line.startswith(name)]
+            assert {line.partition('worker="')[2][0] for line in counts} == {"0", "1"}
+            assert sum(int(line.rpartition(" ")[2]) for line in counts) == 12
+        assert refused == (404 if own_address else 200)
+
+
 async def called(url: str) -> httpx2.Response:
     body, headers = modern(call("a_echo", 1))
     return await once(url, body, **headers)
