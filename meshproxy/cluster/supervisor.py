@@ -117,6 +117,7 @@ class Supervisor:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(worker.pid, signal.SIGKILL)
                 os.waitpid(worker.pid, 0)
+                worker.line.close()
             signal.set_wakeup_fd(-1)
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -249,6 +250,8 @@ class Supervisor:
     # --- what workers say
 
     def _read(self, worker: _Worker) -> None:
+        if self._workers.get(worker.number) is not worker:
+            return  # it was buried a moment ago
         try:
             data = worker.line.recv(65536)
         except OSError:

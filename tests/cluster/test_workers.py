@@ -165,6 +165,20 @@ async def test_a_worker_that_is_killed_costs_the_others_nothing(tmp_path) -> Non
                 assert (await once(mesh.url, request("ping"), **living)).status_code == 200
 
 
+def test_a_supervisor_that_was_held_up_sees_everything_at_once(tmp_path) -> None:
+    with serve(config(tmp_path, a=light()), tmp_path / "log") as mesh:
+        await_all_up(mesh)
+        for count in range(1, 4):
+            mesh.process.send_signal(signal.SIGSTOP)
+            for pid in workers(mesh).values():
+                os.kill(pid, signal.SIGKILL)
+                wait_for(lambda pid=pid: not is_alive(pid))
+            mesh.process.send_signal(signal.SIGCONT)
+            mesh.await_event("worker.started", 2 + 2 * count)
+        mesh.await_settled()
+        assert mesh.end() == 0
+
+
 async def test_a_client_whose_worker_was_killed_begins_anew(tmp_path) -> None:
     with serve(config(tmp_path, a=light()), tmp_path / "log") as mesh:
         await_all_up(mesh)
