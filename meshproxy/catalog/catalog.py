@@ -83,6 +83,7 @@ class Mount:
         namespace: what its names and URIs get; "" for nothing.
         separator: what stands between the namespace and a name.
         filters: per kind, what is shown; a missing kind is shown whole.
+        is_silent: whether its instructions are kept from clients.
         hide_when_down: whether its components leave the listing while it is down.
         home: the name of the process that alone has what is kept there, such as tasks, as what it is called begins (`meshproxy.cluster.home`); "" where any may ask.
     """
@@ -92,6 +93,7 @@ class Mount:
     separator: str = "_"
     filters: Mapping[Kind, Filter] = field(default_factory=dict)
     hide_when_down: bool = False
+    is_silent: bool = False
     home: str = ""
 
     def filter(self, kind: Kind) -> Filter:

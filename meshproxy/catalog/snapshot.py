@@ -219,7 +219,7 @@ class Snapshot:
         """The mesh's own words, then a section for each upstream that has some; None if there is nothing to say."""
         parts = [preface] if preface else []
         for member in self._told:
-            text = member.catalog.instructions if member.catalog else None
+            text = member.catalog.instructions if member.catalog and not member.mount.is_silent else None
             if text:
                 title = member.mount.namespace or member.mount.name
                 parts.append(f"## {title}\n\n{text[:INSTRUCTIONS_LIMIT]}" if self._needs_titles else text)

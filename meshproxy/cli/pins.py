@@ -16,7 +16,7 @@ from meshproxy.observe.spelling import named
 from meshproxy.pins.difference import difference
 from meshproxy.pins.file import LockFile
 from meshproxy.pins.lock import LOCK_FILE, Lock, merged, without
-from meshproxy.pins.pin import Finding, Pin, findings, listed
+from meshproxy.pins.pin import SERVER, Finding, Pin, findings, listed
 from meshproxy.upstream.provider import ProxyProvider
 
 __all__ = ["approve", "diff", "list_", "verify"]
@@ -35,6 +35,9 @@ class _Found:
     @property
     def public(self) -> str:
         kind = self.finding.kind
+        if kind == SERVER:
+            return f"{self.mount.name}:{self.finding.origin}"
+        kind = Kind(kind)
         return self.mount.public_key(kind, self.finding.origin, by_uri=KINDS[kind].by_uri)
 
     def is_called(self, names: Sequence[str]) -> bool:
@@ -115,7 +118,7 @@ def approve(words: Sequence[str], *, as_json: bool) -> int:
 
     def judge(asked: _Asked, found: list[_Found], failures: list[str]) -> int:
         status = _diff(found, failures, as_json=as_json)
-        more: dict[str, dict[Kind, dict[str, Pin]]] = {}
+        more: dict[str, dict[str, dict[str, Pin]]] = {}
         gone = []
         for one in found:
             name, finding = one.mount.name, one.finding

@@ -7,15 +7,16 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from meshproxy.kinds import KINDS, Kind
+from meshproxy.kinds import KINDS
 from meshproxy.observe.spelling import as_json
-from meshproxy.pins.pin import Pin, Pinned
+from meshproxy.pins.pin import SERVER, Pin, Pinned
 
 __all__ = ["LOCK_FILE", "Lock", "LockError", "merged", "parsed", "without", "written"]
 
 LOCK_FILE: Final = "mesh.lock"
 VERSION: Final = 1
-_KINDS: Final = {spec.plural: kind for kind, spec in KINDS.items()}
+_KINDS: Final[Mapping[str, str]] = {**{spec.plural: kind for kind, spec in KINDS.items()}, SERVER: SERVER}
+_PLURALS: Final[Mapping[str, str]] = {kind: plural for plural, kind in _KINDS.items()}
 
 Lock = Mapping[str, Pinned]
 """What is pinned, by upstream."""
@@ -59,7 +60,7 @@ def written(lock: Lock) -> bytes:
     """The bytes of the file: whatever made the lock, the same lock gives the same bytes."""
     upstreams = {
         name: {
-            KINDS[kind].plural: {
+            _PLURALS[kind]: {
                 origin: {"hash": pin.hash, "definition": pin.definition} if pin.definition else {"hash": pin.hash}
                 for origin, pin in entries.items()
             }
@@ -77,13 +78,13 @@ def merged(lock: Lock, more: Lock) -> Lock:
     return {
         name: {
             kind: {**lock.get(name, {}).get(kind, {}), **more.get(name, {}).get(kind, {})}
-            for kind in (kind for kind in Kind if kind in lock.get(name, {}) or kind in more.get(name, {}))
+            for kind in (kind for kind in _PLURALS if kind in lock.get(name, {}) or kind in more.get(name, {}))
         }
         for name in {**lock, **more}
     }
 
 
-def without(lock: Lock, gone: Iterable[tuple[str, Kind, str]]) -> Lock:
+def without(lock: Lock, gone: Iterable[tuple[str, str, str]]) -> Lock:
     """A lock without some pins: upstream, kind, and name or URI there."""
     out = set(gone)
     return {
@@ -110,7 +111,7 @@ def _of(place: str, value: Any) -> Iterable[tuple[str, Any]]:
     return value.items()
 
 
-def _kind(name: str, plural: str) -> Kind:
+def _kind(name: str, plural: str) -> str:
     if plural not in _KINDS:
         raise LockError(f"{name}.{plural}: there are {', '.join(_KINDS)}")
     return _KINDS[plural]

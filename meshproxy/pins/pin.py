@@ -1,6 +1,6 @@
 """`Pin`: what one definition says, and its hash. Place: pins, pure.
 
-Pinned is what a model and a client go by: names, descriptions, schemas and annotations. What is not (`_meta`, icons, sizes and dates) may change at
+Pinned is what a model and a client go by: names, descriptions, schemas and annotations, and an upstream's instructions, which are told to every model. What is not (`_meta`, icons, sizes and dates) may change at
 every listing. A component is known by what its upstream calls it, so that a new name in the mesh is no change.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, NamedTuple
 from meshproxy.catalog.catalog import Catalog
 from meshproxy.kinds import KINDS, Kind
 
-__all__ = ["Finding", "Listed", "Pin", "Pinned", "findings", "listed", "pin_of"]
+__all__ = ["INSTRUCTIONS", "SERVER", "Finding", "Listed", "Pin", "Pinned", "findings", "listed", "pin_of"]
 
 _COMMON: Final = ("title", "description")
 PINNED: Final[Mapping[Kind, tuple[str, ...]]] = {
@@ -23,6 +23,9 @@ PINNED: Final[Mapping[Kind, tuple[str, ...]]] = {
     Kind.PROMPT: (*_COMMON, "arguments"),
 }
 """The fields of a definition that are pinned, besides the one that identifies it."""
+SERVER: Final = "server"
+INSTRUCTIONS: Final = "instructions"
+"""What an upstream says of itself stands beside its components, as `instructions` of the kind `server`."""
 _DATE: Final = "lastModified"
 
 Standing = Literal["same", "changed", "new", "gone"]
@@ -41,16 +44,16 @@ class Pin:
     definition: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
-Pinned = Mapping[Kind, Mapping[str, Pin]]
-"""What is pinned of one upstream: by kind, and by its own name or URI for each component."""
-Listed = Mapping[Kind, Mapping[str, Pin]]
+Pinned = Mapping[str, Mapping[str, Pin]]
+"""What is pinned of one upstream: by kind (`Kind`, or `SERVER`), and by its own name or URI for each component."""
+Listed = Mapping[str, Mapping[str, Pin]]
 """What it lists, likewise; without the kinds that it could not list."""
 
 
 class Finding(NamedTuple):
-    """One component, as it is listed against what is pinned."""
+    """One component, or the upstream's instructions, as it is listed against what is pinned."""
 
-    kind: Kind
+    kind: str
     origin: str
     standing: Standing
     pinned: Pin | None
@@ -63,13 +66,17 @@ def pin_of(kind: Kind, definition: Mapping[str, Any]) -> Pin:
     annotations = told.get("annotations")
     if isinstance(annotations, Mapping) and _DATE in annotations:
         told["annotations"] = {key: value for key, value in annotations.items() if key != _DATE}
+    return _pin(told)
+
+
+def _pin(told: Mapping[str, Any]) -> Pin:
     text = json.dumps(told, sort_keys=True, separators=(",", ":"))
     return Pin(f"sha256:{hashlib.sha256(text.encode()).hexdigest()}", told)
 
 
 def listed(catalog: Catalog) -> Listed:
     """The pins of what a catalog has. Of two of one name, the first is served, and counts."""
-    found: dict[Kind, dict[str, Pin]] = {}
+    found: dict[str, dict[str, Pin]] = {}
     for kind, spec in KINDS.items():
         pins = found[kind] = {}
         for definition in catalog[kind]:
@@ -79,16 +86,21 @@ def listed(catalog: Catalog) -> Listed:
         if kind in catalog.failed:
             # What could not be listed may be there all the same.
             del found[kind]
+    found[SERVER] = {INSTRUCTIONS: _pin({"text": catalog.instructions})} if catalog.instructions else {}
     return found
 
 
 def findings(pinned: Pinned, now: Listed) -> Iterator[Finding]:
-    """Each component that is listed, in its order, and then those of the same kinds that are pinned and were listed no more."""
+    """Each component that is listed, in its order, and then those of the same kinds that are pinned and were listed no more.
+
+    Components come and go, and a new one is new. That an upstream has no instructions is pinned with its components: the first ones of an upstream that is known are a change.
+    """
     for kind, pins in now.items():
         known = pinned.get(kind, {})
         for origin, pin in pins.items():
             before = known.get(origin)
-            standing: Standing = "new" if before is None else "same" if before == pin else "changed"
+            is_new = before is None and (kind != SERVER or not any(pinned.values()))
+            standing: Standing = "new" if is_new else "same" if before == pin else "changed"
             yield Finding(kind, origin, standing, before, pin)
         for origin, before in known.items():
             if origin not in pins:

@@ -11,6 +11,7 @@ this run, and both are said once.
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -25,16 +26,18 @@ from meshproxy.observe.decisions import decide
 from meshproxy.pins.difference import difference, shortened
 from meshproxy.pins.file import LockFile
 from meshproxy.pins.lock import LOCK_FILE, Lock, merged
-from meshproxy.pins.pin import Finding, Listed, Pin, Pinned, findings, listed
+from meshproxy.pins.pin import SERVER, Finding, Listed, Pin, Pinned, findings, listed
 
 __all__ = ["Mode", "Pins"]
 
 log = structlog.get_logger(__name__)
 
 Mode = Literal["off", "warn", "block"]
-Place = tuple[str, Kind, str]
+Place = tuple[str, str, str]
 """A component: its upstream, its kind, and its name or URI there."""
 
+_BLOCKED: Final = ("it is not offered", "it is not told to clients")
+_WARNED: Final = "it is offered all the same, under pin: warn"
 PATIENCE: Final = 0.15
 """Seconds before a file that is gone or half-written is believed to be so."""
 
@@ -53,7 +56,7 @@ class Pins:
         self._added: Lock = {}
         self._lock: Lock = {}
         self._listed: dict[str, tuple[Catalog, Listed]] = {}
-        self._known: dict[str, tuple[Listed, Pinned, Mapping[Kind, frozenset[str]]]] = {}
+        self._known: dict[str, tuple[Listed, Pinned, Mapping[str, frozenset[str]]]] = {}
         self._changed: dict[Place, Pin] = {}
         self._is_wanted = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
@@ -77,14 +80,17 @@ class Pins:
     def vetted(self, mode: Mode, mount: Mount, catalog: Catalog) -> Mount:
         """The mount of an upstream without what is not to be offered of its catalog. Changes nothing."""
         withheld = self._withheld(mode, mount.name, catalog)
-        return mount.without(withheld) if withheld else mount
+        if not withheld:
+            return mount
+        components = {kind: withheld[kind] for kind in Kind if kind in withheld}
+        return replace(mount.without(components), is_silent=SERVER in withheld)
 
     def note(self, mode: Mode, upstream: str, catalog: Catalog | None) -> None:
         """An upstream offers this: pin what is new, and tell what changed."""
         if mode == "off" or catalog is None:
             self._forget(upstream)
             return
-        fresh: dict[Kind, dict[str, Pin]] = {}
+        fresh: dict[str, dict[str, Pin]] = {}
         for finding in findings(self._lock.get(upstream, {}), self._hashed(upstream, catalog)):
             if finding.standing == "new" and finding.listed is not None:
                 fresh.setdefault(finding.kind, {})[finding.origin] = finding.listed
@@ -103,14 +109,14 @@ class Pins:
         count = sum(place[0] == upstream for place in self._changed)
         return {"changed": count} if count else {}
 
-    def _withheld(self, mode: Mode, upstream: str, catalog: Catalog) -> Mapping[Kind, frozenset[str]]:
+    def _withheld(self, mode: Mode, upstream: str, catalog: Catalog) -> Mapping[str, frozenset[str]]:
         if mode != "block":
             return {}
         now, pinned = self._hashed(upstream, catalog), self._lock.get(upstream, {})
         known = self._known.get(upstream)
         if known is not None and known[0] is now and known[1] == pinned:
             return known[2]
-        found: dict[Kind, set[str]] = {}
+        found: dict[str, set[str]] = {}
         for finding in findings(pinned, now):
             if finding.standing == "changed":
                 found.setdefault(finding.kind, set()).add(finding.origin)
@@ -132,7 +138,7 @@ class Pins:
         if finding.standing == "changed" and finding.listed is not None:
             self._changed[place] = finding.listed
             if before != finding.listed:
-                consequence = "it is not offered" if mode == "block" else "it is offered all the same, under pin: warn"
+                consequence = _BLOCKED[finding.kind == SERVER] if mode == "block" else _WARNED
                 remedy = f"meshproxy pins approve {upstream}"
                 lines = shortened(difference(finding))
                 decide("warning", "pin.changed", **facts, consequence=consequence, remedy=remedy, diff=lines)

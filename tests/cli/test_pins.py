@@ -56,6 +56,25 @@ def test_pins_are_verified_shown_and_approved(meshproxy: Run, config: Run, tmp_p
     assert list(json.loads(lock.read_text())["upstreams"]["a"]["tools"]) == ["echo", "more"]
 
 
+def test_instructions_are_shown_and_approved_by_a_name_of_their_own(
+    meshproxy: Run, config: Run, tmp_path: Path
+) -> None:
+    file = config(a=light("--instructions", "Be kind.", "--label", "one", pin="block"))
+    assert meshproxy("pins", "approve", file).returncode == 0
+    config(a=light("--instructions", "Be quick.", "--label", "two", pin="block"))
+    shown = meshproxy("pins", "diff", "a:instructions", file)
+    assert shown.stdout.splitlines() == [
+        "server instructions of a changed",
+        "  text:",
+        "    - Be kind.",
+        "    + Be quick.",
+    ]
+    assert meshproxy("pins", "approve", "a:instructions", file).returncode == 0
+    left = meshproxy("pins", "verify", file)
+    assert (left.returncode, left.stdout.splitlines()[0]) == (1, "tool echo of a changed")
+    assert "server instructions of a: sha256:" in meshproxy("pins", "list", file).stdout
+
+
 def test_what_cannot_be_compared_is_said_and_keeps_its_pins(meshproxy: Run, config: Run, tmp_path: Path) -> None:
     file = config(a=light(pin="warn"), b=light("--label", "one", pin="warn"))
     assert meshproxy("pins", "approve", file).returncode == 0
