@@ -31,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 _NOT_OURS: Final = frozenset((b"connection", b"date", b"keep-alive", b"transfer-encoding"))
 """Fields of an answer that belong to the connection that it came by."""
+_FOUND: Final = "meshproxy.home"
+"""In a scope that was looked at: what came of it."""
 LOST: Final = "The answer is lost: the process of the mesh that worked on it has ended. It may have been carried out"
 
 
@@ -60,7 +62,11 @@ class HandOver:
 
     def take(self, head: Head, body: bytes, request: Request) -> bool:
         """See `meshproxy.http.server_request.Take`."""
-        home, is_certain = home_in_head(head.scope)
+        # A head may be that of many requests.
+        found = head.scope.get(_FOUND)
+        if found is None:
+            found = head.scope[_FOUND] = home_in_head(head.scope)
+        home, is_certain = found
         if home or (not is_certain and home_in_body(body)):
             return False
         return self._app.take(head, body, request)
