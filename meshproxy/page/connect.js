@@ -1,9 +1,12 @@
 // Connect: what each client has to be told, ready to copy.
 import { get } from "./api.js";
 import { html, useEffect, useState } from "./lib.js";
+import { Qr } from "./code.js";
 import { Code, Copy, Empty, moveBy } from "./parts.js";
 import { useStore } from "./store.js";
 
+/** Addresses that lead to whatever machine they are used on: no other device can do anything with them. */
+const OWN = /^(localhost|.*\.localhost|127\.[\d.]+|\[::1\])$/i;
 const TITLES = { command: "In a terminal", file: "In a file", link: "By a link" };
 
 export function Connect({ rest }) {
@@ -25,6 +28,8 @@ export function Connect({ rest }) {
         <option value="">everything</option>${status.profiles.map((name) => html`<option key=${name} value=${name}>${name}</option>`)}</select></label>`}
     </div>
     ${told.needs_key && html`<p class="note">This mesh asks for a key. Make one for each client with <code>meshproxy key new NAME</code>, and put it where <code>YOUR_KEY</code> stands.</p>`}
+    ${!OWN.test(new URL(told.url).hostname) && html`<details class="elsewhere"><summary>For a phone, or another machine</summary>
+      <${Qr} text=${told.url} label=${`The address ${told.url} as a QR code`} /></details>`}
     <div class="clients">
       <nav aria-label="Clients" class="tabs" onKeyDown=${moveBy}>${told.clients.map((one) => html`<a key=${one.id} href=${`#/connect/${one.id}`} aria-current=${one === client ? "true" : undefined}>${one.title}</a>`)}</nav>
       <div class="ways"><h2>${client.title}</h2>

@@ -38,6 +38,13 @@ export function bytes(number) {
   return number < 1048576 ? `${(number / 1024).toFixed(1)} KiB` : `${(number / 1048576).toFixed(1)} MiB`;
 }
 
+/** A part of a whole in per cent: 3 %, 0.4 %; nothing where there is no whole. */
+export function share(part, whole) {
+  if (!whole) return "–";
+  const percent = (100 * (part ?? 0)) / whole;
+  return `${percent > 0 && percent < 10 ? Number(percent.toFixed(1)) || "<0.1" : Math.round(percent)} %`;
+}
+
 export const plural = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
 
 /** A value as indented JSON. */

@@ -1,6 +1,6 @@
 // Upstreams: how each is, why, and what can be done about it.
 import { follow, get, post } from "./api.js";
-import { ago, count, duration, html, plural, useEffect, useRef, useState } from "./lib.js";
+import { ago, count, duration, html, plural, share, useEffect, useRef, useState } from "./lib.js";
 import { Doing, Empty, moveBy, Spark, State } from "./parts.js";
 import { useStore } from "./store.js";
 
@@ -30,6 +30,7 @@ export function Upstreams({ rest }) {
           <span class="name"><strong>${one.name}</strong><small>${address(one.target)}</small></span>
           <${State} one=${one} />
           <span class="number hide-s"><b>${count(one.traffic.calls ?? 0)}</b><small>/min</small></span>
+          <span class=${`number hide-s${one.traffic.errors ? " bad" : ""}`}><b>${share(one.traffic.errors, one.traffic.calls)}</b><small>errors</small></span>
           <span class="number hide-s"><b>${duration(one.traffic.p50)}</b><small>p50</small></span>
           <span class="number hide-m"><b>${duration(one.traffic.p99)}</b><small>p99</small></span>
           <${Spark} steps=${one.traffic.steps} failed=${one.traffic.failed} />
@@ -59,7 +60,7 @@ function Details({ one }) {
     ["Under way", one.calls],
     ["Waiting for a slot", one.queued],
     ["Breaker", one.breaker],
-    ["Errors in the last minute", one.traffic.errors],
+    ["Errors in the last minute", one.traffic.errors && `${one.traffic.errors} (${share(one.traffic.errors, one.traffic.calls)})`],
     ["Offers", ["tools", "resources", "templates", "prompts"].filter((kind) => one[kind]).map((kind) => plural(one[kind], kind.slice(0, -1))).join(", ")],
   ].filter(([, value]) => value !== undefined && value !== false && value !== "" && value !== null);
   return html`<section class="details" aria-label=${`Upstream ${one.name}`}>

@@ -1,22 +1,38 @@
 """Each screen of the page does its work, in a real browser, against real upstreams."""
 
+import asyncio
+import base64
+import contextlib
 import json
 import re
 import subprocess
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from meshproxy.access.keys import hash_of, new_key
 from playwright.sync_api import Browser, expect
+from tests.kit.authority import Authority, authority
 from tests.kit.light import light
 from tests.kit.node import NODE_MODULES, needs_node
 from tests.kit.program import PROGRAM, Serving, serve
+from tests.kit.waiting import DEADLINE
 from tests.page.conftest import CHROMIUM, PATIENCE, Visit, digits, document, visiting
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here (on Debian: apt-get install chromium)"),
     pytest.mark.xdist_group("playwright"),
 ]
+JSQR = NODE_MODULES / "jsqr" / "dist" / "jsQR.js"
+READ = """async (picture) => {
+  const image = await createImageBitmap(await (await fetch(`data:image/png;base64,${picture}`)).blob());
+  const canvas = new OffscreenCanvas(image.width, image.height);
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0);
+  return jsQR(context.getImageData(0, 0, image.width, image.height).data, image.width, image.height)?.data;
+}"""
+"""Reads a code from a picture, as a camera's program would."""
 GRAVE = {"serious", "critical"}
 PARTS = re.compile(r"Waiting for a link .+, Upstream .+, Back .+")
 expect.set_options(timeout=PATIENCE)
@@ -47,6 +63,58 @@ def test_an_upstream_is_restarted_and_is_another_process_then(visit: Visit) -> N
     expect(details.get_by_role("status")).to_have_text("Started anew")
     expect(process).not_to_have_text(before)
     assert visit.mesh.ready()[1]["upstreams"]["echo"]["pids"] == [digits(process.inner_text())]
+
+
+def test_traffic_is_shown_with_the_share_of_errors_and_a_line_of_the_last_minutes(visit: Visit) -> None:
+    for _ in range(3):
+        call(visit.mesh, "echo_other")
+    subprocess.run(
+        [*PROGRAM, "call", visit.mesh.url, "trips_cancel", '{"number": "T1"}'], check=False, capture_output=True
+    )
+    page = visit.go("upstreams")
+    rows = page.get_by_role("region", name="Upstreams").get_by_role("link")
+    echo = rows.filter(has_text="echo")
+    expect(echo.locator(".number", has_text="errors")).to_contain_text("0 %")
+    for figure in ("p50", "p99"):
+        expect(echo.locator(".number", has_text=figure).locator("b")).to_have_text(re.compile(r"\d (ms|s|µs)$"))
+    expect(echo.locator(".spark .bar").first).to_be_attached()
+    trips = rows.filter(has_text="trips")
+    expect(trips.locator(".number", has_text="errors").locator("b")).to_have_text(
+        re.compile(r"^(100|[1-9]\d?(\.\d)?) %$")
+    )
+    expect(trips.locator(".spark .bar.bad").first).to_be_attached()
+
+
+@contextlib.contextmanager
+def authority_beside() -> Iterator[Authority]:
+    """An authorization server with what it protects, on a loop of its own: a browser drives this thread."""
+    loop = asyncio.new_event_loop()
+    stack = contextlib.AsyncExitStack()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield asyncio.run_coroutine_threadsafe(stack.enter_async_context(authority()), loop).result(DEADLINE)
+    finally:
+        asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result(DEADLINE)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def test_a_person_logs_in_at_an_upstream_from_the_page(browser: Browser, tmp_path: Path) -> None:
+    file = tmp_path / "mesh.yaml"
+    with authority_beside() as there:
+        file.write_text(document(upstreams={"there": {"url": there.url, "auth": "oauth"}}, profiles={}))
+        with serve(file, tmp_path / "log") as mesh, visiting(browser, mesh) as visit:
+            mesh.await_settled()
+            page = visit.go("upstreams/there")
+            details = page.get_by_role("region", name="Upstream there")
+            expect(details.locator(".state")).to_have_text("needs login")
+            with page.expect_popup() as opened:
+                details.get_by_role("button", name="Log in").click()
+            # The authority agrees at once, and the browser comes back to the mesh.
+            expect(opened.value.locator("body")).to_contain_text("logged in at there")
+            expect(details.locator(".state")).to_have_text("up")
 
 
 # Catalog
@@ -273,6 +341,29 @@ def test_each_client_is_told_how_to_connect(visit: Visit) -> None:
     assert link.get_attribute("href").startswith("cursor://anysphere.cursor-deeplink/mcp/install?name=home&config=")
     page.get_by_label("Profile").select_option("small")
     expect(page.locator(".address code")).to_have_text(f"{visit.mesh.url}/small")
+
+
+@pytest.mark.skipif(not JSQR.exists(), reason="jsqr is not there; ./scripts/test installs it where there is npm")
+def test_an_address_that_other_devices_can_use_is_a_code_that_they_can_read(browser: Browser, tmp_path: Path) -> None:
+    file = tmp_path / "mesh.yaml"
+    url = "https://mesh.example.com"
+    file.write_text(document(upstreams={"echo": light()}, server={"public_url": url}))
+    with serve(file, tmp_path / "log") as mesh, visiting(browser, mesh, bypass_csp=True) as visit:
+        page = visit.go("connect")
+        page.get_by_text("For a phone, or another machine").click()
+        for profile, address in (("", f"{url}/mcp"), ("small", f"{url}/mcp/small")):
+            page.get_by_label("Profile").select_option(profile)
+            code = page.get_by_role("img", name=f"The address {address} as a QR code")
+            expect(code).to_be_visible()
+            picture = base64.b64encode(code.screenshot()).decode()
+            page.evaluate(JSQR.read_text())
+            assert page.evaluate(READ, picture) == address
+
+
+def test_an_address_of_this_machine_alone_is_no_code(visit: Visit) -> None:
+    page = visit.go("connect")
+    expect(page.get_by_role("heading", name="Claude Code")).to_be_visible()
+    expect(page.get_by_text("For a phone, or another machine")).to_have_count(0)
 
 
 # The key
