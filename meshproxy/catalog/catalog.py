@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, Final
 
-from meshproxy.kinds import Kind
+from meshproxy.kinds import KINDS, Kind
 from meshproxy.naming import TemplateMatcher, origin_uri, public_name, public_uri
 
 Definitions = Mapping[Kind, tuple[Mapping[str, Any], ...]]
@@ -116,6 +116,10 @@ class Mount:
         """What a component is called in the mesh."""
         shown = self.filter(kind).rename.get(origin, origin)
         return public_uri(self.namespace, shown) if by_uri else public_name(self.namespace, self.separator, shown)
+
+    def public_of(self, kind: Kind, key: str) -> str:
+        """The same, by what tells a component from others of its kind."""
+        return self.public_key(kind, key, by_uri=KINDS[kind].by_uri)
 
     def public(self, uri: str) -> str:
         """A URI of the upstream's as clients see it, listed or not."""

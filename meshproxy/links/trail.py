@@ -2,19 +2,26 @@
 
 A mesh names itself, and every mesh that its upstreams name, in the `_meta` of what it says of itself and of its listings. If it finds its own name in what
 an upstream says, what it would list is what it lists already, under one more namespace each time, without an end. The name is random and of one
-running mesh, so two meshes of one file are two. A proxy between them that passes `_meta` on hides nothing; of one that does not, nothing is seen.
+running mesh, so two meshes of one file are two. A proxy between them that passes `_meta` on hides nothing. One that builds its answers anew hides the trail, and cannot
+hide what grows: whoever lists itself finds there, one listing later, what it calls by its own names what was listed before.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeAlias
 
+from meshproxy.catalog.catalog import Catalog
 from meshproxy.errors import UpstreamUnavailable
-from meshproxy.wire.codec import opened
+from meshproxy.kinds import KINDS, Kind
+from meshproxy.wire.codec import dumps, opened
 
-__all__ = ["META_TRAIL", "check_trail", "meta_of", "trail_in"]
+__all__ = ["META_TRAIL", "Shown", "check_growth", "check_trail", "meta_of", "trail_in"]
+
+Shown: TypeAlias = Callable[[Kind, str], str]
+"""What this mesh calls what an upstream calls so."""
 
 META_TRAIL: Final = "meshproxy/trail"
 """The key in `_meta`: a list of names, that of whoever says it first."""
+REMEDY: Final = "take one of the two out of the other's config"
 MOST: Final = 64
 """Names that are kept of one trail, and characters of each."""
 
@@ -40,5 +47,37 @@ def check_trail(upstream: str, own: str, trail: frozenset[str]) -> None:
         UpstreamUnavailable: it did.
     """
     if own in trail:
-        reason = "it lists this mesh itself, directly or through another one, and such a listing would never end; take one of the two out of the other's config"
+        reason = (
+            f"it lists this mesh itself, directly or through another one, and such a listing would never end; {REMEDY}"
+        )
         raise UpstreamUnavailable(upstream, reason, is_lasting=True)
+
+
+def check_growth(upstream: str, before: Catalog, now: Catalog, shown: Shown) -> None:
+    """Refuse a listing that has more than the one before by what this mesh has made of that one: it came through this mesh.
+
+    Something new is such an image if its name ends with what this mesh calls something that was there before (another proxy may have put something in front of that, too),
+    and all else that is said of the two is the same. Without a namespace nothing grows: what is listed twice is listed once.
+
+    Raises:
+        UpstreamUnavailable: it did.
+    """
+    for kind, spec in KINDS.items():
+        known = {item[spec.key]: item for item in before[kind]}
+        new = [item for item in now[kind] if item[spec.key] not in known]
+        if not new:
+            continue
+        images = {shown(kind, key): key for key in known}
+        for item in new:
+            key = item[spec.key]
+            for image, origin in images.items():
+                if image != origin and key.endswith(image) and _same(item, known[origin], spec.key):
+                    reason = f"it lists this mesh itself, through a proxy that does not say so: {key} is what this mesh calls its {origin}; {REMEDY}"
+                    raise UpstreamUnavailable(upstream, reason, is_lasting=True)
+
+
+def _same(one: Mapping[str, Any], other: Mapping[str, Any], key: str) -> bool:
+    """Whether two definitions differ in their names alone, and in what a proxy notes of its own."""
+    own = (key, "name", "title", "_meta")
+    first, second = ({name: value for name, value in item.items() if name not in own} for item in (one, other))
+    return first == second or dumps(first) == dumps(second)

@@ -143,6 +143,7 @@ class CompositeProvider:
         self._warned = set(snapshot.collisions)
         providers = set[ProxyProvider]()
         for item in self.mounted:
+            item.provider.shown_as(item.mount.public_of)
             if isinstance(item.provider, Callers):
                 item.provider.on_account = self._own_changed
                 providers.update(item.provider.accounts)

@@ -11,7 +11,7 @@ from meshproxy.errors import RpcError, UpstreamError
 from meshproxy.kinds import KINDS
 from meshproxy.links.link import Link
 from meshproxy.links.listing import list_catalog
-from meshproxy.links.trail import check_trail, trail_in
+from meshproxy.links.trail import Shown, check_growth, check_trail, trail_in
 from meshproxy.supervision.agenda import Agenda
 from meshproxy.supervision.health import lists
 
@@ -48,12 +48,17 @@ class Listings:
     ) -> None:
         self.catalog: Catalog | None = None
         self.is_remembered = False
+        self._shown: Shown | None = None
         self.agenda = Agenda(ttl, time.monotonic())
         self._upstream = upstream
         self._timeout = timeout
         self._scrub = scrub
         self._own = own
         self._over: Link | None = None
+
+    def shown_as(self, shown: Shown) -> None:
+        """From now on the mesh calls so what it offers."""
+        self._shown = shown
 
     def recall(self, catalog: Catalog) -> None:
         """This is what it offered in an earlier run. It stands until it is listed."""
@@ -138,6 +143,8 @@ class Listings:
     def _take(self, catalog: Catalog) -> None:
         """From now on this is what it offers. What is missing from it is said once, and tried again."""
         check_trail(self._upstream, self._own(), catalog.trail)
+        if self._shown is not None and self.catalog is not None:
+            check_growth(self._upstream, self.catalog, catalog, self._shown)
         known = self.catalog.failed if self.catalog is not None else {}
         self.catalog = catalog
         self.is_remembered = False

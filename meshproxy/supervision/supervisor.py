@@ -37,7 +37,7 @@ class Supervisor:
     Each start waits for its turn at its `place` among those of other upstreams. `own` is this mesh's name in a trail (`meshproxy.links.trail`).
 
     Attributes:
-        condition: how the upstream is, and why.
+        condition, listings: how the upstream is, and why; what it offers.
         link: the control link; None while there is none.
         last_use: when somebody used it last, by the monotonic clock.
         seconds: how long connecting and listing took the last time.
@@ -76,7 +76,7 @@ class Supervisor:
         self._wanted = asyncio.Event()
         self._settled = asyncio.Event()
         self.last_use = time.monotonic()
-        self._listings = Listings(name, list_timeout, cache_ttl, scrub, own)
+        self.listings = Listings(name, list_timeout, cache_ttl, scrub, own)
         self._attempts = Attempts()
         self._lost = ""
         self._is_renewing = False
@@ -87,16 +87,16 @@ class Supervisor:
     @property
     def catalog(self) -> Catalog | None:
         """What it offered when it was listed last; None before."""
-        return self._listings.catalog
+        return self.listings.catalog
 
     @property
     def is_remembered(self) -> bool:
         """Whether that was in an earlier run of the mesh."""
-        return self._listings.is_remembered
+        return self.listings.is_remembered
 
     def recall(self, catalog: Catalog) -> None:
         """Before its start: this is what it offered in an earlier run."""
-        self._listings.recall(catalog)
+        self.listings.recall(catalog)
 
     @property
     def state(self) -> State:
@@ -108,7 +108,7 @@ class Supervisor:
         status = self.condition.status() | self._attempts.status()
         if self.link is not None:
             status |= {"era": str(self.link.era), "protocol": self.link.version}
-        return status | self._listings.status() | {"seconds": round(self.seconds, 3)}
+        return status | self.listings.status() | {"seconds": round(self.seconds, 3)}
 
     def start(self, urgency: Urgency = Urgency.USUAL) -> None:
         """Begin to connect, in the background. Idempotent."""
@@ -157,13 +157,13 @@ class Supervisor:
     def list_soon(self, over: Link | None = None) -> None:
         """A listing changed, says the upstream, over the control link or `over` another that clients share: it is read there again, soon (`Pace`)."""
         if self.link is not None:
-            self._listings.announced(over)
+            self.listings.announced(over)
             self._wake.set()
 
     def doubt(self, link: Link) -> None:
         """A request over a link has got no answer: see whether it still answers any, if it is the control link."""
         if link is self.link:
-            self._listings.agenda.doubt(time.monotonic())
+            self.listings.agenda.doubt(time.monotonic())
             self._wake.set()
 
     def lose(self, link: Link, reason: str) -> None:
@@ -231,7 +231,7 @@ class Supervisor:
         self.link = await self._connect()
         self._opened_at = time.monotonic()
         self._lost = ""
-        await self._listings.read(self.link)
+        await self.listings.read(self.link)
         try:
             async with asyncio.timeout(self._list_timeout):
                 await self.link.listen()
@@ -263,14 +263,14 @@ class Supervisor:
                 self._settled.clear()
                 self.condition.take(Event.UNUSED)
                 await self._close()
-            elif self._listings.is_due(self.link) or not await self._listings.check(self.link):
+            elif self.listings.is_due(self.link) or not await self.listings.check(self.link):
                 await self._read_again(self.link)
 
     async def _read_again(self, link: Link) -> None:
         if not link.is_open:
             return
-        is_news = await self._listings.read_again(link)
-        if self._listings.is_hopeless:
+        is_news = await self.listings.read_again(link)
+        if self.listings.is_hopeless:
             await self._look_closer(link, is_news=is_news)
         # That an upstream says that something changed is no news by itself: what clients are shown is.
         elif is_news:
@@ -283,14 +283,14 @@ class Supervisor:
         elif self._in_use():
             self._listed("it answers nothing, and calls are under way: ", is_news=is_news)
         else:
-            raise UpstreamUnavailable(self.name, f"it answers neither lists nor pings: {self._listings.missing}")
+            raise UpstreamUnavailable(self.name, f"it answers neither lists nor pings: {self.listings.missing}")
 
     def _listed(self, preface: str = "", *, is_news: bool = True, **facts: Any) -> None:
         """It is connected, and this is what is listed of it; whoever listens hears of it if that is news, or its state is."""
-        missing = self._listings.missing
+        missing = self.listings.missing
         event = Event.IMPAIRED if missing else Event.WELL
         reason = preface + missing if missing else ""
-        if not self.condition.take(event, reason, **self._listings.counts(), **facts) and is_news:
+        if not self.condition.take(event, reason, **self.listings.counts(), **facts) and is_news:
             self.condition.changed()
 
     def _came_up(self) -> None:
@@ -316,7 +316,7 @@ class Supervisor:
     def _patience(self) -> float:
         """Seconds until something is due without being asked for."""
         now = time.monotonic()
-        times = [] if self.link is None else [self._listings.due(self.link)]
+        times = [] if self.link is None else [self.listings.due(self.link)]
         if self._idle_timeout is not None:
             times.append(now + self._idle_timeout if self._in_use() else self.last_use + self._idle_timeout)
         return max(0.0, min(times, default=now) - now)

@@ -106,7 +106,7 @@ class ProxyProvider:
             place=(starts or Starts()).place(is_program=self._connections.is_dear),
             own=lambda: self._bridge.stamp.token,
         )
-        self.entered = self._supervisor.condition.entered
+        self.entered, self.shown_as = self._supervisor.condition.entered, self._supervisor.listings.shown_as
         self.recollection = Recollection(self._supervisor, self._connections.known)
         self._choice = LinkChoice(
             self.name,

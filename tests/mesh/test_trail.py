@@ -1,14 +1,18 @@
 """A mesh that lists itself, directly or through another, notices, and lists everything else as ever."""
 
+import contextlib
 import json
 import socket
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from tests.kit.light import light
+from tests.kit.messages import call, heads, modern
 from tests.kit.program import PROGRAM, Serving, serve
-from tests.kit.waiting import wait_for
+from tests.kit.running import listening
+from tests.kit.waiting import DEADLINE, wait_for
 
 CLOCK = light()
 LEADS_BACK = "it lists this mesh itself"
@@ -83,6 +87,49 @@ def test_a_mesh_that_lists_itself_through_a_third_is_found_by_whoever_closes_the
             return any(LEADS_BACK in state.get("reason", "") for state in states)
 
         wait_for(refused, third.process, third.log)
+
+
+@pytest.mark.parametrize("era", ["legacy", "dual"])
+def test_a_mesh_that_lists_itself_through_another_programs_proxy_refuses_that_upstream(
+    tmp_path: Path, era: str
+) -> None:
+    port = free_port()
+    with listening("rebuilds", "--of", "fastmcp", url(port), era=era) as proxy:
+        file = written(tmp_path, "mesh", port, clock=CLOCK, loop={"url": proxy.url})
+        with serve(file, tmp_path / "log", "--port", str(port)) as mesh:
+            refused = mesh.await_event("upstream.down", upstream="loop")
+            assert LEADS_BACK in refused["reason"]
+            assert state_of(mesh, "clock")["state"] == "up"
+
+
+@pytest.mark.parametrize("era", ["legacy", "dual"])
+def test_a_proxy_that_rebuilds_answers_cannot_hide_what_grows(tmp_path: Path, era: str) -> None:
+    port, proxys = free_port(), free_port()
+    message, headers = modern(call("loop_clock_echo"))
+    line = ("rebuilds", "--of", "sdk", "--port", str(proxys), url(port))
+    file = written(tmp_path, "mesh", port, clock=CLOCK, loop={"url": url(proxys)})
+    with serve(file, tmp_path / "log", "--port", str(port)) as mesh:
+        count = state_of(mesh, "clock")["tools"]
+        with listening(*line, era=era):
+            assert mesh.await_event("upstream.up", upstream="loop")["tools"] == count
+        lost = len(mesh.events("upstream.down"))
+
+        def refusals() -> list[dict[str, Any]]:
+            # Whoever calls finds that it is gone, and has it tried again.
+            with contextlib.suppress(httpx2.HTTPError):
+                httpx2.post(mesh.url, json=message, headers=heads(**headers), timeout=DEADLINE)
+            return [line for line in mesh.events("upstream.down")[lost:] if LEADS_BACK in line["reason"]]
+
+        wait_for(lambda: refusals() or mesh.events("upstream.down")[lost:], mesh.process, mesh.log)
+        # It is found out as soon as it is listed again, for whichever reason.
+        with listening(*line, era=era):
+            refused = wait_for(refusals, mesh.process, mesh.log)[0]
+        assert f"{LEADS_BACK}, through a proxy" in refused["reason"]
+        assert "loop_clock_echo is what this mesh calls its clock_echo" in refused["reason"]
+        assert "take one of the two out of the other's config" in refused["reason"]
+        # What it had has not grown.
+        assert mesh.ready()[1]["upstreams"]["loop"]["tools"] == count
+        assert state_of(mesh, "clock")["state"] == "up"
 
 
 def test_two_meshes_of_one_file_are_two(tmp_path: Path) -> None:

@@ -372,7 +372,7 @@ async def test_an_upstream_that_says_so_at_each_listing_is_listed_ever_more_seld
 
         names, wire.answers["tools/list"] = ["a"], lists
         upstream.supervisor.list_soon()
-        await eventually(lambda: upstream.supervisor._listings.agenda.pace.is_idle_talk)
+        await eventually(lambda: upstream.supervisor.listings.agenda.pace.is_idle_talk)
         assert len(wire.of("tools/list")) <= 9
         assert len(journal.of("upstream.listed_seldom")) == 1
         names.append("b")
@@ -443,7 +443,7 @@ async def test_what_cannot_be_listed_is_tried_again_with_growing_pauses(monkeypa
         await upstream.becomes(State.DEGRADED)
         for count, pause in enumerate((10, 20, 30, 30), 1):
             await wire.until("prompts/list", count)
-            await eventually(lambda expected=pause: upstream.supervisor._listings.agenda.relist == expected)  # type: ignore[misc]
+            await eventually(lambda expected=pause: upstream.supervisor.listings.agenda.relist == expected)  # type: ignore[misc]
             upstream.supervisor.list_soon()
 
 
