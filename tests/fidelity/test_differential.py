@@ -393,6 +393,7 @@ def test_what_an_upstream_sends_arrives_equal_but_for_names_uris_and_hop_by_hop_
         if final.startswith('"error"'):
             assert ended["error"] == decoded(f"{{{final}}}")["error"]
         else:
+            assert "result" in ended, ended
             assert without_connection(ended["result"]) == expected(
                 final.removeprefix('"result":'), way.downstream, way.upstream
             )
