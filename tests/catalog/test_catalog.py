@@ -25,6 +25,10 @@ def test_a_name_gets_the_namespace_and_a_uri_gets_it_as_uris_do() -> None:
     mount = Mount("docs", "d", "-")
     assert mount.public_key(Kind.TOOL, "search", by_uri=False) == "d-search"
     assert mount.public_key(Kind.RESOURCE, "x://y", by_uri=True) == "x://d/y"
+    assert mount.public_of(Kind.TOOL, "search") == "d-search"
+    assert mount.public_of(Kind.PROMPT, "search") == "d-search"
+    assert mount.public_of(Kind.RESOURCE, "x://y") == "x://d/y"
+    assert mount.public_of(Kind.TEMPLATE, "x://{y}") == "x://d/{y}"
     assert mount.public("x://y") == "x://d/y"
     assert mount.origin("x://d/y") == "x://y"
 

@@ -336,7 +336,15 @@ async def _ways() -> AsyncIterator[Ways]:
         async def served(app: Any) -> str:
             sock = listener()
             server = QuietServer(
-                uvicorn.Config(app, interface="asgi3", log_level="critical", http="httptools", lifespan="off")
+                uvicorn.Config(
+                    app,
+                    interface="asgi3",
+                    log_level="critical",
+                    http="httptools",
+                    lifespan="off",
+                    # Or a connection is closed in the very step in which it is used again, now and then, and nobody can tell whether the call was carried out.
+                    timeout_keep_alive=10 * DEADLINE,
+                )
             )
             task = asyncio.ensure_future(server.serve(sockets=[sock]))
             stack.push_async_callback(lambda: task)
