@@ -83,16 +83,17 @@ async def test_instructions_follow_the_file_too(config, serving) -> None:
 
 
 async def test_a_warning_about_the_file_is_logged_once(config, serving) -> None:
-    def written(*names: str) -> str:
-        return json.dumps({"mcpServers": {name: light() | {"autoApprove": []} for name in names}})
+    def written(**ignored: str) -> str:
+        return json.dumps({"mcpServers": {name: light() | {key: []} for name, key in ignored.items()}})
 
-    mesh = serving(config(written("a")))
+    mesh = serving(config(written(a="autoApprove")))
     first = mesh.await_event("config.warnings")["problems"]
     assert ["mcpServers.a.autoApprove" in problem for problem in first] == [True]
-    config(written("a", "b"))
+    config(written(a="autoApprove", b="autoApprove"))
     mesh.await_event("config.reloaded")
+    config(written(a="autoApprove", b="autoApprove", c="alwaysAllow"))
     second = mesh.await_event("config.warnings", count=2)["problems"]
-    assert ["mcpServers.b.autoApprove" in problem for problem in second] == [True]
+    assert ["alwaysAllow" in problem for problem in second] == [True]
 
 
 async def test_without_watching_only_sighup_reads_the_file_again(config, serving) -> None:
