@@ -2,12 +2,12 @@
 
 # ruff: noqa: D301, FBT002 - \b is typer's own mark for a paragraph that stays as it is, and an option is a parameter with a default
 
-import importlib
 from typing import Annotated, Any
 
 import typer
 
 from meshproxy.cli.completing import components, keys
+from meshproxy.cli.options import AsJson, Headers, module_of
 
 __all__ = ["key_app", "why"]
 
@@ -25,11 +25,6 @@ KeyName = Annotated[
         metavar="NAME", show_default=False, autocompletion=keys, help="The name of the key, which is its principal's."
     ),
 ]
-
-
-def _command(name: str) -> Any:
-    importlib.import_module("meshproxy.observe.logs")
-    return importlib.import_module(f"meshproxy.cli.{name}")
 
 
 @key_app.command()
@@ -65,7 +60,7 @@ def new(
       meshproxy key new ada mesh.yaml --group dev --rights use,view
       meshproxy key new ci
     """
-    return _command("keys").new(
+    return module_of("keys").new(
         name,
         file,
         rights=[right.strip() for right in rights.split(",")] if rights else [],
@@ -78,16 +73,16 @@ def new(
 @key_app.command("list")
 def list_(
     file: Config,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    as_json: AsJson = False,
 ) -> Any:
     """List the keys of a config: their names, rights, groups, profiles and ends."""
-    return _command("keys").list_(file, as_json=as_json)
+    return module_of("keys").list_(file, as_json=as_json)
 
 
 @key_app.command()
 def revoke(name: KeyName, file: Config) -> Any:
     """Take a key out of FILE. A mesh that serves FILE refuses it as soon as it has read the edit, and ends its sessions."""
-    return _command("keys").revoke(name, file)
+    return module_of("keys").revoke(name, file)
 
 
 def why(
@@ -127,16 +122,8 @@ def why(
     profile: Annotated[
         str, typer.Option(metavar="PROFILE", show_default=False, help="At the address of this profile.")
     ] = "",
-    header: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--header",
-            metavar="'NAME: VALUE'",
-            show_default=False,
-            help="With a URL: an HTTP header, as in 'Authorization: Bearer ...'. Can be repeated.",
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    header: Headers = None,
+    as_json: AsJson = False,
 ) -> Any:
     """Say whether a principal may use a component, and which rule decides, with its line.
 
@@ -150,7 +137,7 @@ def why(
       meshproxy why token:ada docs_search mesh.yaml --claim dept=docs
       meshproxy why ada docs_search https://mesh.example.com --header "Authorization: Bearer $KEY"
     """
-    return _command("why").why(
+    return module_of("why").why(
         principal,
         name,
         target,

@@ -16,6 +16,7 @@ from meshproxy.cli.completing import components
 from meshproxy.cli.completion_app import completion
 from meshproxy.cli.doctor_app import doctor
 from meshproxy.cli.edits_app import add, disable, enable, remove, rename
+from meshproxy.cli.options import AsJson, Headers, module_of
 from meshproxy.cli.pins_app import pins_app
 from meshproxy.cli.running_app import calls, logs, reload, restart, status
 
@@ -39,22 +40,6 @@ File = Annotated[str, typer.Argument(metavar="FILE", show_default=False, help="T
 Target = Annotated[
     str, typer.Argument(metavar="FILE|URL", show_default=False, help="A config, or the URL of a mesh that runs.")
 ]
-Headers = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--header",
-        metavar="'NAME: VALUE'",
-        show_default=False,
-        help="An HTTP header for the requests to a URL, as in 'Authorization: Bearer ...'. Can be repeated.",
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-
-
-def _command(name: str) -> Any:
-    """The module of a command. The log's comes first, since it decides what structlog brings along."""
-    importlib.import_module("meshproxy.observe.logs")
-    return importlib.import_module(f"meshproxy.cli.{name}")
 
 
 def _version(asked: bool) -> None:  # noqa: FBT001  # typer's way to call it
@@ -157,7 +142,7 @@ def serve(
       meshproxy serve mesh.yaml --port 9000 --log-format json
       meshproxy serve ~/.config/client/mcp.json --transport stdio
     """
-    return _command("serve").serve(file, transport=transport, host=host, port=port, level=log_level, form=log_format)
+    return module_of("serve").serve(file, transport=transport, host=host, port=port, level=log_level, form=log_format)
 
 
 @app.command()
@@ -174,7 +159,7 @@ def check(
 
     Exits with 0 if all is well, and with 2 if anything is wrong.
     """
-    return _command("check").check(file, connect=connect)
+    return module_of("check").check(file, connect=connect)
 
 
 @app.command("list")
@@ -198,7 +183,7 @@ def list_(
       meshproxy list http://127.0.0.1:8000/mcp tools --json
       meshproxy list https://mesh.example.com/mcp --header "Authorization: Bearer $TOKEN"
     """
-    return _command("listing").show_listing(target, kind, headers=header or [], as_json=as_json)
+    return module_of("listing").show_listing(target, kind, headers=header or [], as_json=as_json)
 
 
 @app.command()
@@ -235,7 +220,7 @@ def call(
       meshproxy call mesh.yaml note://notes/Tea
       meshproxy call http://127.0.0.1:8000/mcp clock_now --json
     """
-    return _command("calling").call(target, name, arguments or [], headers=header or [], as_json=as_json)
+    return module_of("calling").call(target, name, arguments or [], headers=header or [], as_json=as_json)
 
 
 @app.command()
@@ -276,4 +261,4 @@ def sample(
     port: Annotated[int, typer.Option(min=0, max=65535, help="With http: where, on 127.0.0.1.")] = 0,
 ) -> Any:
     """Serve one of the sample servers that come with meshproxy."""
-    return _command("sample").run(name, transport, port)
+    return module_of("sample").run(name, transport, port)

@@ -2,12 +2,11 @@
 
 # ruff: noqa: D301, FBT002 - \b is typer's own mark for a paragraph that stays as it is, and an option is a parameter with a default
 
-import importlib
 from typing import Annotated, Any
 
 import typer
 
-from meshproxy.cli.completing import upstreams
+from meshproxy.cli.options import AsJson, Upstream, module_of
 
 __all__ = ["auth_app"]
 
@@ -18,18 +17,7 @@ auth_app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Upstream = Annotated[
-    str,
-    typer.Argument(
-        metavar="NAME", show_default=False, autocompletion=upstreams, help="The upstream, as the config calls it."
-    ),
-]
 Config = Annotated[str, typer.Argument(metavar="[FILE]", help="The config, YAML or JSON.")]
-
-
-def _auth() -> Any:
-    importlib.import_module("meshproxy.observe.logs")
-    return importlib.import_module("meshproxy.cli.auth")
 
 
 @auth_app.command()
@@ -56,19 +44,19 @@ def login(
       meshproxy auth login linear
       meshproxy auth login linear mesh.yaml --manual
     """
-    return _auth().login(name, file, browser=not (no_browser or manual), manual=manual)
+    return module_of("auth").login(name, file, browser=not (no_browser or manual), manual=manual)
 
 
 @auth_app.command()
 def status(
     file: Config = "mesh.yaml",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    as_json: AsJson = False,
 ) -> Any:
     """Say of each upstream with `auth` whether somebody is logged in, where, until when and for what."""
-    return _auth().status(file, as_json=as_json)
+    return module_of("auth").status(file, as_json=as_json)
 
 
 @auth_app.command()
 def logout(name: Upstream, file: Config = "mesh.yaml") -> Any:
     """Forget the tokens of an upstream, and have them revoked where its authorization server does that. A mesh that serves FILE stops using them."""
-    return _auth().logout(name, file)
+    return module_of("auth").logout(name, file)

@@ -2,20 +2,13 @@
 
 # ruff: noqa: D301, FBT002 - \b is typer's own mark for a paragraph that stays as it is, and an option is a parameter with a default
 
-import importlib
 from typing import Annotated, Any, Literal
 
 import typer
 
+from meshproxy.cli.options import AsJson, DryRun, Headers, module_of
+
 __all__ = ["connect", "import_", "plan"]
-
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change, as a diff, and change nothing.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-
-
-def _command(name: str) -> Any:
-    importlib.import_module("meshproxy.observe.logs")
-    return importlib.import_module(f"meshproxy.cli.{name}")
 
 
 def import_(
@@ -58,7 +51,7 @@ def import_(
       meshproxy import ~/Downloads/mcp.json
       meshproxy import io.github.example/notes --registry https://registry.modelcontextprotocol.io
     """
-    return _command("imports").import_(
+    return module_of("imports").import_(
         source or [], into, registry=registry, keep=secrets, dry_run=dry_run, as_json=as_json
     )
 
@@ -108,7 +101,7 @@ def connect(
       meshproxy connect --url https://mesh.example.com/mcp --header 'Authorization: Bearer ...' claude-code
       meshproxy connect --undo
     """
-    return _command("connects").connect(
+    return module_of("connects").connect(
         client or [],
         file,
         url=url,
@@ -132,15 +125,7 @@ def plan(
             help="The config that is in force, or the URL of a mesh that runs; else there is none.",
         ),
     ] = None,
-    header: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--header",
-            metavar="'NAME: VALUE'",
-            show_default=False,
-            help="An HTTP header for the URL, as in 'Authorization: Bearer ...'. Can be repeated.",
-        ),
-    ] = None,
+    header: Headers = None,
     as_json: AsJson = False,
 ) -> Any:
     """Say what a reload would do, and do nothing.
@@ -157,4 +142,4 @@ def plan(
       meshproxy plan mesh.yaml --against http://127.0.0.1:8000
       git show HEAD:mesh.yaml > old.yaml; meshproxy plan mesh.yaml --against old.yaml
     """
-    return _command("planning").plan(file, against, headers=header or [], as_json=as_json)
+    return module_of("planning").plan(file, against, headers=header or [], as_json=as_json)

@@ -2,10 +2,11 @@
 
 # ruff: noqa: D301, FBT002 - \b is typer's own mark for a paragraph that stays as it is, and an option is a parameter with a default
 
-import importlib
 from typing import Annotated, Any
 
 import typer
+
+from meshproxy.cli.options import AsJson, module_of
 
 __all__ = ["doctor"]
 
@@ -18,7 +19,7 @@ def doctor(
     fix: Annotated[
         bool, typer.Option("--fix", help="Mend what is safe: take rights from others, remove what is stale.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    as_json: AsJson = False,
 ) -> Any:
     """Say what is wrong with this machine and with a config, each with its remedy.
 
@@ -33,5 +34,4 @@ def doctor(
       meshproxy doctor mesh.yaml
       meshproxy doctor mesh.yaml --fix
     """
-    importlib.import_module("meshproxy.observe.logs")
-    return importlib.import_module("meshproxy.cli.doctor").doctor(file, fix=fix, as_json=as_json)
+    return module_of("doctor").doctor(file, fix=fix, as_json=as_json)

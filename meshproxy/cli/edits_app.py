@@ -2,29 +2,15 @@
 
 # ruff: noqa: D301, FBT002 - \b is typer's own mark for a paragraph that stays as it is, and an option is a parameter with a default
 
-import importlib
 from typing import Annotated, Any, Literal
 
 import typer
 
-from meshproxy.cli.completing import upstreams
+from meshproxy.cli.options import AsJson, DryRun, Upstream, module_of
 
 __all__ = ["add", "disable", "enable", "remove", "rename"]
 
-Upstream = Annotated[
-    str,
-    typer.Argument(
-        metavar="NAME", show_default=False, autocompletion=upstreams, help="The upstream, as the config calls it."
-    ),
-]
 Config = Annotated[str, typer.Argument(metavar="[FILE]", help="The config, YAML or JSON.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change, as a diff, and change nothing.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-
-
-def _edits() -> Any:
-    importlib.import_module("meshproxy.observe.logs")
-    return importlib.import_module("meshproxy.cli.edits")
 
 
 def add(
@@ -75,7 +61,7 @@ def add(
       meshproxy add docs https://docs.example.com/mcp
       meshproxy add --header 'Authorization: Bearer ${DOCS_TOKEN}' --dry-run docs https://docs.example.com/mcp
     """
-    return _edits().add(
+    return module_of("edits").add(
         name,
         what,
         into,
@@ -91,17 +77,17 @@ def add(
 
 def remove(name: Upstream, file: Config = "mesh.yaml", dry_run: DryRun = False, as_json: AsJson = False) -> Any:
     """Take an upstream out of a config, and out of the profiles that name it. The rest of the file stays as it is."""
-    return _edits().remove(name, file, dry_run=dry_run, as_json=as_json)
+    return module_of("edits").remove(name, file, dry_run=dry_run, as_json=as_json)
 
 
 def enable(name: Upstream, file: Config = "mesh.yaml", dry_run: DryRun = False, as_json: AsJson = False) -> Any:
     """Have an upstream served that was disabled. The rest of the file stays as it is."""
-    return _edits().switch(name, file, on=True, dry_run=dry_run, as_json=as_json)
+    return module_of("edits").switch(name, file, on=True, dry_run=dry_run, as_json=as_json)
 
 
 def disable(name: Upstream, file: Config = "mesh.yaml", dry_run: DryRun = False, as_json: AsJson = False) -> Any:
     """Have an upstream not served any more, and keep its entry. The rest of the file stays as it is."""
-    return _edits().switch(name, file, on=False, dry_run=dry_run, as_json=as_json)
+    return module_of("edits").switch(name, file, on=False, dry_run=dry_run, as_json=as_json)
 
 
 def rename(
@@ -112,4 +98,4 @@ def rename(
     as_json: AsJson = False,
 ) -> Any:
     """Give an upstream another name, in profiles too. Says which rules and patterns are about the old one."""
-    return _edits().rename(old, new, file, dry_run=dry_run, as_json=as_json)
+    return module_of("edits").rename(old, new, file, dry_run=dry_run, as_json=as_json)

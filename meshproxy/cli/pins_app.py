@@ -2,12 +2,12 @@
 
 # ruff: noqa: D301, FBT002 - \b is typer's own mark for a paragraph that stays as it is, and an option is a parameter with a default
 
-import importlib
 from typing import Annotated, Any
 
 import typer
 
 from meshproxy.cli.completing import upstreams
+from meshproxy.cli.options import AsJson, module_of
 
 __all__ = ["pins_app"]
 
@@ -27,18 +27,12 @@ Words = Annotated[
         help="Upstreams, or public names or URIs of components; all, without any. FILE, the config, is mesh.yaml if none is named.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-
-
-def _command() -> Any:
-    importlib.import_module("meshproxy.observe.logs")
-    return importlib.import_module("meshproxy.cli.pins")
 
 
 @pins_app.command("list")
 def list_(words: Words = None, as_json: AsJson = False) -> Any:
     """List what is pinned. Nothing is started."""
-    return _command().list_(words or [], as_json=as_json)
+    return module_of("pins").list_(words or [], as_json=as_json)
 
 
 @pins_app.command()
@@ -47,7 +41,7 @@ def diff(words: Words = None, as_json: AsJson = False) -> Any:
 
     Exits with 0 if that worked, and with 1 if one of them could not be listed.
     """
-    return _command().diff(words or [], as_json=as_json)
+    return module_of("pins").diff(words or [], as_json=as_json)
 
 
 @pins_app.command()
@@ -59,7 +53,7 @@ def verify(words: Words = None, as_json: AsJson = False) -> Any:
       meshproxy pins verify
       meshproxy pins verify docs deploy/mesh.yaml --json
     """
-    return _command().verify(words or [], as_json=as_json)
+    return module_of("pins").verify(words or [], as_json=as_json)
 
 
 @pins_app.command()
@@ -72,4 +66,4 @@ def approve(words: Words = None, as_json: AsJson = False) -> Any:
       meshproxy pins approve docs_search mesh.yaml
       meshproxy pins approve
     """
-    return _command().approve(words or [], as_json=as_json)
+    return module_of("pins").approve(words or [], as_json=as_json)

@@ -2,40 +2,19 @@
 
 # ruff: noqa: D301, FBT002 - \b is typer's own mark for a paragraph that stays as it is, and an option is a parameter with a default
 
-import importlib
 from typing import Annotated, Any, Literal
 
 import typer
 
 from meshproxy.cli.completing import upstreams
+from meshproxy.cli.options import AsJson, Headers, Upstream, module_of
 
 __all__ = ["calls", "logs", "reload", "restart", "status"]
 
 At = Annotated[
     str, typer.Argument(metavar="[URL|FILE]", help="A mesh that runs, or the config that says where it does.")
 ]
-Upstream = Annotated[
-    str,
-    typer.Argument(
-        metavar="NAME", show_default=False, autocompletion=upstreams, help="The upstream, as the config calls it."
-    ),
-]
-Headers = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--header",
-        metavar="'NAME: VALUE'",
-        show_default=False,
-        help="An HTTP header, as in 'Authorization: Bearer ...'. Can be repeated.",
-    ),
-]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is new, until interrupted.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-
-
-def _running() -> Any:
-    importlib.import_module("meshproxy.observe.logs")
-    return importlib.import_module("meshproxy.cli.running")
 
 
 def status(
@@ -55,7 +34,7 @@ def status(
       meshproxy status http://127.0.0.1:8000 --watch
       meshproxy status https://mesh.example.com --header "Authorization: Bearer $KEY" --json
     """
-    return _running().status(target, watch=watch, headers=header or [], as_json=as_json)
+    return module_of("running").status(target, watch=watch, headers=header or [], as_json=as_json)
 
 
 def calls(
@@ -82,7 +61,7 @@ def calls(
       meshproxy calls --follow
       meshproxy calls http://127.0.0.1:8000 --outcome error --limit 100 --json
     """
-    return _running().calls(
+    return module_of("running").calls(
         target, follow=follow, limit=limit, upstream=upstream, outcome=outcome, headers=header or [], as_json=as_json
     )
 
@@ -98,7 +77,7 @@ def logs(
 
     With --json each line is a text in JSON.
     """
-    return _running().logs(name, target, follow=follow, headers=header or [], as_json=as_json)
+    return module_of("running").logs(name, target, follow=follow, headers=header or [], as_json=as_json)
 
 
 def restart(name: Upstream, target: At = "mesh.yaml", header: Headers = None, as_json: AsJson = False) -> Any:
@@ -107,7 +86,7 @@ def restart(name: Upstream, target: At = "mesh.yaml", header: Headers = None, as
     The new one is started before the old one is let go, which has reload.drain_timeout for its running calls. If the new one does not start, the old
     one stays, and the command exits with 1. Where server.auth is in the config it needs a key with the right admin.
     """
-    return _running().restart(name, target, headers=header or [], as_json=as_json)
+    return module_of("running").restart(name, target, headers=header or [], as_json=as_json)
 
 
 def reload(target: At = "mesh.yaml", header: Headers = None, as_json: AsJson = False) -> Any:
@@ -115,4 +94,4 @@ def reload(target: At = "mesh.yaml", header: Headers = None, as_json: AsJson = F
 
     Exits with 1 if the file was rejected. Where server.auth is in the config it needs a key with the right admin.
     """
-    return _running().reload(target, headers=header or [], as_json=as_json)
+    return module_of("running").reload(target, headers=header or [], as_json=as_json)

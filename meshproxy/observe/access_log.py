@@ -4,17 +4,14 @@ It has what the audit log has of a call, and besides sizes and the trace; and no
 `meshproxy.relay.recorder.Recorder`; what a line costs there is a look-up, since what is the same for many requests is made once.
 """
 
-import time
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 from meshproxy.observe.audit_lines import AuditLines
 from meshproxy.observe.line_writer import Keeping, LineWriter
-from meshproxy.observe.record import Listener, Record
+from meshproxy.observe.listening import Listen, Listening
+from meshproxy.observe.record import Record
 
 __all__ = ["AccessLog"]
-
-Listen: TypeAlias = "Callable[[Listener], Callable[[], None]]"
 
 
 class AccessLog:
@@ -26,18 +23,13 @@ class AccessLog:
 
     def __init__(self, listen: Listen) -> None:
         self.lines = AuditLines()
-        self._listen = listen
-        self._forget: Callable[[], None] | None = None
-        self._writer: LineWriter[Any] = LineWriter("access_log", lambda entry, _: entry, self._missing)
+        self._listening = Listening(listen, self.take)
+        self._writer: LineWriter[Any] = LineWriter("access_log", lambda entry, _: entry, self.lines.decision)
 
     def obey(self, keeping: Keeping | None, revision: str) -> None:
         """From now on, what ends is kept like this, or not."""
         self.lines.obey(revision)
-        if keeping is not None and self._forget is None:
-            self._forget = self._listen(self.take)
-        elif keeping is None and self._forget is not None:
-            self._forget()
-            self._forget = None
+        self._listening.obey(is_wanted=keeping is not None)
         self._writer.obey(keeping)
 
     def take(self, record: Record, _: object) -> None:
@@ -49,11 +41,5 @@ class AccessLog:
 
     def close(self) -> None:
         """Write what waits, and end. It blocks while that takes."""
-        if self._forget is not None:
-            self._forget()
-            self._forget = None
+        self._listening.obey(is_wanted=False)
         self._writer.close()
-
-    def _missing(self, count: int) -> bytes:
-        reason = "there was no room for them: the file is slower than the calls, or cannot be written"
-        return self.lines.decision(time.time(), "access_log.lost", {"count": count, "reason": reason})

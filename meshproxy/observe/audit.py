@@ -15,7 +15,8 @@ import structlog
 
 from meshproxy.observe.audit_lines import CALLS, AuditLines, members
 from meshproxy.observe.line_writer import Keeping, LineWriter
-from meshproxy.observe.record import DENIED, Listener, Record
+from meshproxy.observe.listening import Listen, Listening
+from meshproxy.observe.record import DENIED, Record
 from meshproxy.wire.codec import JsonError, Raw, dumps, loads, mapping
 
 __all__ = ["Audit"]
@@ -26,8 +27,6 @@ ARGUMENTS: Final = 64 * 1024
 """Bytes of the arguments of one call; more are left out."""
 HELD: Final = 16 * 1024**2
 """Bytes of arguments that wait to be written."""
-
-Listen: TypeAlias = "Callable[[Listener], Callable[[], None]]"
 
 
 class _Called(NamedTuple):
@@ -56,10 +55,9 @@ class Audit:
     def __init__(self, listen: Listen) -> None:
         self.lines = AuditLines()
         self.scrub_arguments: Callable[[Any], Any] = lambda _: None
-        self._listen = listen
-        self._forget: Callable[[], None] | None = None
+        self._listening = Listening(listen, self.take)
         self._keeping: Keeping | None = None
-        self._writer: LineWriter[_Entry] = LineWriter("audit", self._line, self._missing)
+        self._writer: LineWriter[_Entry] = LineWriter("audit", self._line, self.lines.decision)
         self._put = 0
         self._taken = 0
 
@@ -69,11 +67,7 @@ class Audit:
         """From now on, what ends is decided by this revision of the config, and kept like this, or not."""
         self.lines.obey(revision)
         self._keeping = keeping
-        if keeping is not None and self._forget is None:
-            self._forget = self._listen(self.take)
-        elif keeping is None and self._forget is not None:
-            self._forget()
-            self._forget = None
+        self._listening.obey(is_wanted=keeping is not None)
         self._writer.obey(keeping)
 
     def take(self, record: Record, _: object) -> None:
@@ -100,16 +94,10 @@ class Audit:
 
     def close(self) -> None:
         """Write what waits, in one more attempt, and end. It blocks while that takes, five seconds at most."""
-        if self._forget is not None:
-            self._forget()
-            self._forget = None
+        self._listening.obey(is_wanted=False)
         self._writer.close()
 
     # --- in the thread
-
-    def _missing(self, count: int) -> bytes:
-        reason = "there was no room for them: the file is slower than the calls, or cannot be written"
-        return self.lines.decision(time.time(), "audit.lost", {"count": count, "reason": reason})
 
     def _line(self, entry: _Entry, keeping: Keeping) -> bytes:
         try:

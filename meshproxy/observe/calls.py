@@ -5,9 +5,10 @@ It is a listener of a `meshproxy.relay.recorder.Recorder`. Of arguments nothing 
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-from meshproxy.observe.record import Listener, Record
+from meshproxy.observe.listening import Listen, Listening
+from meshproxy.observe.record import Record
 from meshproxy.wire.codec import JsonError, Raw, dumps, loads, mapping
 from meshproxy.wire.scrubbing import scrubbed
 
@@ -20,8 +21,6 @@ _LARGEST: Final = 64 * 1024
 _CUT: Final = "..."
 _PING: Final = "ping"
 
-Listen: TypeAlias = "Callable[[Listener], Callable[[], None]]"
-
 
 class Calls:
     """The last requests, as many as `obey` says; pings are none of them, or a client that pings would soon be all that there is to see.
@@ -33,24 +32,19 @@ class Calls:
         scrub: takes secrets out of what is kept.
     """
 
-    __slots__ = ("_forget", "_kept", "_listen", "arguments", "scrub")
+    __slots__ = ("_kept", "_listening", "arguments", "scrub")
 
     def __init__(self, listen: Listen) -> None:
         self.arguments = "none"
         self.scrub: Callable[[str], str] = str
-        self._listen = listen
-        self._forget: Callable[[], None] | None = None
+        self._listening = Listening(listen, self.take)
         self._kept: deque[Record] = deque(maxlen=0)
 
     def obey(self, keep: int, arguments: str) -> None:
         """Keep so many from now on, the last ones of those that are there; what of their arguments was kept is kept no longer if it may not."""
         if keep != self._kept.maxlen:
             self._kept = deque(self._kept, maxlen=keep)
-        if self._forget is None and keep:
-            self._forget = self._listen(self.take)
-        elif self._forget is not None and not keep:
-            self._forget()
-            self._forget = None
+        self._listening.obey(is_wanted=keep > 0)
         if arguments != self.arguments:
             self.arguments = arguments
             for record in self._kept:

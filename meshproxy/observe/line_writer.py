@@ -7,9 +7,9 @@ no room for, as the disk is slower than the calls, full or gone, is left out and
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import structlog
 
@@ -26,6 +26,7 @@ BREATH: Final = 0.05
 AGAIN: Final = 1.0
 """Seconds before what could not be written is tried again."""
 BATCH: Final = 2000
+_FULL: Final = "there was no room for them: the file is slower than the calls, or cannot be written"
 TURN: Final = 25
 """Lines that are made in one go."""
 
@@ -47,13 +48,18 @@ class LineWriter(Generic[T]):
     Args:
         name: what the log calls it: `audit` for `audit.unwritable`.
         made: the line of an entry, by what the config says, in the thread.
-        missing: the line that says that so many are left out.
+        decision: the line that says of a moment, in seconds since 1970, what happened then: that lines are left out, as `audit.lost`, and how many.
     """
 
-    def __init__(self, name: str, made: Callable[[T, Keeping], bytes], missing: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        name: str,
+        made: Callable[[T, Keeping], bytes],
+        decision: Callable[[float, str, Mapping[str, Any]], bytes],
+    ) -> None:
         self._name, self._unwritable, self._writable = name, f"{name}.unwritable", f"{name}.writable"
         self._made = made
-        self._missing = missing
+        self._decision = decision
         self._keeping: Keeping | None = None
         self._buffer: deque[bytes | T] = deque()
         self._lost = 0
@@ -127,7 +133,8 @@ class LineWriter(Generic[T]):
         lost = self._lost
         if lost > self._told:
             count, self._told = lost - self._told, lost
-            lines.append(self._missing(count))
+            facts = {"count": count, "reason": _FULL}
+            lines.append(self._decision(time.time(), f"{self._name}.lost", facts))
         buffer, made = self._buffer, 0
         while buffer and len(lines) < BATCH:
             entry = buffer.popleft()
