@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
+from typing import Any
 
 import pytest
 import structlog
@@ -11,6 +12,14 @@ from hypothesis import HealthCheck, settings
 from tests.kit.journal import Journal
 from tests.kit.processes import SHARED, children
 from tests.kit.running import Running, listening
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from tests.kit.groups import Grouped  # pytest-xdist may be switched off
+
+    return Grouped(config, log)
+
 
 # How fast a machine is says nothing about a property.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -8,7 +8,7 @@ from tests.chaos.faults import CASES, Fault
 from tests.chaos.visitors import VISITORS, Visitor
 from tests.chaos.ward import Ward, ward
 
-pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("chaos")]
+pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from tests.chaos.faults import KilledDuring
 from tests.chaos.ward import PATIENCE, Ward, ward
 from tests.kit.waiting import eventually
 
-pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("chaos")]
+pytestmark = pytest.mark.anyio
 
 EXPECTED = ("audit.unwritable", "(half an event)")
 

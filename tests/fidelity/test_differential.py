@@ -384,7 +384,6 @@ def no_process_is_left() -> None:
     """The upstreams stay from test to test; whether any is left in the end is looked at there."""
 
 
-@pytest.mark.xdist_group("differential")
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_what_an_upstream_sends_arrives_equal_but_for_names_uris_and_hop_by_hop_meta(ways: Any, way: Way) -> None:
     @settings(max_examples=EXAMPLES)

@@ -7,7 +7,7 @@ from meshproxy.upstream import attribution
 from tests.fidelity.isolation import SETTINGS, Setting, endure
 from tests.kit.running import Running
 
-pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("isolation")]
+pytestmark = pytest.mark.anyio
 
 CLIENTS, ROUNDS = 8, 2
 

@@ -9,7 +9,7 @@ from tests.fidelity.table import Interaction
 from tests.kit.processes import children
 
 # Rows on one worker share one bench; none needs to know what another found.
-pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("fidelity")]
+pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,6 @@ pytestmark = [
     pytest.mark.anyio,
     needs_node,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here (on Debian: apt-get install chromium)"),
-    pytest.mark.xdist_group("playwright"),
 ]
 
 PATIENCE = 60.0

@@ -7,7 +7,7 @@ Waiting and what is left over:
 - `processes`: the children of a process, its file descriptors, whether a process lives, and `nothing_left`.
 - `heard`: messages as they come, and a way to wait for one.
 - `journal`: what is logged while a test runs; the fixture `journal` brings it.
-- `places`: where things are. `loops`: the two event loops.
+- `places`: where things are. `loops`: the two event loops. `groups`: which tests one worker runs, one after the other.
 
 Servers to put behind the mesh:
 

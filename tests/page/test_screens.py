@@ -22,7 +22,6 @@ from tests.page.conftest import CHROMIUM, PATIENCE, Visit, digits, document, vis
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here (on Debian: apt-get install chromium)"),
-    pytest.mark.xdist_group("playwright"),
 ]
 JSQR = NODE_MODULES / "jsqr" / "dist" / "jsQR.js"
 READ = """async (picture) => {
