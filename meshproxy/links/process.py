@@ -14,10 +14,11 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import IO, Final, cast
 
 from meshproxy.links import kin
 from meshproxy.links.lines import Lines, LineTooLong
+from meshproxy.links.pipe_end import PipeEnd
 from meshproxy.links.warden import warden
 from meshproxy.observe.spelling import beginning
 
@@ -182,15 +183,16 @@ class Process:
             self._on_gone()
 
     async def _connect(self, popen: "subprocess.Popen[bytes]", transports: list[asyncio.BaseTransport]) -> None:
+        stdin, stdout, stderr = (cast("IO[bytes]", file) for file in (popen.stdin, popen.stdout, popen.stderr))
         writer = _Pipe(self._ends[0], on_room=self._on_room)
-        self._stdin, _ = await self._loop.connect_write_pipe(lambda: writer, popen.stdin)
+        self._stdin, _ = await self._loop.connect_write_pipe(lambda: writer, PipeEnd.of(stdin))
         transports.append(self._stdin)
         # Standard error first: what is said of an end is known before the end of the output tells of it.
         complaints = _Pipe(self._ends[1], on_data=self._take_stderr)
-        transports.append((await self._loop.connect_read_pipe(lambda: complaints, popen.stderr))[0])
+        transports.append((await self._loop.connect_read_pipe(lambda: complaints, PipeEnd.of(stderr)))[0])
         output = _Pipe(self._ends[2], on_data=self._take_stdout)
         self._ends[2].add_done_callback(lambda _: self._settle())
-        transports.append((await self._loop.connect_read_pipe(lambda: output, popen.stdout))[0])
+        transports.append((await self._loop.connect_read_pipe(lambda: output, PipeEnd.of(stdout)))[0])
 
     def _watch(self, popen: "subprocess.Popen[bytes]") -> None:
         """Have `_exited` set when the program ends."""

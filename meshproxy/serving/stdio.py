@@ -18,6 +18,7 @@ import structlog
 from meshproxy.errors import INVALID_REQUEST, RpcError
 from meshproxy.limits import MAX_LINE
 from meshproxy.links.lines import Lines, LineTooLong
+from meshproxy.links.pipe_end import PipeEnd
 from meshproxy.relay.handler import Handler
 from meshproxy.serving.channel import Channel
 from meshproxy.wire.messages import encode_error
@@ -208,9 +209,8 @@ def _is_pollable(file: IO[bytes]) -> bool:
 async def _open_writer(sink: IO[bytes], ended: asyncio.Event, max_buffer: int) -> _Writer:
     if not _is_pollable(sink):
         return _FileWriter(sink, ended)
-    own = os.fdopen(os.dup(sink.fileno()), "wb", buffering=0)
     writer = _Writer(ended, max_buffer)
-    await asyncio.get_running_loop().connect_write_pipe(lambda: writer, own)
+    await asyncio.get_running_loop().connect_write_pipe(lambda: writer, PipeEnd(os.dup(sink.fileno())))
     return writer
 
 
@@ -218,9 +218,7 @@ async def _open_reader(source: IO[bytes], reader: _Reader) -> Callable[[], None]
     """Begin to read; the answer ends that."""
     loop = asyncio.get_running_loop()
     if _is_pollable(source):
-        transport, _ = await loop.connect_read_pipe(
-            lambda: reader, os.fdopen(os.dup(source.fileno()), "rb", buffering=0)
-        )
+        transport, _ = await loop.connect_read_pipe(lambda: reader, PipeEnd(os.dup(source.fileno())))
         return transport.close
     fd = os.dup(source.fileno())
 
