@@ -33,7 +33,7 @@ RENEWABLE: Final = 1.0
 class Supervisor:
     """The control link of one upstream.
 
-    `connect` opens a link; `opened` is called with it once it is listed, and `closing` before it is closed; `in_use` says whether calls run.
+    `connect` opens a link; `opened` is called with it before it is listed, and `closing` before it is closed; `in_use` says whether calls run.
     Each start waits for its turn at its `place` among those of other upstreams. `own` is this mesh's name in a trail (`meshproxy.links.trail`).
 
     Attributes:
@@ -231,7 +231,7 @@ class Supervisor:
         self.link = await self._connect()
         self._opened_at = time.monotonic()
         self._lost = ""
-        await self.listings.read(self.link)
+        # Before it is listed: of what changes in between nobody would hear.
         try:
             async with asyncio.timeout(self._list_timeout):
                 await self.link.listen()
@@ -239,6 +239,7 @@ class Supervisor:
         except TimeoutError:
             reason = f"did not let itself be listened and subscribed to within {self._list_timeout:g} s"
             raise UpstreamUnavailable(self.name, reason) from None
+        await self.listings.read(self.link)
         self.seconds = time.monotonic() - begun
 
     async def _watch(self) -> None:

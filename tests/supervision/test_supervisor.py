@@ -137,6 +137,24 @@ async def test_an_upstream_is_connected_to_listed_and_up() -> None:
     assert not wire.is_open
 
 
+async def test_what_changes_while_it_is_listed_for_the_first_time_is_heard() -> None:
+    """Who listens only once it has listed never hears of a change in between: nothing says it a second time."""
+    names = ["a"]
+
+    def changing(_: Any, __: Any) -> dict[str, Any]:
+        listed = {"tools": [{"name": name} for name in names]}
+        if len(names) == 1:
+            names.append("b")
+            # It tells who is listening and subscribed.
+            if wire.listens and wire in upstream.opened:
+                upstream.supervisor.list_soon()
+        return listed
+
+    wire = Wire(capabilities=QUIET, tools__list=changing)
+    async with kept(wire) as upstream:
+        await upstream.until(lambda: tools(upstream) == ["a", "b"])
+
+
 async def test_who_needs_it_waits_for_a_start_that_is_under_way_and_for_no_longer() -> None:
     gate = Gate({"tools": []})
     async with kept(Wire(capabilities=QUIET, tools__list=gate)) as upstream:
