@@ -152,6 +152,7 @@ async def test_one_that_comes_back_is_used_again(three: Replicas) -> None:
         client = Modern(server)
         await all_there(Modern(server))
         three.end(1)
+        await eventually(lambda: not provider.status()["replicas"][1]["connections"])
         for _ in range(6):
             await pid(client)
         assert "resting" in states(provider) or "doubtful" in states(provider)
