@@ -79,8 +79,8 @@ class Feed:
         self._readers: set[_Reader] = set()
         self._looking: asyncio.Task[None] | None = None
         self._is_closed = False
-        self._told: dict[str, bytes] = {}
-        self._word = b""
+        self._told: dict[str, Json] = {}
+        self._word: Json = {}
         self._snapshot: object = None
         self._last_call = 0
         self._edits: list[Edit] = []
@@ -102,8 +102,8 @@ class Feed:
             # Those who read already are told first, so that what is remembered as told is so for all.
             self._look_at_upstreams()
         reader.tell("status", _frame("status", self._word))
-        for body in self._told.values():
-            reader.tell("status", _frame("upstream", body))
+        for one in self._told.values():
+            reader.tell("status", _frame("upstream", one))
         self._readers.add(reader)
         watcher = asyncio.ensure_future(_watch(stream, receive))
         try:
@@ -124,7 +124,7 @@ class Feed:
         self._snapshot = self._mesh.composite.snapshot
         self._last_call = self._newest()
         self._edits = []
-        self._told, self._word = {}, b""
+        self._told, self._word = {}, {}
         self._look_at_upstreams()
         stop = self._mesh.edits.on_edit(self._edits.append)
         self._looking = asyncio.ensure_future(self._look(stop))
@@ -146,7 +146,7 @@ class Feed:
             self._looking = None
 
     def _tell(self, topic: str, event: str, value: Any) -> None:
-        frame = _frame(event, encoded(value))
+        frame = _frame(event, value)
         for reader in self._readers:
             reader.tell(topic, frame)
 
@@ -171,17 +171,16 @@ class Feed:
 
     def _look_at_upstreams(self) -> None:
         word = self._status()
-        upstreams = {one["name"]: encoded(one) for one in word.pop("upstreams")}
+        upstreams = {one["name"]: one for one in word.pop("upstreams")}
         word.pop("now")
-        body_of_all = encoded(word)
-        frames = [_frame("upstream", body) for name, body in upstreams.items() if self._told.get(name) != body]
-        frames += [_frame("gone", encoded({"name": name})) for name in self._told if name not in upstreams]
-        if body_of_all != self._word:
-            frames.append(_frame("status", body_of_all))
-        self._told, self._word = upstreams, body_of_all
-        for reader in self._readers:
-            for frame in frames:
-                reader.tell("status", frame)
+        told = self._told
+        changed = [("upstream", one) for name, one in upstreams.items() if told.get(name) != one]
+        changed += [("gone", {"name": name}) for name in told if name not in upstreams]
+        if word != self._word:
+            changed.append(("status", word))
+        self._told, self._word = upstreams, word
+        for event, value in changed:
+            self._tell("status", event, value)
         snapshot = self._mesh.composite.snapshot
         if snapshot is not self._snapshot:
             self._snapshot = snapshot
@@ -198,7 +197,7 @@ class Feed:
                 fresh = lines[max(0, len(lines) - (count - reader.lines)) :]
                 reader.lines = count
                 told = {"upstream": reader.upstream, "lines": fresh}
-                reader.tell("log", _frame("log", encoded(told)))
+                reader.tell("log", _frame("log", told))
 
 
 async def _watch(stream: EventStream, receive: Receive) -> None:
@@ -207,5 +206,5 @@ async def _watch(stream: EventStream, receive: Receive) -> None:
     stream.abandon()
 
 
-def _frame(event: str, body: bytes) -> bytes:
-    return encode_event(body, event)
+def _frame(event: str, value: Any) -> bytes:
+    return encode_event(encoded(value), event)

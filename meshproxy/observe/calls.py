@@ -61,8 +61,14 @@ class Calls:
 
     def after(self, number: int = 0, most: int | None = None) -> list[Record]:
         """Those that ended after the one of a number, oldest first; the last `most` of them."""
-        found = [record for record in self._kept if record.number > number]
-        return found if most is None or most >= len(found) else found[len(found) - most :]
+        found: list[Record] = []
+        # From the last one on: whoever watches has seen all the others.
+        for record in reversed(self._kept):
+            if record.number <= number or len(found) == most:
+                break
+            found.append(record)
+        found.reverse()
+        return found
 
     def __len__(self) -> int:
         return len(self._kept)

@@ -4,13 +4,14 @@ A request is recorded from where a `Handler` is given it, and told when it ends,
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 import structlog
 
-from meshproxy.errors import RpcError, UpstreamError
+from meshproxy.errors import URL_ELICITATION_REQUIRED, RpcError, UpstreamError
 from meshproxy.observe.record import CANCELLED, DENIED, ERROR, FAILURE, SUCCESS, TOOL_ERROR, Listener, Record
 from meshproxy.observe.spelling import beginning
 from meshproxy.relay.call import Call
@@ -32,6 +33,9 @@ _KEYS: Final = {
 """The parameter that names a component."""
 _REASON: Final = 500
 """Characters of an error's words that are kept."""
+_LINK: Final = re.compile(r"https?://\S+")
+"""What a user is sent to (2025-11-25 client/elicitation, "URL Mode"): it is for him alone, and may be all that somebody needs who would be taken for him."""
+_HIDDEN: Final = "***"
 
 Hides: TypeAlias = "Callable[[Call, str], bool]"
 """Whether the component of a name, or URI, is there, and not for the caller of a request about it."""
@@ -118,7 +122,10 @@ class Recorder:
     def _note_error(self, record: Record, call: Call, error: BaseException) -> None:
         record.outcome = ERROR
         if isinstance(error, RpcError):
-            record.code, record.error, record.reason = error.code, str(error.code), beginning(error.message, _REASON)
+            message = error.message
+            if error.code == URL_ELICITATION_REQUIRED:
+                message = _LINK.sub(_HIDDEN, message)
+            record.code, record.error, record.reason = error.code, str(error.code), beginning(message, _REASON)
         elif isinstance(error, UpstreamError):
             told = error.rpc
             record.code, record.error, record.reason = told.code, type(error).__name__, beginning(told.message, _REASON)

@@ -4,10 +4,13 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 import pytest
@@ -50,6 +53,8 @@ class Run:
         self.http = http
         self.said: dict[str, bytes] = {}
         self.opened = self.session = ""
+        self.own: dict[str, tuple[str, set[str]]] = {}
+        """What a browser has of a login, and where that may stand: in what it is told by."""
 
     async def ask(self, method: str, path: str, secret: str | None, *, content: bytes = b"", **headers: str) -> Any:
         shown = {} if secret is None else {"authorization": f"Bearer {secret}"}
@@ -58,6 +63,19 @@ class Run:
         whole = b"\n".join(name + b": " + value for name, value in answer.headers.raw) + b"\n\n" + answer.content
         self.said[f"{len(self.said)}: {method} {path} {answer.status_code}"] = whole
         return answer
+
+    async def visit(self, window: httpx2.AsyncClient, method: str, url: str, **sent: Any) -> httpx2.Response:
+        """What a browser does."""
+        answer = await window.request(method, url, **sent)
+        assert answer.status_code == 200, answer.text
+        whole = b"\n".join(name + b": " + value for name, value in answer.headers.raw) + b"\n\n" + answer.content
+        self.said[f"{len(self.said)}: {method} a page"] = whole
+        return answer
+
+    @property
+    def last(self) -> str:
+        """Where the last answer is."""
+        return next(reversed(self.said))
 
     async def call(self, tool: str, secret: str | None = ADA, **arguments: Any) -> str:
         message, headers = modern(request("tools/call", {"name": tool, "arguments": arguments}))
@@ -80,6 +98,7 @@ def config_of(there: Authority, folder: Path) -> str:
     (folder / "printed.txt").write_text(GIVEN["command"])
     wanted = {"type": "oauth", "client_id": "us", "client_secret": CLIENT}
     upstreams = {
+        "own": {"url": there.url, "auth": {**wanted, "per": "caller"}},
         "there": {"url": there.url, "auth": wanted, "headers": {"X-Api-Key": "${file:secret.txt}"}, "pin": "block"},
         "a": light("--label", "a", env={"API_KEY": "${A_VARIABLE}"}, pin="warn"),
         "b": light(env={"ONE_TOKEN": f"${{cmd:{sys.executable} print.py}}", "TWO_TOKEN": "${keyring:mesh/b}"}),
@@ -108,8 +127,10 @@ async def test_no_secret_of_a_run_leaves_the_mesh(
             run = Run(mesh, http)
             await eventually(lambda: '"upstream.up","upstream":"there"' in compact(mesh.log))
             await do_much(run, there)
+            await log_in_at_own(run, there)
             await edit(file, text)
-            for path in ("/readyz", "/metrics", "/", "/api/status", "/api/catalog", "/api/calls", "/api/edits"):
+            why = "/api/why?principal=bob&name=b_echo"
+            for path in ("/readyz", "/metrics", "/", "/api/status", "/api/catalog", "/api/calls", "/api/edits", why):
                 await run.ask("GET", path, ADA)
             for name in ("there", "a", "b", "dies"):
                 await run.ask("GET", f"/api/logs/{name}", ADA)
@@ -120,6 +141,8 @@ async def test_no_secret_of_a_run_leaves_the_mesh(
             run.said["environment of another's process"] = Path(f"/proc/{plain}/environ").read_bytes()
             # What is the caller's own is shown to it, and to nobody else.
             assert run.found({"the session": run.session}) == [("the session", run.opened)]
+            for what, (secret, places) in run.own.items():
+                assert {where for _, where in run.found({what: secret})} == places, what
         for path in (tmp_path / "log", *tmp_path.glob("audit.jsonl*"), tmp_path / "mesh.lock", *state.rglob("*")):
             if path.is_file():
                 run.said[str(path)] = path.read_bytes()
@@ -130,6 +153,8 @@ async def test_no_secret_of_a_run_leaves_the_mesh(
         assert len(run.said) > 20
         assert (tmp_path / "audit.jsonl").stat().st_size > 1000
         assert run.found(secrets) == []
+        for what, (secret, places) in run.own.items():
+            assert {where for _, where in run.found({what: secret})} == places, what
         asked = [where.partition(": ")[2] for where in run.said]
         assert {"GET /readyz 200", "GET /metrics 200", "GET /api/status 200", "GET /api/status 403"} <= {*asked}, asked
         # There was something to be found, and the search finds what is there.
@@ -166,7 +191,7 @@ async def do_much(run: Run, there: Authority) -> None:
         0,
     )
     opened = await run.ask("POST", "/mcp", ADA, content=json.dumps(message).encode())
-    run.opened, run.session = next(reversed(run.said)), opened.headers["mcp-session-id"]
+    run.opened, run.session = run.last, opened.headers["mcp-session-id"]
     stolen = request("tools/list", {})
     await run.ask("POST", "/mcp", BOB, content=json.dumps(stolen).encode(), mcp_session_id=run.session)
     assert "done" in await run.call("there_whoami")
@@ -184,6 +209,36 @@ async def do_much(run: Run, there: Authority) -> None:
     await run.ask("GET", f"/mcp?access_token={BOB}", None)
     there.end()
     await run.call("there_whoami")
+
+
+async def log_in_at_own(run: Run, there: Authority) -> None:
+    """A caller logs in at an upstream with an account of his own, by the pages of the mesh."""
+    message = json.dumps(request("tools/call", {"name": "own_login", "arguments": {}})).encode()
+    asked = await run.ask("POST", "/mcp", ADA, content=message, mcp_session_id=run.session)
+    (url,) = re.findall(r'"url": ?"([^"]+)"', asked.text)
+    invitation = url.rpartition("/")[2], {run.last}
+    async with httpx2.AsyncClient(timeout=60) as window:
+        page = await run.visit(window, "GET", url)
+        (check,) = re.findall(r'name="check" value="([^"]+)"', page.text)
+        checked = check, {run.last}
+        first = str(next(iter(window.cookies.values()))), {run.last}
+        sent = await run.visit(
+            window, "POST", url, data={"check": check}, headers={"origin": url.partition("/login/")[0]}
+        )
+        cookie = str(next(iter(window.cookies.values()))), {run.last}
+        (on,) = re.findall(r'content="0;url=([^"]+)"', sent.text)
+        back = await there.person(unescape(on))
+        answer = dict(parse_qsl(urlsplit(back).query))
+        run.own = {
+            "the link": invitation,
+            "the form": checked,
+            "a browser": first,
+            "a browser that agreed": cookie,
+            "the state": (answer["state"], {run.last}),
+            "the code": (answer["code"], set()),
+        }
+        await run.visit(window, "GET", back)
+    assert "done" in await run.call("own_whoami")
 
 
 async def edit(file: Path, text: str) -> None:
