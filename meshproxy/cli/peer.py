@@ -155,5 +155,11 @@ async def _at(url: str, headers: Headers) -> AsyncIterator[Peer]:
         peer = Peer(server)
         await peer.settled()
         if not all(provider.is_up for provider in peer.providers):
-            raise Failure(*peer.failures)
+            raise Failure(*(_at_a_prompt(line) for line in peer.failures))
         yield peer
+
+
+def _at_a_prompt(line: str) -> str:
+    """Why a server is down, with the remedy that somebody at a prompt has: there is no config to be changed."""
+    fact, status, _ = line.partition("HTTP 401: ")
+    return f"{fact}{status}it wants credentials: use --header 'Authorization: Bearer ...'" if status else line

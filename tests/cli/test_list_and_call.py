@@ -138,7 +138,7 @@ def test_headers_go_to_a_url_that_wants_to_know_who_calls(shared_server, meshpro
     url = shared_server("basic", "--authorization", CREDENTIALS).url
     refused = meshproxy("list", url, "--header", "Authorization: Bearer wrong")
     assert refused.returncode == 1
-    assert refused.stderr.startswith(f"error: {url} is down: it answered HTTP 401")
+    assert refused.stderr.startswith(f"error: {url} is down: it answered HTTP 401: it wants credentials: use --header")
     headers = ("--header", f"Authorization: {CREDENTIALS}", "--header", "X-Team:docs")
     listed = meshproxy("list", url, "tools", *headers)
     assert (listed.returncode, listed.stderr) == (0, "")

@@ -144,6 +144,8 @@ async def looked_at(found: Ward) -> State:
     await found.edit()
     await settled(found)
     await found.others()
+    # Until then nothing that was abandoned need have been forgotten, and two looks in a row would be the same.
+    await asyncio.sleep(2 * IDLE)
     state = await found.program.look(found.http)
 
     async def is_calm() -> bool:
@@ -151,7 +153,11 @@ async def looked_at(found: Ward) -> State:
         nonlocal state
         await asyncio.sleep(IDLE)
         before, state = state, await found.program.look(found.http)
-        return sum(before.tasks.values()) <= sum(state.tasks.values()) and before.descriptors == state.descriptors
+        return (
+            sum(before.tasks.values()) <= sum(state.tasks.values())
+            and before.descriptors == state.descriptors
+            and len(before.children) <= len(state.children)
+        )
 
     await eventually(is_calm, within=120)
     return state
