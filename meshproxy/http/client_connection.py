@@ -59,7 +59,7 @@ class Connection(Parsed):
 
     Attributes:
         deadline: when, in the loop's time, the pool is to call `expire`.
-        idle_since: set by the pool.
+        idle_since, number: set by the pool.
     """
 
     __slots__ = (
@@ -74,6 +74,7 @@ class Connection(Parsed):
         "_unparsed",
         "deadline",
         "idle_since",
+        "number",
     )
 
     def __init__(
@@ -95,6 +96,7 @@ class Connection(Parsed):
         self._missing = 0  # bytes of it
         self.deadline = math.inf
         self.idle_since = 0.0
+        self.number = 0
 
     # For the pool.
 

@@ -16,6 +16,10 @@ EARLY: Final = 0.001
 """Seconds by which a loop's timer may ring too early, since uvloop counts milliseconds."""
 _ASK_AFTER: Final = 1.0
 """Seconds of idleness after which a connection is asked about before it is used again."""
+_SHORT: Final = 0.5
+"""Seconds of idleness; a server that closes sooner means no idle connections."""
+_ALIKE: Final = 0.1
+"""The share by which two times may differ after which a server closed."""
 _TIMEOUT_PARAMETER: Final = re.compile(rb"(?:^|[,\s])timeout=(\d{1,6})")
 
 
@@ -25,7 +29,7 @@ class Pool:
     Args:
         peer: who is at the other end, for messages: ``host:port``.
         max_idle: idle connections to keep.
-        idle_timeout: seconds to keep one, at most.
+        idle_timeout: seconds to keep one, at most; it becomes less if the server is seen to keep them for less.
         head: the first line and the constant headers of a POST; it may be changed.
     """
 
@@ -42,13 +46,19 @@ class Pool:
         self._rings_at = math.inf
         self._keep_alive: bytes | None = None  # what the server said last
         self._kept_for = idle_timeout  # seconds, by that
+        self._made = 0  # connections, so far
+        self._lost: tuple[float, int] | None = (
+            None  # how long the last one was idle that the server closed, and `_made` then
+        )
         self._emptied: asyncio.Future[None] | None = None
 
     def connection(self) -> Connection:
         """A new connection, which is to be dialled and then added."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-        return Connection(self._peer, self._on_idle, self._on_linger, self._on_lost)
+        connection = Connection(self._peer, self._on_idle, self._on_linger, self._on_lost)
+        self._made = connection.number = self._made + 1
+        return connection
 
     def run(self, headers: bytes, body: bytes, timeout: float | None, errand: Errand) -> Connection | None:
         """POST without a task, if a connection is free: the one that has it now; None otherwise.
@@ -128,8 +138,26 @@ class Pool:
         self.connections.discard(connection)
         if connection in self.idle:
             self.idle.remove(connection)
+            self._learn(connection)
         if self._emptied is not None and not self.connections and not self._emptied.done():
             self._emptied.set_result(None)
+
+    def _learn(self, connection: Connection) -> None:
+        """An idle connection has ended: if the server closes each at one age, none is used that is nearly as old, since it would close it in that moment.
+
+        One end may be that of the server, and of all its connections; so the second has to be of a connection that was made after the first.
+        """
+        if self._loop is None or connection.deadline <= (now := self._loop.time()):
+            return  # it is this side that ended it
+        age, lost = now - connection.idle_since, self._lost
+        if age < _SHORT:
+            return
+        if lost is None or connection.number > lost[1]:
+            if lost is not None and abs(age - lost[0]) <= _ALIKE * age:
+                # A second before that, or half of it.
+                self._idle_timeout = min(self._idle_timeout, max(age / 2, age - 1.0))
+                self._kept_for = self._idle_time(self._keep_alive)
+            self._lost = (age, self._made)
 
     def _idle_time(self, keep_alive: bytes | None) -> float:
         """Seconds to keep a connection whose server sent this ``Keep-Alive`` header."""

@@ -692,6 +692,56 @@ async def test_an_announced_idle_time_is_honoured_a_second_early(client, server)
     assert response._connection.deadline - response._connection.idle_since == 55
 
 
+async def closed_while_idle(client: HttpClient, server, seconds: float) -> None:
+    """A request, after which the server closes the connection as if it had been idle for so long."""
+    task, peer = await begin(client, server)
+    peer.answer()
+    response = await result(task)
+    response._connection.idle_since -= seconds
+    peer.close()
+    await settled(client, connections=0, idle=0)
+
+
+async def kept_for(client: HttpClient, server) -> float:
+    """Seconds for which a connection is kept now."""
+    task, peer = await begin(client, server)
+    peer.answer()
+    connection = (await result(task))._connection
+    seconds = connection.deadline - connection.idle_since
+    connection.close()
+    await settled(client, connections=0, idle=0)
+    return seconds
+
+
+async def test_a_server_that_closes_what_is_idle_at_one_age_finds_no_request_on_what_is_nearly_as_old(
+    client, server
+) -> None:
+    await closed_while_idle(client, server, 5.1)
+    # That may have been the end of the server.
+    assert await kept_for(client, server) == pytest.approx(55)
+    await closed_while_idle(client, server, 20)
+    assert await kept_for(client, server) == pytest.approx(55)
+    await closed_while_idle(client, server, 5.1)
+    await closed_while_idle(client, server, 5.0)
+    assert await kept_for(client, server) == pytest.approx(4, abs=0.5)
+    for _ in range(2):
+        await closed_while_idle(client, server, 1.0)
+    assert await kept_for(client, server) == pytest.approx(0.5, abs=0.1)
+
+
+async def test_a_server_that_ends_with_all_its_connections_says_nothing_of_how_long_it_keeps_them(
+    client, server
+) -> None:
+    begun = [await begin(client, server) for _ in range(3)]
+    for task, peer in begun:
+        peer.answer()
+        (await result(task))._connection.idle_since -= 5
+    for _, peer in begun:
+        peer.close()
+    await settled(client, connections=0, idle=0)
+    assert await kept_for(client, server) == pytest.approx(55)
+
+
 async def test_idle_connections_are_closed_after_their_time(server) -> None:
     client = HttpClient(server.url, connect_timeout=DEADLINE, idle_timeout=0.05)
     task, peer = await begin(client, server)
