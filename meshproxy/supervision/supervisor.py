@@ -231,10 +231,9 @@ class Supervisor:
         self.link = await self._connect()
         self._opened_at = time.monotonic()
         self._lost = ""
-        # Before it is listed: of what changes in between nobody would hear.
         try:
             async with asyncio.timeout(self._list_timeout):
-                await self.link.listen()
+                await self.link.listen()  # before it is listed: of what changes in between nobody would hear
                 await self._opened(self.link)
         except TimeoutError:
             reason = f"did not let itself be listened and subscribed to within {self._list_timeout:g} s"
