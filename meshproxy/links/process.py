@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Final, cast
@@ -32,6 +33,10 @@ GRACE: Final = 0.5
 REAP: Final = 2.0
 """Seconds for the system to report the end of a program that was killed."""
 POLL: Final = 0.02
+MANY: Final = 32
+"""Lines that are taken at once; before the next, whoever waits for others has his turn."""
+RESTS: Final = (9, 0.1)
+"""That turn is as many times as long as the lines took as there were in a row, so often at most, and so many seconds: who never stops talking has a tenth of the loop."""
 
 
 class Process:
@@ -77,6 +82,9 @@ class Process:
         self._partial_stderr = b""
         self._last_words: deque[str] = deque(maxlen=LAST_WORDS)
         self._stdin: asyncio.WriteTransport | None = None
+        self._stdout: asyncio.ReadTransport | None = None
+        self._waiting: deque[bytes] = deque()  # lines of it
+        self._floods = 0  # turns of others in a row
         self._over = False
         self._loop = loop = asyncio.get_running_loop()
         self._asked: asyncio.Future[bool] = loop.create_future()
@@ -192,7 +200,8 @@ class Process:
         transports.append((await self._loop.connect_read_pipe(lambda: complaints, PipeEnd.of(stderr)))[0])
         output = _Pipe(self._ends[2], on_data=self._take_stdout)
         self._ends[2].add_done_callback(lambda _: self._settle())
-        transports.append((await self._loop.connect_read_pipe(lambda: output, PipeEnd.of(stdout)))[0])
+        self._stdout, _ = await self._loop.connect_read_pipe(lambda: output, PipeEnd.of(stdout))
+        transports.append(self._stdout)
 
     def _watch(self, popen: "subprocess.Popen[bytes]") -> None:
         """Have `_exited` set when the program ends."""
@@ -259,8 +268,32 @@ class Process:
         except LineTooLong as error:
             self._finish(f"it sent a message that is too large: {error}")
             return
+        if len(lines) > MANY or self._waiting:
+            is_under_way = bool(self._waiting)
+            self._waiting.extend(lines)
+            if not is_under_way:
+                self._take_some()
+            return
+        self._floods = 0
         for line in lines:
             self._on_line(line)
+
+    def _take_some(self) -> None:
+        """Some of the lines that wait; others have their turn before the next."""
+        begun = time.monotonic()
+        for _ in range(min(MANY, len(self._waiting))):
+            self._on_line(self._waiting.popleft())
+        times, most = RESTS
+        self._floods = min(times, self._floods + 1)
+        if self._stdout is not None:
+            self._stdout.pause_reading()
+        self._loop.call_later(min(most, self._floods * (time.monotonic() - begun)), self._go_on)
+
+    def _go_on(self) -> None:
+        if self._waiting:
+            self._take_some()
+        elif self._stdout is not None and not self._stdout.is_closing():
+            self._stdout.resume_reading()
 
     def _take_stderr(self, data: bytes) -> None:
         lines = (self._partial_stderr + data).split(b"\n")
@@ -285,6 +318,8 @@ class Process:
         if self._over:
             return
         self._over = True
+        while self._waiting:
+            self._on_line(self._waiting.popleft())
         self._lines.clear()
         if self._partial_stderr:
             self._take_stderr(b"\n")

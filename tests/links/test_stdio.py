@@ -116,6 +116,25 @@ async def test_progress_reaches_the_call_that_asked_for_it_in_order_and_before_i
     await other
 
 
+async def test_a_program_that_never_stops_talking_is_read_in_turns_with_everything_else(link, listener):
+    """It says much at once, of which nothing is lost, and between any two parts of it the loop does other work."""
+    turns = []
+
+    def told(*_):
+        turns.append(len(turns))
+        asyncio.get_running_loop().call_soon(lambda: others.append(len(turns)))
+
+    others: list[int] = []
+    wants = Calls(wants_progress=True)
+    wants.on_notification = told
+    await call(link, "progress", wants, n=5_000)
+    assert len(turns) == 5_000
+    # What others do next is done while most of it is still to come, and again and again.
+    await eventually(lambda: len(others) == 5_000)
+    assert max(count - place for place, count in enumerate(others)) < 100
+    assert text(await call(link, "echo", a=1)) == '{"a": 1}'
+
+
 async def test_what_belongs_to_no_call_that_can_be_known_goes_to_the_listener(link, listener):
     mine = Calls()
     await call(link, "log", mine)
