@@ -23,6 +23,8 @@ from tests.soak.program import State
 RATIO = 2.0
 GROWTH = 1.05
 """Of memory, from the end of the first round on."""
+IDLE = 30
+"""Seconds after which the mesh forgets a session that nobody uses."""
 LEFT = 4
 """Tasks and descriptors: an edit or a connection that is being closed at that moment."""
 
@@ -64,7 +66,7 @@ async def run(rounds: int, only: str) -> int:
     states: list[State] = []
     with tempfile.TemporaryDirectory() as folder:
         try:
-            async with ward(Path(folder)) as found:
+            async with ward(Path(folder), server={"session_idle_timeout": f"{IDLE}s"}) as found:
                 found.rounds = 3
                 await found.others()
                 for number in range(rounds):
@@ -86,8 +88,12 @@ async def run(rounds: int, only: str) -> int:
                             violations.append(f"round {number}: {row.name}: {error!r}")
                         row.ill += found.seconds
                     await settled(found)
+                    # By then the sessions are forgotten that clients have left behind, and those of the ward with them.
+                    await asyncio.sleep(1.5 * IDLE)
+                    await found.reopen()
                     states.append(await found.program.look(found.http))
-                    print(f"  round {number}: {len(violations)} violations", file=sys.stderr, flush=True)
+                    held = f"{states[-1].megabytes:.1f} MB"
+                    print(f"  round {number}: {len(violations)} violations, {held}", file=sys.stderr, flush=True)
         except Violation as error:
             violations.append(repr(error))
     for row in (*rows.values(), *crowds.values()):
