@@ -11,11 +11,14 @@ from meshproxy.config.login import OAuth
 from meshproxy.login.fetch import Fetch
 from meshproxy.login.metadata import AuthorizationServer, LoginFailed
 from meshproxy.login.vault import Client, Record
+from meshproxy.observe.spelling import one_line
 
 __all__ = ["client_for"]
 
 _METHODS: Final = ("none", "client_secret_basic", "client_secret_post")
 """How a registered client can show itself; the first that the server takes."""
+_SAID: Final = 200
+"""Characters of what a server says that are shown."""
 
 
 async def client_for(
@@ -63,12 +66,14 @@ async def client_for(
 async def _register(fetch: Fetch, server: AuthorizationServer, redirect_uri: str, scopes: tuple[str, ...]) -> Client:
     """Register (RFC 7591, 3)."""
     method = _method(server, has_secret=None)
+    # There are servers that refuse who asks for a grant that they have not.
+    has_refresh = not server.grants or "refresh_token" in server.grants
     is_local = urlsplit(redirect_uri).hostname in ("127.0.0.1", "localhost", "::1")
     wanted: dict[str, Any] = {
         "client_name": "meshproxy",
         "redirect_uris": [redirect_uri],
         "application_type": "native" if is_local else "web",
-        "grant_types": ["authorization_code", "refresh_token"],
+        "grant_types": ["authorization_code", "refresh_token"] if has_refresh else ["authorization_code"],
         "response_types": ["code"],
         "token_endpoint_auth_method": method,
     }
@@ -77,9 +82,9 @@ async def _register(fetch: Fetch, server: AuthorizationServer, redirect_uri: str
     reply = await fetch.post_json(server.registration_endpoint, wanted)
     document = reply.document
     if reply.status not in (200, 201):
-        code, why = document.get("error"), ""
+        code, said, why = document.get("error"), document.get("error_description"), ""
         if code in ("invalid_redirect_uri", "invalid_client_metadata"):
-            why = f" ({code})"
+            why = f" ({code}: {one_line(said, _SAID)})" if isinstance(said, str) and said else f" ({code})"
         raise LoginFailed(
             f"{server.issuer} refused to register the mesh with the redirect URI {redirect_uri}: HTTP {reply.status}{why}; "
             "register a client there yourself, and set auth.client_id and auth.redirect_port"

@@ -198,6 +198,18 @@ async def test_k6_a_registration_that_is_refused_says_what_to_do_instead(tmp_pat
             await log_in(there, tmp_path)
 
 
+async def test_k6_who_gives_no_refresh_tokens_is_not_asked_for_them(tmp_path: Path) -> None:
+    async with authority(grants=["authorization_code"]) as there:
+        await log_in(there, tmp_path)
+        [wanted] = there.registered.values()
+        assert wanted["grant_types"] == ["authorization_code"]
+    async with authority(grants=["client_credentials"]) as there:
+        with pytest.raises(
+            LoginFailed, match=r"\(invalid_client_metadata: grant_types can only contain client_cred.*\)"
+        ):
+            await log_in(there, tmp_path / "other")
+
+
 async def test_k7_what_one_issuer_gave_is_never_shown_to_another(tmp_path: Path) -> None:
     async with authority() as first, authority() as second:
         await log_in(first, tmp_path)

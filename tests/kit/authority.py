@@ -47,6 +47,8 @@ class Knobs:
     pkce: list[str] | None = field(default_factory=lambda: ["S256"])
     registration: bool = True
     refuses_registration: str = ""
+    grants: list[str] | None = None
+    """`grant_types_supported`; who registers for another one is refused. None for any, and none is told."""
     documents: bool = False
     methods: list[str] = field(default_factory=lambda: ["none", "client_secret_basic"])
     says_iss: bool = False
@@ -209,6 +211,8 @@ class Authority:
         }
         if knobs.pkce is not None:
             document["code_challenge_methods_supported"] = knobs.pkce
+        if knobs.grants is not None:
+            document["grant_types_supported"] = knobs.grants
         if knobs.registration:
             document["registration_endpoint"] = f"{self.origin}/register"
         if knobs.revocation:
@@ -220,6 +224,10 @@ class Authority:
     def _register(self, wanted: Json) -> tuple[int, Json | None, dict[str, str]]:
         if self.knobs.refuses_registration:
             return 400, {"error": self.knobs.refuses_registration}, {}
+        grants = self.knobs.grants
+        if grants is not None and not set(wanted["grant_types"]) <= set(grants):
+            said = f"grant_types can only contain {' and '.join(grants)}"
+            return 400, {"error": "invalid_client_metadata", "error_description": said}, {}
         client = f"client-{len(self.registered)}"
         self.registered[client] = wanted
         # What the client leaves out is as the server says (RFC 7591, 2 and 3.2.1).
