@@ -31,7 +31,9 @@ LOOK: Final = 0.5
 SLOWLY: Final = 2
 """Every so many looks the upstreams are compared with what was told of them."""
 MOST: Final = 25
-"""Calls of one frame: who watches a thousand a second reads no more of them, and each costs the mesh as much as a tenth of a call."""
+"""Calls of one frame."""
+FLOOD: Final = (100, 8)
+"""Of more than so many, so few are told: nobody reads them, and each costs the mesh as much as a tenth of a call."""
 BEHIND: Final = 256 * 1024
 """Bytes that wait for a reader, beyond which frames are left out for it."""
 _LIMIT: Final = 16 * 1024 * 1024
@@ -157,7 +159,8 @@ class Feed:
         found = self._calls.after(self._last_call)
         if found:
             self._last_call = found[-1].number
-            shown = [record.shown() for record in found[-MOST:]]
+            many, few = FLOOD
+            shown = [record.shown() for record in found[-(few if len(found) > many else MOST) :]]
             self._tell("calls", "calls", {"calls": shown, "left_out": len(found) - len(shown)})
 
     def _newest(self) -> int:
