@@ -250,7 +250,8 @@ def judge(data: bytes) -> list[Asked | None]:
     found: list[Asked | None] = []
     while data := data.lstrip(b"\r\n"):  # RFC 9112, 2.2
         reader = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
-        reader.receive_data(re.sub(rb"\A([A-Z]+) +", rb"\1 ", data))  # RFC 9112, 3: several blanks may pass for one
+        # RFC 9112, 3: several blanks may pass for one.
+        reader.receive_data(re.sub(rb"\A([A-Z]+) +([^ \r\n]+) +(?=HTTP/)", rb"\1 \2 ", data))
         asked, body = None, b""
         try:
             while not isinstance(event := reader.next_event(), h11.EndOfMessage):
