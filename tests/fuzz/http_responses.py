@@ -45,7 +45,7 @@ _LENGTH = st.sampled_from(
 )
 
 
-_REASON = re.compile(rb"\A(HTTP/1\.[01] [0-9]{3}) [^\r\n]*")
+_REASON = re.compile(rb"(?:\A|(?<=\r\n\r\n))(HTTP/1\.[01] [0-9]{3}) [^\r\n]*")
 
 
 @st.composite
