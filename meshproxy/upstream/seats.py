@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from meshproxy.links.endpoint import Known
 from meshproxy.links.link import Call, Link
 from meshproxy.relay.call import Lease
@@ -30,6 +32,7 @@ class _Seat:
         self.is_alone = is_alone
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Seats:
     """A link that several clients use.
 

@@ -84,6 +84,10 @@ CELLS_OF_BOTH = tuple(
 """Those of servers that are written as real ones are."""
 
 
+LIMITS = httpx2.Limits(max_connections=None, keepalive_expiry=1.0)
+"""uvicorn closes what is idle for five seconds, which is how long this client keeps it otherwise: what is sent in that very moment is lost."""
+
+
 class Bench:
     """Use within `bench()`."""
 
@@ -180,7 +184,7 @@ class Bench:
 async def bench() -> AsyncIterator[Bench]:
     """The upstreams started, the meshes as they are asked for; everything is gone afterwards."""
     async with (
-        httpx2.AsyncClient(timeout=DEADLINE, limits=httpx2.Limits(max_connections=None), trust_env=False) as http,
+        httpx2.AsyncClient(timeout=DEADLINE, limits=LIMITS, trust_env=False) as http,
         contextlib.AsyncExitStack() as stack,
     ):
         ready = Bench(http, stack)

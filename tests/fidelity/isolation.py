@@ -185,7 +185,8 @@ async def gathered(setting: Setting, url: str, clients: int, tally: Tally) -> As
     http = uvicorn.Config(server.http_app(), interface="asgi3", log_level="critical", http="httptools")
     serving = QuietServer(http)
     task = asyncio.ensure_future(serving.serve(sockets=[sock]))
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+    # uvicorn closes what is idle for five seconds, as httpx does by default: what is sent in that very moment is lost.
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=1.0)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(lambda: task)
         stack.callback(lambda: setattr(serving, "should_exit", True))
