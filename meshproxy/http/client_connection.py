@@ -23,6 +23,7 @@ from meshproxy.http.transport_errors import BadResponse, ConnectionLost, Transpo
 
 __all__ = ["Connection", "Errand"]
 
+_INTERIM: Final = b"HTTP/1.1 1"
 _LINGER = 1.0
 """Seconds that a released response has for its end, before its connection is closed instead of kept."""
 _MOST_PLAIN: Final = 1024 * 1024
@@ -171,9 +172,9 @@ class Connection(Parsed):
         if self._unparsed is not None:
             self._take_chunks(self._unparsed, data, 0)
             return
-        if not self._head_size and not self._head_done:
+        if not self._head_done and (not self._head_size or self._is_interim):
             self._first = data
-            if data[0] == 13 or data[0] == 10:
+            if data[0] == 13 or data[0] == 10 or (data.startswith(_INTERIM) and _has_strays(data)):
                 # The parser would look for a status line behind it, and whoever shares the connection with us might not.
                 self.fail(BadResponse(f"{self._peer} does not speak HTTP/1.1: no status line"))
                 return
@@ -314,3 +315,16 @@ class Connection(Parsed):
             self._headers, self._head_done = self._familiar.meaning.headers, True
             response.begin(200, self._headers)
             response.arrive(b"".join(pieces))
+
+
+def _has_strays(data: bytes) -> bool:
+    """Whether something else than a status line follows an interim answer (RFC 9110, 15.2): blank lines, which the parser would not mind."""
+    start = 0
+    while data.startswith(_INTERIM, start):
+        end = data.find(b"\r\n\r\n", start)
+        if end < 0:
+            return False
+        start = end + 4
+        if start < len(data) and (data[start] == 13 or data[start] == 10):
+            return True
+    return False

@@ -68,6 +68,7 @@ class Parsed(Held):
         "_head_size",
         "_headers",
         "_informational",
+        "_is_interim",
         "_keep_alive",
         "_parser",
         "_peer",
@@ -85,7 +86,7 @@ class Parsed(Held):
         self._headers: dict[bytes, bytes] = {}
         self._repeated: dict[bytes, list[bytes]] = {}
         self._head_size = self._status = 0
-        self._head_done = self._complete = self._informational = self._keep_alive = False
+        self._head_done = self._complete = self._informational = self._keep_alive = self._is_interim = False
 
     def fail(self, error: TransportError) -> None:
         """Close the connection at once; the exchange under way, if any, ends with the error."""
@@ -108,6 +109,8 @@ class Parsed(Held):
             self.fail(BadResponse(f"{self._peer} does not speak HTTP/1.1: {error}"))
         elif not self._head_done:
             self._head_size += len(data)
+            # A head that has ended, and is not that of the answer.
+            self._is_interim = data.endswith(b"\r\n\r\n")
             if self._head_size > _MAX_HEAD:
                 self.fail(BadResponse(f"{self._peer} sent more than {_MAX_HEAD} bytes of headers"))
 

@@ -256,6 +256,20 @@ async def test_informational_answers_are_passed_over(client, server) -> None:
     assert (response.status, response.body, response.header("link"), response.header("a")) == (200, b"x", None, "b")
 
 
+@pytest.mark.parametrize("cut", [0, 1, 2, 3])
+async def test_blank_lines_after_an_informational_answer_are_no_answer(client, server, cut: int) -> None:
+    """However they come: the parser would look for a status line behind them."""
+    data = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 X\r\nLink: x\r\n\r\n"
+    rest = b"\r\n" + OK + b"content-length: 1\r\n\r\nx"
+    task, peer = await begin(client, server)
+    peer.send(data + rest[:cut])
+    for _ in range(5):
+        await asyncio.sleep(0)
+    peer.send(rest[cut:])
+    with pytest.raises(BadResponse, match="no status line"):
+        await result(task)
+
+
 async def test_a_body_without_a_length_ends_with_the_connection(client, server) -> None:
     task, peer = await begin(client, server)
     peer.send(OK + b"\r\n", b"some ", b"text")
