@@ -47,9 +47,8 @@ class Pool:
         self._keep_alive: bytes | None = None  # what the server said last
         self._kept_for = idle_timeout  # seconds, by that
         self._made = 0  # connections, so far
-        self._lost: tuple[float, int] | None = (
-            None  # how long the last one was idle that the server closed, and `_made` then
-        )
+        # How long the last one was idle that the server closed, and `_made` then.
+        self._lost: tuple[float, int] | None = None
         self._emptied: asyncio.Future[None] | None = None
 
     def connection(self) -> Connection:

@@ -287,7 +287,9 @@ class Process:
         self._floods = min(times, self._floods + 1)
         if self._stdout is not None:
             self._stdout.pause_reading()
-        self._loop.call_later(min(most, self._floods * (time.monotonic() - begun)), self._go_on)
+        # Of a program that has ended the rest is read at once: it is not waited for long (`GRACE`).
+        rest = 0.0 if self._exited.done() else min(most, self._floods * (time.monotonic() - begun))
+        self._loop.call_later(rest, self._go_on)
 
     def _go_on(self) -> None:
         if self._waiting:

@@ -134,6 +134,8 @@ def call(request: dict) -> None:
     elif name == "silent":
         pass
     elif name == "exit":
+        for step in range(arguments.get("talks", 0)):
+            notify("notifications/message", level="info", data=step)
         sys.stderr.write(arguments.get("words", ""))
         sys.stderr.flush()
         if arguments.get("answer"):

@@ -332,6 +332,13 @@ async def test_what_a_program_said_last_is_heard_before_its_end_is_told(link, li
         await listener.ended.wait()
 
 
+async def test_of_a_program_that_ends_after_much_talk_nothing_is_lost(link, listener):
+    assert text(await call(link, "exit", answer=True, talks=3_000)) == "my last answer"
+    async with asyncio.timeout(DEADLINE):
+        await listener.ended.wait()
+    assert [params["data"] for _, params in listener.told] == list(range(3_000))
+
+
 async def test_a_program_that_closes_its_output_is_ended(link, listener):
     with pytest.raises(AnswerLost, match="closed its standard output"):
         await call(link, "close_stdout")
