@@ -20,6 +20,7 @@ Servers to put behind the mesh:
 - `sdk_protected`: a server of the SDK with an authorization server of its own.
 - `people`: an authority that knows whose each token is, and notes what two people have shared.
 - `keyrings`: the platform's keyring, in a file of the test's.
+- `redis_server`: a Redis that a test kills and starts again.
 - `node`: npm packages, and the conformance suite.
 
 Clients to put in front of it:
