@@ -2,8 +2,6 @@
 
 # ruff: noqa: D301, FBT002 - \b is typer's own mark for a paragraph that stays as it is, and an option is a parameter with a default
 
-import importlib
-import importlib.metadata
 import importlib.util
 from typing import Annotated, Any, Literal
 
@@ -44,9 +42,11 @@ Target = Annotated[
 
 def _version(asked: bool) -> None:  # noqa: FBT001  # typer's way to call it
     if asked:
+        from importlib.metadata import version  # noqa: PLC0415  # reading a package's papers takes a mail reader
+
         spec = importlib.util.find_spec("meshproxy.http.heads")
         is_compiled = spec is not None and not str(spec.origin).endswith(".py")
-        typer.echo(f"meshproxy {importlib.metadata.version('meshproxy')}{' (compiled)' if is_compiled else ''}")
+        typer.echo(f"meshproxy {version('meshproxy')}{' (compiled)' if is_compiled else ''}")
         raise typer.Exit
 
 

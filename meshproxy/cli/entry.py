@@ -96,8 +96,13 @@ def _run() -> int:
 
 def _complete() -> int:
     """Answer a shell that asks what there is to complete: the exit status."""
-    from meshproxy.cli.app import app  # noqa: PLC0415  # as above
+    from typer.core import TyperArgument, TyperOption  # noqa: PLC0415  # as above
 
+    from meshproxy.cli.app import app  # noqa: PLC0415
+
+    # What stands in the line is compared with names and goes nowhere else. To have it checked, Typer would import pydantic, and whoever presses the key waits.
+    for parameter in (TyperArgument, TyperOption):
+        setattr(parameter, TyperOption.process_value.__name__, _as_it_stands)
     try:
         machinery: Any = importlib.import_module("typer.completion")
         machinery.completion_init()
@@ -108,6 +113,10 @@ def _complete() -> int:
     except Exception:  # noqa: BLE001  # a line of ours in the midst of what somebody types helps nobody
         return 1
     return 1
+
+
+def _as_it_stands(_parameter: object, _context: object, value: Any) -> Any:
+    return value
 
 
 def _silence(stream: TextIO) -> None:
