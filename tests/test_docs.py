@@ -104,6 +104,7 @@ def config_rows() -> list[str]:
             "ServerConfig",
             "MetricsConfig",
             "ReloadConfig",
+            "ClusterConfig",
             "ObserveConfig",
             "AuditConfig",
             "AccessLogConfig",
@@ -231,7 +232,9 @@ def test_the_glossary_has_the_words_of_the_design() -> None:
 def test_every_config_loads_without_a_warning(text: str, tmp_path: Path) -> None:
     file = tmp_path / "mesh.yaml"
     file.write_text(text)
-    assert not load(file, {"HOME": "/home/me", "DOCS_TOKEN": "secret", "TICKETS_SECRET": "secret"}).source.warnings
+    environment = dict.fromkeys(("DOCS_TOKEN", "TICKETS_SECRET"), "secret")
+    environment |= {"HOME": "/home/me", "CLUSTER_KEY": "a key that is long enough to be one"}
+    assert not load(file, environment).source.warnings
 
 
 def test_the_first_page_is_short_and_its_config_too() -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from socket import socket
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -15,9 +16,11 @@ from meshproxy.api.page import Page
 from meshproxy.cli.entry import Failure, guarded
 from meshproxy.cli.measuring import measured, own_sockets
 from meshproxy.cli.nesting import enter
+from meshproxy.cli.replicas import Replica
 from meshproxy.cli.tls import certificate_told, need_files, take_files, tls_of
 from meshproxy.cli.tracing import Tracing
 from meshproxy.cli.workers import fronted, join, supervise
+from meshproxy.cluster.home import settle
 from meshproxy.cluster.seat import Seat
 from meshproxy.config.load import load, with_server
 from meshproxy.config.models import MeshConfig, ServerConfig
@@ -55,16 +58,25 @@ def serve(
     logs.configure(level, form, colours=on_terminal)
     config = load(file)
     enter(file, over_stdio=transport == "stdio")
-    if transport == "stdio" and config.server.workers > 1:
-        remedy = "take it away, or serve over http"
-        raise Failure(f"{file}: server.workers: one client over stdio has one process; {remedy}", status=2)
+    for key, is_there in (("server.workers", config.server.workers > 1), ("cluster.listen", config.cluster.listen)):
+        if transport == "stdio" and is_there:
+            remedy = "take it away, or serve over http"
+            raise Failure(f"{file}: {key}: one client over stdio has one process; {remedy}", status=2)
     tls = None if transport == "stdio" else _tls_of(config)
-    endpoint, url, sockets = (_over_stdio, None, []) if transport == "stdio" else _over_http(config, host, port, tls)
+    replica = Replica.of(config)
+    endpoint, url, sockets = (
+        (_over_stdio, None, []) if transport == "stdio" else _over_http(config, host, port, tls, replica)
+    )
     if config.server.workers > 1:
         log.info("mesh.listening", url=url, workers=config.server.workers)
         return supervise(
-            config, Path(file), lambda config, seat: _work(config, Path(file), endpoint, tls, seat), sockets
+            config,
+            Path(file),
+            lambda config, seat: _work(config, Path(file), endpoint, tls, replica, seat),
+            sockets,
+            replica,
         )
+    settle("" if replica is None else replica.name)
     start_up: StartUp = Mesh.settled
     if on_terminal:
         from meshproxy.cli.display import Display  # noqa: PLC0415  # a log needs no display
@@ -72,12 +84,16 @@ def serve(
         start_up = Display(config, url).show
     else:
         log.info("mesh.listening", **({"url": url} if url else {"transport": transport}))
-    return run(lambda stopping: _serve(config, Path(file), endpoint, start_up, stopping, tls))
+    return run(lambda stopping: _serve(config, Path(file), endpoint, start_up, stopping, tls, replica))
 
 
-def _work(config: MeshConfig, file: Path, endpoint: Endpoint, tls: ServerTls | None, seat: Seat) -> int:
+def _work(
+    config: MeshConfig, file: Path, endpoint: Endpoint, tls: ServerTls | None, replica: Replica | None, seat: Seat
+) -> int:
     """Serve in a worker."""
-    return guarded(lambda: run(lambda stopping: _serve(config, file, endpoint, Mesh.settled, stopping, tls, seat)))
+    return guarded(
+        lambda: run(lambda stopping: _serve(config, file, endpoint, Mesh.settled, stopping, tls, replica, seat))
+    )
 
 
 async def _serve(
@@ -87,6 +103,7 @@ async def _serve(
     start_up: StartUp,
     stopping: asyncio.Event,
     tls: ServerTls | None,
+    replica: Replica | None,
     seat: Seat | None = None,
 ) -> int:
     server = FastMCP(config.name, instructions=config.instructions, list_grace=config.server.list_grace)
@@ -97,6 +114,8 @@ async def _serve(
     def take(config: MeshConfig) -> None:
         server.take(config)
         take_files(tls, config)
+        if replica is not None:
+            replica.take(config)
         auditing.take(config)
         tracing.obey(config.observe.traces)
         warnings = [str(warning) for warning in config.source.warnings]
@@ -171,7 +190,7 @@ async def _follow(mesh: Mesh, file: Path) -> None:
 
 
 def _over_http(
-    config: MeshConfig, host: str | None, port: int | None, tls: ServerTls | None
+    config: MeshConfig, host: str | None, port: int | None, tls: ServerTls | None, replica: Replica | None
 ) -> tuple[Endpoint, str, list[socket]]:
     """An open port, where it is, and what listens there."""
     asked = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
@@ -198,7 +217,9 @@ def _over_http(
                 annexes.append(Page())
             if metrics is not None and not own:
                 annexes.append(metrics)
-            marks = {} if seat is None else {"worker": seat.number}
+            marks: dict[str, Any] = {} if replica is None else {"replica": replica.name}
+            if seat is not None:
+                marks["worker"] = seat.number
             app = HttpApp(
                 server,
                 _http_settings(settings),
@@ -216,7 +237,7 @@ def _over_http(
 
             following = None if tls is None else asyncio.create_task(tls.follow(certificate_told))
             try:
-                async with fronted(app, seat, settings.max_body) as front:
+                async with fronted(app, seat, settings.max_body, replica) as front:
                     await serve_http(app, sockets, stopping, before_drain=end_streams, front=front, tls=tls)
             finally:
                 if following is not None:
@@ -224,7 +245,7 @@ def _over_http(
                 await api.aclose()
 
     url = url_of(shares[0], settings.host, settings.path, "http" if tls is None else "https")
-    return endpoint, url, [*listeners, *own]
+    return endpoint, url, [*listeners, *own, *(() if replica is None else replica.sockets)]
 
 
 def _login_page(server: FastMCP, mesh: Mesh, settings: ServerConfig, scheme: str) -> LoginPage:

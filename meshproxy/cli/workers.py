@@ -8,14 +8,16 @@ from functools import partial
 from pathlib import Path
 from socket import socket
 
+from meshproxy.cli.replicas import Replica
 from meshproxy.cluster.concert import Concert
-from meshproxy.cluster.doorway import Doorway, doorstep
+from meshproxy.cluster.doorway import Doorway, Served, doorstep
 from meshproxy.cluster.envelope import Envelopes
 from meshproxy.cluster.gathering import Gathering
 from meshproxy.cluster.hand_over import HandOver
 from meshproxy.cluster.home import settle
 from meshproxy.cluster.neighbours import Neighbours
 from meshproxy.cluster.seat import Seat
+from meshproxy.cluster.way import Others
 from meshproxy.config.content import Content
 from meshproxy.config.load import load
 from meshproxy.config.models import MeshConfig
@@ -38,8 +40,10 @@ LED = ("/api",)
 """What is answered by the first worker, whoever is asked: what it says and does is one mesh's."""
 
 
-def supervise(config: MeshConfig, file: Path, work: Work, sockets: Sequence[socket]) -> int:
-    """Run the workers of a config until a signal ends them. They inherit `sockets`, which listen."""
+def supervise(
+    config: MeshConfig, file: Path, work: Work, sockets: Sequence[socket], replica: Replica | None = None
+) -> int:
+    """Run the workers of a config until a signal ends them. They inherit `sockets`, which listen, and are `replica` together, if that is one."""
     from meshproxy.cluster.supervisor import Supervisor  # noqa: PLC0415  # most meshes are one process
 
     asyncio.run(_make_key(Store(place(config.state, file))))
@@ -47,7 +51,7 @@ def supervise(config: MeshConfig, file: Path, work: Work, sockets: Sequence[sock
 
     def begin(seat: Seat) -> int:
         logs.mark(worker=seat.number)
-        settle(seat.name)
+        settle(seat.name if replica is None else f"{replica.name}.{seat.name}")
         seat.hold_on(kill_all)
         given: Content | None = seat.given
         try:
@@ -87,13 +91,21 @@ def join(seat: Seat, mesh: Mesh, server: FastMCP, stopping: asyncio.Event) -> Co
 
 
 @contextlib.asynccontextmanager
-async def fronted(app: HttpApp, seat: Seat | None, most: int) -> AsyncIterator[Application]:
-    """What clients reach of an application: in a worker, what hands to the others what is theirs, and takes from them what is its own."""
-    if seat is None:
-        yield app
-        return
-    async with _beside(app, seat, "calls", most) as (gathering, neighbours):
-        yield HandOver(gathering, neighbours, Envelopes(seat.key), most, LED)
+async def fronted(
+    app: HttpApp, seat: Seat | None, most: int, replica: Replica | None = None
+) -> AsyncIterator[Application]:
+    """What clients reach of an application: in a worker or a replica, what hands to the others what is theirs, and takes from them what is its own."""
+    inner: Served = app
+    others: Others | None = None
+    neighbours: Neighbours | None = None
+    async with contextlib.AsyncExitStack() as stack:
+        if seat is not None:
+            inner, neighbours = await stack.enter_async_context(_beside(app, seat, "calls", most))
+            others = neighbours
+        if replica is not None:
+            number = 0 if seat is None else seat.number
+            others = await stack.enter_async_context(replica.joined(inner, neighbours, most, number))
+        yield app if others is None else HandOver(inner, others, most, () if seat is None else LED)
 
 
 @contextlib.asynccontextmanager
@@ -109,8 +121,8 @@ async def measured_beside(page: Application, seat: Seat | None) -> AsyncIterator
 @contextlib.asynccontextmanager
 async def _beside(app: Application, seat: Seat, of: str, most: int) -> AsyncIterator[tuple[Gathering, Neighbours]]:
     """Let the neighbours have what this worker has. What is yielded has what all have."""
-    neighbours = Neighbours(seat.directory / of, seat.name)
-    gathering = Gathering(app, neighbours, Envelopes(seat.key))
+    neighbours = Neighbours(seat.directory / of, seat.name, Envelopes(seat.key))
+    gathering = Gathering(app, neighbours)
     door = Http1Server(Doorway(app, gathering.take, Envelopes(seat.key), most))
     with doorstep(seat.door(of)) as listener:
         await door.start([listener])

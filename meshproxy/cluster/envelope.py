@@ -8,6 +8,7 @@ import hmac
 import secrets
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Final
 
@@ -34,10 +35,15 @@ Fields = list[tuple[bytes, bytes]]
 
 
 class Envelopes:
-    """Makes and opens them. `key` is what the processes of one endpoint share."""
+    """Makes and opens them. `keys` are what the processes of one endpoint share, and `lasts` the seconds in which one is good.
 
-    def __init__(self, key: bytes) -> None:
-        self._key = key
+    Attributes:
+        keys: the first is used, and all of them are taken. They may be replaced.
+    """
+
+    def __init__(self, *keys: bytes, lasts: float = LASTS) -> None:
+        self.keys: Sequence[bytes] = keys
+        self._lasts = lasts
         self._seen: set[str] = set()
         self._seen_before: set[str] = set()
         self._turned = 0.0
@@ -49,7 +55,7 @@ class Envelopes:
         hosts = [value.decode("latin-1") for name, value in raw if name == b"host"]
         facts = [time.time(), secrets.token_hex(_NONCE), hosts, scope.get("client"), scope.get("client_name")]
         told = dumps([*facts, scope["scheme"]])
-        return fields, urlsafe_b64encode(self._tag(told, scope, fields, body) + told)
+        return fields, urlsafe_b64encode(_tag(self.keys[0], told, scope, fields, body) + told)
 
     def open(self, scope: Scope, body: bytes) -> Scope | None:
         """The scope of a request as its client sent it; None if nobody of us has handed it on, or it came before."""
@@ -61,7 +67,7 @@ class Envelopes:
             return None
         tag, told = sealed[:_TAG], sealed[_TAG:]
         fields = [(name, value) for name, value in raw if name not in _OURS]
-        if not hmac.compare_digest(tag, self._tag(told, scope, fields, body)):
+        if not any(hmac.compare_digest(tag, _tag(key, told, scope, fields, body)) for key in self.keys):
             return None
         try:
             at, nonce, hosts, client, name, scheme = loads(told)
@@ -76,22 +82,24 @@ class Envelopes:
     def _is_fresh(self, at: float, nonce: str) -> bool:
         """Whether it is new, and not older than what is remembered of those that came."""
         now = time.time()
-        if now - self._turned > LASTS:
-            # One that was seen before the last turn is too old by itself.
-            self._seen_before = self._seen if now - self._turned <= 2 * LASTS else set()
+        lasts = self._lasts
+        if now - self._turned > 2 * lasts:
+            # One that was seen before the last turn is too old by itself, even if it came from a clock that is ahead.
+            self._seen_before = self._seen if now - self._turned <= 4 * lasts else set()
             self._seen, self._turned = set(), now
-        if abs(now - at) > LASTS or nonce in self._seen or nonce in self._seen_before:
+        if abs(now - at) > lasts or nonce in self._seen or nonce in self._seen_before:
             return False
         self._seen.add(nonce)
         return True
 
-    def _tag(self, told: bytes, scope: Scope, fields: Fields, body: bytes) -> bytes:
-        mac = blake2b(key=self._key, digest_size=_TAG)
-        for part in (told, scope["method"].encode(), target_of(scope), *(part for field in fields for part in field)):
-            mac.update(len(part).to_bytes(8, "big"))
-            mac.update(part)
-        mac.update(body)
-        return mac.digest()
+
+def _tag(key: bytes, told: bytes, scope: Scope, fields: Fields, body: bytes) -> bytes:
+    mac = blake2b(key=key, digest_size=_TAG)
+    for part in (told, scope["method"].encode(), target_of(scope), *(part for field in fields for part in field)):
+        mac.update(len(part).to_bytes(8, "big"))
+        mac.update(part)
+    mac.update(body)
+    return mac.digest()
 
 
 def target_of(scope: Scope) -> bytes:

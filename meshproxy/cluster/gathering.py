@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import structlog
 
-from meshproxy.cluster.envelope import FIELD, Envelopes, target_of
+from meshproxy.cluster.envelope import FIELD, target_of
 from meshproxy.cluster.neighbours import Neighbours
 from meshproxy.cluster.readings import merged
 from meshproxy.http.client import TransportError
@@ -31,11 +31,10 @@ class Gathering:
         take: that of the application; one that has none takes nothing whole.
     """
 
-    def __init__(self, app: Application, neighbours: Neighbours, envelopes: Envelopes) -> None:
+    def __init__(self, app: Application, neighbours: Neighbours) -> None:
         self._inner = app
         self.take: Take = getattr(app, "take", _nothing)
         self._neighbours = neighbours
-        self._envelopes = envelopes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI's."""
@@ -68,7 +67,7 @@ class Gathering:
         client = self._neighbours.client(name)
         if client is None:
             return name, b""
-        fields, envelope = self._envelopes.close(scope, b"")
+        fields, envelope = self._neighbours.envelopes.close(scope, b"")
         lines = b"".join(b"%b: %b\r\n" % field for field in (*fields, (FIELD, envelope)))
         try:
             target = target_of(scope).decode("latin-1")

@@ -12,11 +12,11 @@ import structlog
 
 from meshproxy.cluster.body import Body
 from meshproxy.cluster.doorway import Served
-from meshproxy.cluster.envelope import FIELD, Envelopes, target_of
+from meshproxy.cluster.envelope import FIELD, target_of
 from meshproxy.cluster.homes import home_in_body, home_in_head
-from meshproxy.cluster.neighbours import Neighbours
+from meshproxy.cluster.way import Others, Way
 from meshproxy.errors import INTERNAL_ERROR, RpcError
-from meshproxy.http.client import HttpClient, Response, TransportError
+from meshproxy.http.client import Response, TransportError
 from meshproxy.http.reading import ReadResponse
 from meshproxy.http.server_request import Head, Request
 from meshproxy.http.stream import Receive, Scope, Send
@@ -41,8 +41,7 @@ class HandOver:
 
     Args:
         app: the application of this process.
-        neighbours: the others.
-        envelopes: what requests are handed on in.
+        others: where what is not ours is handed to.
         most: bytes of a request that it may have; a larger one is for the application here to refuse.
         led: the beginnings of paths that one process alone answers: the first.
 
@@ -50,13 +49,10 @@ class HandOver:
         handed: how many requests were.
     """
 
-    def __init__(
-        self, app: Served, neighbours: Neighbours, envelopes: Envelopes, most: int, led: Collection[str] = ()
-    ) -> None:
+    def __init__(self, app: Served, others: Others, most: int, led: Collection[str] = ()) -> None:
         self.handed = 0
         self._app = app
-        self._neighbours = neighbours
-        self._envelopes = envelopes
+        self._others = others
         self._most = most
         self._led = tuple(led)
 
@@ -78,8 +74,8 @@ class HandOver:
             return
         body = Body(receive)
         home = await self._home_of(scope, body)
-        client = self._neighbours.client(home) if home else None
-        if client is None or not await self._is_handed(client, scope, body, send):
+        way = await self._others.way(home) if home else None
+        if way is None or not await self._is_handed(way, scope, body, send):
             await self._app(scope, body.receive, send)
 
     async def _home_of(self, scope: Scope, body: Body) -> str:
@@ -88,18 +84,18 @@ class HandOver:
             return ""
         home, is_certain = home_in_head(scope)
         if not home and scope["path"].startswith(self._led):
-            home, is_certain = self._neighbours.first(), True
+            home, is_certain = self._others.first(), True
         if (is_certain and not home) or not await body.read(self._most):
             return ""
         return home or home_in_body(body.whole)
 
-    async def _is_handed(self, client: HttpClient, scope: Scope, body: Body, send: Send) -> bool:
+    async def _is_handed(self, way: Way, scope: Scope, body: Body, send: Send) -> bool:
         """Whether a request was handed on and is answered, or needs no answer; it is this process's to answer otherwise."""
-        fields, envelope = self._envelopes.close(scope, body.whole)
+        fields, envelope = way.envelopes.close(scope, body.whole)
         lines = b"".join(b"%b: %b\r\n" % field for field in (*fields, (FIELD, envelope)))
         self.handed += 1
         asking = asyncio.ensure_future(
-            client.request(scope["method"], target_of(scope).decode("latin-1"), lines, body.whole, stream=True)
+            way.client.request(scope["method"], target_of(scope).decode("latin-1"), lines, body.whole, stream=True)
         )
         leaving = asyncio.ensure_future(_left(body.rest))
         try:

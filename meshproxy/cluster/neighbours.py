@@ -7,6 +7,8 @@ import asyncio
 from pathlib import Path
 from typing import Final
 
+from meshproxy.cluster.envelope import Envelopes
+from meshproxy.cluster.way import Way
 from meshproxy.http.client import HttpClient
 
 __all__ = ["Neighbours"]
@@ -17,10 +19,11 @@ _IDLE: Final = 30.0
 
 
 class Neighbours:
-    """Those in `directory`, seen by the one that is called `own`."""
+    """Those in `directory`, seen by the one that is called `own`. Requests to them go in `envelopes`."""
 
-    def __init__(self, directory: Path, own: str) -> None:
+    def __init__(self, directory: Path, own: str, envelopes: Envelopes) -> None:
         self.own = own
+        self.envelopes = envelopes
         self._directory = directory
         self._clients: dict[str, HttpClient] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -33,6 +36,12 @@ class Neighbours:
         """The first of the others, if it comes before us; "" if we are the first."""
         first = self.names()[0]
         return "" if first == self.own else first
+
+    async def way(self, home: str) -> Way | None:
+        """See `Others`."""
+        # Where there are replicas, its name comes before that of the worker.
+        client = self.client(home.rpartition(".")[2])
+        return None if client is None else Way(client, self.envelopes)
 
     def client(self, name: str) -> HttpClient | None:
         """The way to one of them; None if it is not there."""

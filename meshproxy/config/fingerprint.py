@@ -14,7 +14,7 @@ from meshproxy.config.models import MeshConfig
 __all__ = ["SECTIONS", "fingerprints"]
 
 SECTIONS: Final = ("name", "instructions", "separator", "state", "reload", "observe", "access", "profiles")
-"""Those that are compared as they are; `server` is in two parts."""
+"""Those that are compared as they are; `server` and `cluster` are in parts."""
 
 Json = dict[str, Any]
 
@@ -26,6 +26,8 @@ def fingerprints(config: MeshConfig, key: bytes) -> Json:
     return {
         "sections": {
             **{name: _digest(getattr(config, name), key) for name in SECTIONS},
+            "cluster": _digest(config.cluster.model_copy(update={"key": ()}), key),
+            "cluster.key": _digest(config.cluster.key, key),
             "server": _digest(still, key),
             "server.auth": _digest(server.auth, key),
             "server.tls": _digest(server.tls, key),

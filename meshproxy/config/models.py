@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from meshproxy.config.access import AuthConfig, Profiles, Rule
+from meshproxy.config.cluster import ClusterConfig
 from meshproxy.config.frozen import FrozenMapping
 from meshproxy.config.login import TokenExchange
 from meshproxy.config.observe import ObserveConfig
@@ -206,6 +207,10 @@ class MeshConfig(Section):
         default=None,
         description="Who may see and use what: the first rule that matches decides, and what none matches is forbidden. Without rules everybody may use everything.",
     )
+    cluster: ClusterConfig = Field(
+        default=ClusterConfig(),
+        description="Several meshes on several machines that serve this file behind one address; docs/scale.md is the guide.",
+    )
     profiles: Profiles = Field(
         default_factory=Profiles,
         description="Choices of upstreams and components by name, each at an address of its own: server.path/NAME.",
@@ -269,7 +274,7 @@ class MeshConfig(Section):
 
     def model_post_init(self, context: Any) -> None:
         """Gather the secrets once, and take from `load` where the config came from."""
-        secrets = [secret for spec in self.upstreams.values() for secret in spec.secrets]
+        secrets = [*self.cluster.key, *(secret for spec in self.upstreams.values() for secret in spec.secrets)]
         before = Scrubber()
         if isinstance(context, Provenance):
             self._source = context.source
@@ -310,6 +315,7 @@ class MeshConfig(Section):
             self.reload,
             self.observe,
             self.access,
+            self.cluster,
             self.profiles,
             tuple(self.upstreams.values()),
         )

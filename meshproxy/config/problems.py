@@ -11,6 +11,7 @@ from typing import Any, Final
 from pydantic_core import ErrorDetails
 
 from meshproxy.config.access import AuthConfig, JwtConfig, KeyConfig, Profile, Rule, Who
+from meshproxy.config.cluster import ClusterConfig
 from meshproxy.config.document import Item, Path
 from meshproxy.config.login import AUTH_KEYS
 from meshproxy.config.models import MeshConfig, MetricsConfig, ReloadConfig, ServerConfig, TlsConfig
@@ -71,6 +72,8 @@ def known_keys(path: Path) -> tuple[str, ...]:
             return tuple(ObserveConfig.model_fields)
         case ("observe", "calls"):
             return tuple(CallsConfig.model_fields)
+        case ("cluster",):
+            return tuple(ClusterConfig.model_fields)
         case ("reload",):
             return tuple(ReloadConfig.model_fields)
         case ("defaults",):

@@ -29,7 +29,7 @@ __all__ = ["Reading"]
 _SPELLINGS: Final = {"type": "transport", "disabled": "enabled"}
 _TYPO: Final = 0.85
 """How alike a client's own key and one of ours are, for the former to be taken for a slip: their keys have many names."""
-_SECTIONS: Final = ("server", "reload", "profiles", "defaults", "upstreams", "mcpServers")
+_SECTIONS: Final = ("server", "reload", "cluster", "profiles", "defaults", "upstreams", "mcpServers")
 """Those of the top level that may be left without a value, as when all of their lines are commented out."""
 
 

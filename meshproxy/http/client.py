@@ -92,6 +92,7 @@ class HttpClient:
         permits: the numeric addresses that may be connected to; None for any.
         socket_path: the Unix socket at which the server is, wherever the URL says that it were.
         credentials: what the server is shown with every request, and what it is shown instead when it refuses that (401, 403).
+        is_direct: no proxy is asked, whatever the environment says.
 
     Attributes:
         pool: its connections, and the way to POST over one of them without a task.
@@ -113,6 +114,7 @@ class HttpClient:
         permits: Permits | None = None,
         socket_path: str | None = None,
         credentials: Credentials | None = None,
+        is_direct: bool = False,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -121,7 +123,8 @@ class HttpClient:
         self._host = _ascii_host(parts.hostname)
         self._port = parts.port or (443 if secure else 80)
         self._tls = (tls or default_tls) if secure else None
-        self._proxy: Proxy | None = proxy_for(parts.scheme, self._host) if socket_path is None else None
+        is_direct = is_direct or socket_path is not None
+        self._proxy: Proxy | None = None if is_direct else proxy_for(parts.scheme, self._host)
         self._connect_timeout = connect_timeout
         self.max_body = max_body
         self._permits = permits

@@ -15,7 +15,7 @@ from typing import Final, cast
 from meshproxy.http.conversation import Conversation
 from meshproxy.http.server_connection import Connection
 from meshproxy.http.server_request import STATUS, Request, Take
-from meshproxy.http.server_tls import ServerTls
+from meshproxy.http.server_tls import LiveTls
 from meshproxy.http.stream import Application
 
 __all__ = ["HEAD_TIMEOUT", "SWEEP", "Http1Server"]
@@ -51,7 +51,7 @@ class Http1Server:
         app: Application,
         keep_alive: float = 75.0,
         head_timeout: float = HEAD_TIMEOUT,
-        tls: ServerTls | None = None,
+        tls: LiveTls | None = None,
     ) -> None:
         self.app = app
         self.is_secure = tls is not None

@@ -1,4 +1,4 @@
-"""`ServerTls`: the certificate of an HTTP server, and whose clients it takes at their certificates' word; both may change while it serves. Place: http.
+"""`LiveTls` and `ServerTls`: the certificate of an HTTP server, and whose clients it takes at their certificates' word; both may change while it serves. Place: http.
 
 The authorities of a context can only grow, and a session that was begun under one is resumed without a look at its certificate. So each change makes a
 context of its own, with tickets of its own, and connections that are open keep the one that they began with.
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["ServerTls", "name_in", "shown_by"]
+__all__ = ["LiveTls", "ServerTls", "name_in", "shown_by"]
 
 POLL: Final = 2.0
 """Seconds between two looks at the files."""
@@ -27,28 +27,19 @@ class _Latest(ssl.SSLContext):
         return self.latest.wrap_bio(*args, **kwargs)
 
 
-class ServerTls:
-    """A TLS context whose files, and what they hold, may be replaced while it is used.
-
-    Args:
-        certificate: the chain, PEM, the server's own first.
-        key: its key, PEM, without a passphrase; None if it is in the same file.
-        client_ca: the authorities, PEM, whose clients are known by their certificates; None to ask for none.
+class LiveTls:
+    """A TLS context that may be replaced by another while it is used; `made` is the first.
 
     Attributes:
         context: to be served with.
         authorities: those in force, DER.
-
-    Raises:
-        ValueError: a file cannot be used; says which, and why.
     """
 
-    def __init__(self, certificate: Path, key: Path | None = None, client_ca: Path | None = None) -> None:
+    def __init__(self, made: ssl.SSLContext) -> None:
         self.context = _Latest(ssl.PROTOCOL_TLS_SERVER)
         self._listeners: list[Callable[[], None]] = []
-        self._files = (certificate, key, client_ca)
-        self._seen = self._look()
-        self._use(_made(self._files))
+        self.context.latest = made
+        self.authorities = frozenset(made.get_ca_certs(binary_form=True))
 
     @property
     def latest(self) -> ssl.SSLContext:
@@ -58,6 +49,33 @@ class ServerTls:
     def on_authorities(self, callback: Callable[[], None]) -> None:
         """Call `callback` whenever `authorities` are others than before."""
         self._listeners.append(callback)
+
+    def use(self, made: ssl.SSLContext) -> None:
+        """Begin connections with this context from now on."""
+        before = self.authorities
+        self.context.latest = made
+        self.authorities = frozenset(made.get_ca_certs(binary_form=True))
+        if before != self.authorities:
+            for callback in self._listeners:
+                callback()
+
+
+class ServerTls(LiveTls):
+    """One that is made of files, which may be replaced, and what they hold.
+
+    Args:
+        certificate: the chain, PEM, the server's own first.
+        key: its key, PEM, without a passphrase; None if it is in the same file.
+        client_ca: the authorities, PEM, whose clients are known by their certificates; None to ask for none.
+
+    Raises:
+        ValueError: a file cannot be used; says which, and why.
+    """
+
+    def __init__(self, certificate: Path, key: Path | None = None, client_ca: Path | None = None) -> None:
+        self._files = (certificate, key, client_ca)
+        self._seen = self._look()
+        super().__init__(_made(self._files))
 
     def take(self, certificate: Path, key: Path | None = None, client_ca: Path | None = None) -> bool:
         """Go by these files from now on; whether that are others than before.
@@ -71,7 +89,7 @@ class ServerTls:
         made = _made(files)
         self._files = files
         self._seen = self._look()
-        self._use(made)
+        self.use(made)
         return True
 
     def refresh(self) -> bool:
@@ -84,7 +102,7 @@ class ServerTls:
         if seen == self._seen:
             return False
         self._seen = seen
-        self._use(_made(self._files))
+        self.use(_made(self._files))
         return True
 
     async def follow(self, told: Callable[[str | None], None]) -> None:
@@ -96,14 +114,6 @@ class ServerTls:
                     told(None)
             except ValueError as error:
                 told(str(error))
-
-    def _use(self, context: ssl.SSLContext) -> None:
-        before = getattr(self, "authorities", None)
-        self.context.latest = context
-        self.authorities = frozenset(context.get_ca_certs(binary_form=True))
-        if before is not None and before != self.authorities:
-            for callback in self._listeners:
-                callback()
 
     def _look(self) -> tuple[Any, ...]:
         found = []

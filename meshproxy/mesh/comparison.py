@@ -8,9 +8,9 @@ from typing import Any, Final
 
 __all__ = ["compared"]
 
-_LIVE: Final = ("reload", "access", "profiles", "observe", "server.auth", "server.tls")
+_LIVE: Final = ("reload", "access", "profiles", "observe", "cluster.key", "server.auth", "server.tls")
 """Sections that are in force at once."""
-_STILL: Final = ("name", "state", "server")
+_STILL: Final = ("name", "state", "server", "cluster")
 """And those that are at the next start."""
 
 Json = dict[str, Any]

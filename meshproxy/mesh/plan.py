@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from meshproxy.config.models import MeshConfig
 from meshproxy.config.upstream import UpstreamSpec
 
-STATIC_SECTIONS = ("name", "state", "server")
-"""The sections of a config that take effect only when the mesh is started, but for `server.auth` and the files of `server.tls`, which are live."""
+STATIC_SECTIONS = ("name", "state", "server", "cluster")
+"""The sections of a config that take effect only when the mesh is started, but for `server.auth`, the files of `server.tls` and `cluster.key`, which are live."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ def plan(running: Mapping[str, UpstreamSpec], old: MeshConfig, new: MeshConfig, 
 
 def _static(config: MeshConfig, section: str) -> object:
     """What of a section takes effect at the next start alone."""
+    if section == "cluster":
+        return config.cluster.model_copy(update={"key": ()})
     if section != "server":
         return getattr(config, section)
     server = config.server

@@ -54,8 +54,8 @@ async def pair(folder: Path) -> AsyncIterator[Pair]:
     """Both, until the block ends."""
     handlers = EchoHandler(), EchoHandler()
     apps = HttpApp(handlers[0], HttpSettings()), HttpApp(handlers[1], HttpSettings())
-    neighbours = Neighbours(folder, HERE)
-    front = HandOver(apps[0], neighbours, Envelopes(KEY), 4 << 20, led=("/api/",))
+    neighbours = Neighbours(folder, HERE, Envelopes(KEY))
+    front = HandOver(apps[0], neighbours, 4 << 20, led=("/api/",))
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(settle, "")
         stack.push_async_callback(neighbours.aclose)

@@ -72,7 +72,7 @@ def test_a_file_that_is_no_config_is_one_line_with_a_remedy(tmp_path, data, mess
         ("nam: x", "1:1: nam: unknown key; did you mean 'name'?"),
         ("port: 1", "1:1: port: unknown key; it belongs under 'server'"),
         ("servers: {}", "1:1: servers: unknown key; did you mean 'upstreams'?"),
-        ("zzz: 1", "1:1: zzz: unknown key; known here: name, instructions, separator, state, server, reload, observe, access, profiles, upstreams, mcpServers, defaults"),
+        ("zzz: 1", "1:1: zzz: unknown key; known here: name, instructions, separator, state, server, reload, observe, access, cluster, profiles, upstreams, mcpServers, defaults"),
         ("name:", "1:1: name: has no value; give it one, or remove the key"),
         ("name: ''", "1:7: name: cannot be empty"),
         ("name: 5", '1:7: name: must be text, not a number; put it in quotes: "5"'),

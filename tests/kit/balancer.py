@@ -1,8 +1,9 @@
-"""A balancer that knows nothing of sessions: each request goes to the mesh over a connection of its own, so that any worker may get it."""
+"""A balancer that knows nothing of sessions: each request goes over a connection of its own, to the next of several meshes, and to any worker of one."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Iterator
 from urllib.parse import urlsplit
 
 __all__ = ["balanced"]
@@ -11,9 +12,10 @@ _LENGTH = b"content-length:"
 
 
 @contextlib.asynccontextmanager
-async def balanced(url: str) -> AsyncIterator[str]:
-    """Another URL for the mesh at `url`. Its clients' connections end with each request, too."""
-    parts = urlsplit(url)
+async def balanced(*urls: str) -> AsyncIterator[str]:
+    """Another URL for the meshes at `urls`, each of which gets a request in turn; one that refuses connections is passed over. Clients' connections end with each request, too."""
+    parts = urlsplit(urls[0])
+    turns = itertools.cycle([(one.hostname, one.port) for one in map(urlsplit, urls)])
     running: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -22,7 +24,7 @@ async def balanced(url: str) -> AsyncIterator[str]:
             lines = [line for line in head.split(b"\r\n") if line and not line.lower().startswith(b"connection:")]
             sizes = [int(line[len(_LENGTH) :]) for line in lines if line.lower().startswith(_LENGTH)]
             body = await reader.readexactly(sizes[0]) if sizes else b""
-            upper, lower = await asyncio.open_connection(parts.hostname, parts.port)
+            upper, lower = await _connected(turns, len(urls))
             lower.write(b"\r\n".join([*lines, b"connection: close", b"", b""]) + body)
             leaving = asyncio.ensure_future(_left(reader, lower))
             try:
@@ -47,6 +49,16 @@ async def balanced(url: str) -> AsyncIterator[str]:
         for task in list(running):
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _connected(
+    turns: Iterator[tuple[str | None, int | None]], count: int
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection to whose turn it is, or to the first after that who takes one."""
+    for _ in range(count - 1):
+        with contextlib.suppress(ConnectionRefusedError):
+            return await asyncio.open_connection(*next(turns))
+    return await asyncio.open_connection(*next(turns))
 
 
 async def _left(reader: asyncio.StreamReader, lower: asyncio.StreamWriter) -> None:
