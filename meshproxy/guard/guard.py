@@ -19,6 +19,7 @@ from meshproxy.config.units import format_rate
 from meshproxy.errors import RpcError, UpstreamBusy, UpstreamError
 from meshproxy.guard.breaker import Breaker, State
 from meshproxy.guard.bucket import Bucket
+from meshproxy.guard.lender import Lender
 from meshproxy.guard.repeating import is_safe, is_worth_repeating, pause, repeats
 from meshproxy.guard.rules import Rules
 from meshproxy.guard.slots import Slots
@@ -48,9 +49,11 @@ class Guard:
     """
 
     __slots__ = (
+        "_asking",
         "_breaker",
         "_bucket",
         "_is_reachable",
+        "_lender",
         "_queue_wait",
         "_rules",
         "_seconds",
@@ -69,6 +72,8 @@ class Guard:
         self._slots = Slots(None, rules.queue)
         self._bucket: Bucket | None = None
         self._breaker: Breaker | None = None
+        self._lender: Lender | None = None
+        self._asking = 0
         self._seconds = 0.0
         self._rules = Rules()
         self._queue_wait = rules.queue_wait
@@ -84,7 +89,7 @@ class Guard:
         before, self._rules = self._rules, rules
         slots = self._slots
         if before.concurrency is None and rules.concurrency is not None:
-            slots.others = max(0, in_flight - slots.running - slots.waiting)
+            slots.others = max(0, in_flight - slots.running - slots.waiting - self._asking)
             self.has_uncounted = slots.others > 0
         slots.most, slots.queue = rules.concurrency, rules.queue
         if rules.rate != before.rate:
@@ -99,7 +104,27 @@ class Guard:
         self.max_result = rules.result
         self.reads, self.tools = rules.reads > 0, rules.idempotent_tools > 0
         self.is_needed = rules.concurrency is not None or rules.rate is not None or rules.failures is not None
+        self._borrow(rules)
         self._serve_next()
+
+    def _borrow(self, rules: Rules) -> None:
+        """Have lent what the rules allow, where they hold over several processes."""
+        lending, lender = rules.lending, self._lender
+        if lending is None or (lender is None and rules.concurrency is None and rules.rate is None):
+            return
+        if lender is None:
+            lender = self._lender = lending.lender(rules.limits, self, self._slots)
+        times, seconds = rules.rate or (0, 1.0)
+        lender.obey(rules.concurrency, self._bucket, times, seconds)
+        if rules.concurrency is not None:
+            self._slots.most = lender.slots
+
+    def lent(self) -> None:
+        """See `meshproxy.guard.lender.Borrower`."""
+        lender = self._lender
+        if lender is not None and self._rules.concurrency is not None:
+            self._slots.most = lender.slots
+            self._serve_next()
 
     def status(self) -> Mapping[str, Any]:
         """What there is to say of it, for people."""
@@ -118,10 +143,23 @@ class Guard:
         Raises:
             UpstreamBusy: it is beyond a limit.
         """
-        breaker, bucket, slots = self._breaker, self._bucket, self._slots
+        breaker, lender = self._breaker, self._lender
         call.ticket = ticket = _Ticket(self)
         if breaker is not None:
             self._check(breaker)
+        if lender is not None:
+            lender.used()
+            if self._may_be_lent(lender):
+                self._asking += 1
+                ticket.keep(go_on)
+                call.then(self._asked_no_more)
+                call.wait(lender.more(), ticket.lent)
+                return
+        self.enter(call, ticket, go_on)
+
+    def enter(self, call: Call, ticket: "_Ticket", go_on: GoOn) -> None:
+        """Count a call that comes, and hand it on or let it wait. As `admit`."""
+        bucket, slots = self._bucket, self._slots
         if slots.is_full:
             raise self._full()
         if bucket is not None:
@@ -136,9 +174,30 @@ class Guard:
             if not slots.take(ticket.party):
                 slots.wait(ticket.party, ticket)
                 ticket.queue(call, go_on, self._queue_wait)
+                if self._lender is not None:
+                    self._lender.lacks()
                 return
             ticket.take()
         self.start(call, ticket, go_on)
+
+    def asked(self) -> None:
+        """A call does not wait any more until more is lent."""
+        self._asking -= 1
+
+    def _asked_no_more(self, call: Call, outcome: Outcome) -> Outcome:
+        """On the way back: it may have been given up while it waited."""
+        ticket = call.ticket
+        if isinstance(ticket, _Ticket):
+            ticket.forget()
+        return outcome
+
+    def _may_be_lent(self, lender: Lender) -> bool:
+        """Whether a call that would be refused might not be, if more were lent."""
+        bucket = self._bucket
+        # Who comes later does not take what is on its way for those who wait.
+        if bucket is not None and (bucket.may_be_lent(time.monotonic()) or (bucket.is_lent and self._asking > 0)):
+            return True
+        return self._slots.is_full and lender.may_lend()
 
     def start(self, call: Call, ticket: "_Ticket", go_on: GoOn) -> None:
         """It is a call's turn. Raises `UpstreamBusy`, if meanwhile others have failed too often."""
@@ -260,6 +319,7 @@ class _Ticket:
         "_guard",
         "_handle",
         "_has_slot",
+        "_is_asking",
         "_patience",
         "_since",
         "is_counted",
@@ -274,6 +334,7 @@ class _Ticket:
         self._go_on: GoOn | None = None
         self._handle: asyncio.Handle | None = None
         self._has_slot = False
+        self._is_asking = False
         self._patience = 0.0
         self._since = 0.0
         self.party: object = None
@@ -284,6 +345,24 @@ class _Ticket:
         """It has a slot."""
         self._has_slot = True
         self._since = time.monotonic()
+
+    def keep(self, go_on: GoOn) -> None:
+        """Keep what is done when it was asked for more (`lent`)."""
+        self._go_on = go_on
+        self._is_asking = True
+
+    def lent(self, call: Call, _: None) -> None:
+        """It was asked for more: the call comes now."""
+        self.forget()
+        go_on, self._go_on = self._go_on, None
+        if go_on is not None:
+            self._guard.enter(call, self, go_on)
+
+    def forget(self) -> None:
+        """Wait no more until more is lent. Idempotent."""
+        if self._is_asking:
+            self._is_asking = False
+            self._guard.asked()
 
     def queue(self, call: Call, go_on: GoOn, seconds: float) -> None:
         """Wait for a slot, so many seconds at most."""

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from meshproxy.config.units import Rate
+from meshproxy.guard.lender import Lending
 from meshproxy.limits import MAX_MESSAGE
 
 __all__ = ["Rules"]
@@ -21,6 +22,8 @@ class Rules(NamedTuple):
         pause: seconds that it is left in peace for.
         reads: how often what only reads is repeated if its answer is lost.
         idempotent_tools: the same of tools that say that they may be repeated.
+        lending: lends what the limits allow where they hold over several processes; None where they hold for this one.
+        limits: what they are called there.
     """
 
     concurrency: int | None = None
@@ -32,3 +35,5 @@ class Rules(NamedTuple):
     pause: float = 30.0
     reads: int = 1
     idempotent_tools: int = 0
+    lending: Lending | None = None
+    limits: str = ""

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -48,6 +49,15 @@ class RedisServer:
         if process is not None:
             process.kill()
             process.wait(DEADLINE)
+
+    def hang(self) -> None:
+        """Let it take what comes, and answer nothing until `go_on`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def ask(self, *words: str | bytes) -> bytes:
         """What it answers to a command, as it comes on the wire, up to a second without more."""
