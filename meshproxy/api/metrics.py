@@ -47,11 +47,13 @@ class MetricsPage:
 
     Attributes:
         statistics: what the endpoint says of its sessions and requests. Whoever serves sets it.
+        shared: what is said of the store that replicas share; nothing where there is none. Likewise.
         lag: how late the loop is. Whoever serves starts it, and stops it.
     """
 
     def __init__(self, mesh: Mesh, metrics: Metrics) -> None:
         self.statistics: Callable[[], Mapping[str, int]] = dict
+        self.shared: Callable[[], Mapping[str, float]] = dict
         self.lag = Lag()
         self._mesh = mesh
         self._metrics = metrics
@@ -226,6 +228,11 @@ class MetricsPage:
         writer.sample("meshproxy_config_applied_timestamp_seconds", self._last_applied)
         writer.family("meshproxy_ready", "gauge", "Whether every required upstream is up.")
         writer.sample("meshproxy_ready", self._mesh.is_ready)
+        shared = self.shared()
+        for key, kind, about in _SHARED if shared else ():
+            name = f"meshproxy_cluster_{key}"
+            writer.family(name, kind, about)
+            writer.sample(f"{name}_total" if kind == "counter" else name, shared[key])
         writer.family(
             "meshproxy_loop_lag_seconds",
             "histogram",
@@ -260,6 +267,13 @@ _PROGRAMS: Final = (
         _memory,
     ),
     ("meshproxy_upstream_cpu_seconds", "Seconds of CPU that those which run have used.", _cpu),
+)
+
+
+_SHARED: Final[tuple[tuple[str, Any, str], ...]] = (
+    ("store_up", "gauge", "Whether the store that replicas share answers."),
+    ("store_losses", "counter", "How often it went away."),
+    ("processes", "gauge", "Processes of all replicas that the store knows of."),
 )
 
 

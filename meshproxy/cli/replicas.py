@@ -3,7 +3,7 @@
 import contextlib
 import secrets
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from socket import socket
 from typing import Final
 
@@ -79,7 +79,12 @@ class Replica:
 
     @contextlib.asynccontextmanager
     async def joined(
-        self, app: Served, neighbours: Neighbours | None, most: int, worker: int
+        self,
+        app: Served,
+        neighbours: Neighbours | None,
+        most: int,
+        worker: int,
+        others: Callable[[], Iterable[Address]] = tuple,
     ) -> AsyncIterator[Replicas]:
         """Take from the other replicas what is this one's, for as long as the block lasts. What is yielded has the ways to them.
 
@@ -88,13 +93,13 @@ class Replica:
             neighbours: the other workers of this replica, if it has any.
             most: bytes of a request.
             worker: which of the workers this is.
+            others: gives the addresses of other replicas that are known besides.
         """
         share = self._shares[worker]
         for listener in self.sockets.difference(share):
             listener.close()
-        presence = Roll(
-            self.name, map(_address, self._settings.peers), self._told(), self._keys.client, self._greetings
-        )
+        presence = Roll(self.name, map(_address, self._settings.peers), self.told(), self._keys.client, self._greetings)
+        presence.more = others
         replicas = Replicas(self.name, presence, self._keys.client, self._calls, neighbours)
         # What came from another replica goes no further than to a worker of this one.
         behind = app if neighbours is None else HandOver(app, neighbours, most)
@@ -109,7 +114,7 @@ class Replica:
             await door.aclose()
             await replicas.aclose()
 
-    def _told(self) -> tuple[str | None, int]:
+    def told(self) -> tuple[str | None, int]:
         """What others are told of where this one listens."""
         listening, advertise = self._listening, self._settings.advertise
         if advertise != "auto":

@@ -17,6 +17,7 @@ from meshproxy.cli.entry import Failure, guarded
 from meshproxy.cli.measuring import measured, own_sockets
 from meshproxy.cli.nesting import enter
 from meshproxy.cli.replicas import Replica
+from meshproxy.cli.sharing import Sharing
 from meshproxy.cli.tls import certificate_told, need_files, take_files, tls_of
 from meshproxy.cli.tracing import Tracing
 from meshproxy.cli.workers import fronted, join, supervise
@@ -44,8 +45,8 @@ from meshproxy.state.store import Store
 
 log = structlog.get_logger(__name__)
 
-Endpoint = Callable[[FastMCP, Mesh, asyncio.Event, "Seat | None"], Awaitable[None]]
-"""Serves until the event is set, or until nobody is left to serve; in a worker, with its seat."""
+Endpoint = Callable[[FastMCP, Mesh, asyncio.Event, "Seat | None", "Sharing | None"], Awaitable[None]]
+"""Serves until the event is set, or until nobody is left to serve; in a worker, with its seat, and with what it shares with other replicas."""
 StartUp = Callable[[Mesh], Awaitable[None]]
 """Waits until every upstream has come up or failed once. Raises `ConfigError` if a required one failed."""
 
@@ -62,6 +63,7 @@ def serve(
         if transport == "stdio" and is_there:
             remedy = "take it away, or serve over http"
             raise Failure(f"{file}: {key}: one client over stdio has one process; {remedy}", status=2)
+    Sharing.need(config)
     tls = None if transport == "stdio" else _tls_of(config)
     replica = Replica.of(config)
     endpoint, url, sockets = (
@@ -108,7 +110,7 @@ async def _serve(
 ) -> int:
     server = FastMCP(config.name, instructions=config.instructions, list_grace=config.server.list_grace)
 
-    auditing, tracing = Auditing(server), Tracing(server, config.name)
+    auditing, tracing, sharing = Auditing(server), Tracing(server, config.name), Sharing.of(config, replica)
     warned: set[str] = set()
 
     def take(config: MeshConfig) -> None:
@@ -116,6 +118,8 @@ async def _serve(
         take_files(tls, config)
         if replica is not None:
             replica.take(config)
+        if sharing is not None:
+            sharing.take(config)
         auditing.take(config)
         tracing.obey(config.observe.traces)
         warnings = [str(warning) for warning in config.source.warnings]
@@ -159,12 +163,14 @@ async def _serve(
     try:
         auditing.begin(mesh)
         server.extend_grace()
+        if sharing is not None:
+            await sharing.start(mesh)
         mesh.start()
         if concert is not None:
             await concert.open()
         shared = () if concert is None else (concert.run(),)
         tasks = {asyncio.create_task(each) for each in (*shared, start(), _follow(mesh, file), attend_to(mesh.woken))}
-        await endpoint(server, mesh, stopping, seat)
+        await endpoint(server, mesh, stopping, seat, sharing)
     finally:
         for task in tasks:
             task.cancel()
@@ -173,6 +179,8 @@ async def _serve(
             concert.close()
         await server.aclose()
         await mesh.aclose()
+        if sharing is not None:
+            await sharing.aclose()
         await tracing.aclose()
         await store.aclose()
         auditing.end()
@@ -204,7 +212,9 @@ def _over_http(
     own = own_sockets(settings)
     listeners = {listener for share in shares for listener in share}
 
-    async def endpoint(server: FastMCP, mesh: Mesh, stopping: asyncio.Event, seat: Seat | None) -> None:
+    async def endpoint(
+        server: FastMCP, mesh: Mesh, stopping: asyncio.Event, seat: Seat | None, sharing: Sharing | None
+    ) -> None:
         sockets = shares[seat.number if seat is not None else 0]
         for listener in listeners.difference(sockets):
             # A neighbour's, which must be able to close it.
@@ -224,12 +234,14 @@ def _over_http(
                 server,
                 _http_settings(settings),
                 entrance=server.entrance,
-                health=health_of(mesh, **marks),
+                health=health_of(mesh, dict if sharing is None else sharing.status, **marks),
                 annexes=annexes,
             )
             api.statistics = app.statistics
             if metrics is not None:
                 metrics.statistics = app.statistics
+                if sharing is not None:
+                    metrics.shared = sharing.statistics
 
             def end_streams() -> None:
                 server.end_streams()
@@ -237,7 +249,8 @@ def _over_http(
 
             following = None if tls is None else asyncio.create_task(tls.follow(certificate_told))
             try:
-                async with fronted(app, seat, settings.max_body, replica) as front:
+                known = tuple if sharing is None else sharing.addresses
+                async with fronted(app, seat, settings.max_body, replica, known) as front:
                     await serve_http(app, sockets, stopping, before_drain=end_streams, front=front, tls=tls)
             finally:
                 if following is not None:
@@ -262,7 +275,13 @@ def _tls_of(config: MeshConfig) -> ServerTls | None:
         raise Failure(f"server.tls: {error}", status=2) from None
 
 
-async def _over_stdio(server: FastMCP, mesh: Mesh, stopping: asyncio.Event, seat: Seat | None) -> None:  # noqa: ARG001  # an `Endpoint`
+async def _over_stdio(
+    server: FastMCP,
+    mesh: Mesh,  # noqa: ARG001  # an `Endpoint`
+    stopping: asyncio.Event,
+    seat: Seat | None,  # noqa: ARG001
+    sharing: Sharing | None,  # noqa: ARG001
+) -> None:
     await serve_pipes(server, stopping)
 
 

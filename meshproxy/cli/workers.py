@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from socket import socket
@@ -16,6 +16,7 @@ from meshproxy.cluster.gathering import Gathering
 from meshproxy.cluster.hand_over import HandOver
 from meshproxy.cluster.home import settle
 from meshproxy.cluster.neighbours import Neighbours
+from meshproxy.cluster.presence import Address
 from meshproxy.cluster.seat import Seat
 from meshproxy.cluster.way import Others
 from meshproxy.config.content import Content
@@ -92,9 +93,13 @@ def join(seat: Seat, mesh: Mesh, server: FastMCP, stopping: asyncio.Event) -> Co
 
 @contextlib.asynccontextmanager
 async def fronted(
-    app: HttpApp, seat: Seat | None, most: int, replica: Replica | None = None
+    app: HttpApp,
+    seat: Seat | None,
+    most: int,
+    replica: Replica | None = None,
+    known: Callable[[], Iterable[Address]] = tuple,
 ) -> AsyncIterator[Application]:
-    """What clients reach of an application: in a worker or a replica, what hands to the others what is theirs, and takes from them what is its own."""
+    """What clients reach of an application: in a worker or a replica, what hands to the others what is theirs, and takes from them what is its own. `known` gives addresses of replicas."""
     inner: Served = app
     others: Others | None = None
     neighbours: Neighbours | None = None
@@ -104,7 +109,7 @@ async def fronted(
             others = neighbours
         if replica is not None:
             number = 0 if seat is None else seat.number
-            others = await stack.enter_async_context(replica.joined(inner, neighbours, most, number))
+            others = await stack.enter_async_context(replica.joined(inner, neighbours, most, number, known))
         yield app if others is None else HandOver(inner, others, most, () if seat is None else LED)
 
 

@@ -1,7 +1,7 @@
-"""`Cipher`: nothing that replicas put into their store can be read or made up there. Place: cluster, at its bottom; pure but for randomness.
+"""`Cipher`: nothing that replicas put into their store can be read or made up there. Place: cluster, at its bottom.
 
 What is put under a name is AES-256-GCM (NIST SP 800-38D) with a random nonce, bound to that name, so that a value can be moved nowhere else. The keys are
-derived (keyed BLAKE2b, RFC 7693) from those that the replicas share; the first of these seals, and all of them open, so that another can take its place while replicas still have the old one.
+made (BLAKE2b, RFC 7693) of those that the replicas share; the first of these seals, and all of them open, so that another can take its place while replicas still have the old one.
 """
 
 import secrets
@@ -16,16 +16,22 @@ __all__ = ["Cipher"]
 
 _NONCE: Final = 12
 _TAG: Final = 16
+_PERSON: Final = b"meshproxy store"
 
 
 class Cipher:
     """`keys` are what the replicas share, at least one, of any length."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
-        self._ciphers = [AESGCM(_derived(key, b"store values")) for key in keys]
+        self._ciphers: list[AESGCM] = []
+        self.take(keys)
 
     def __repr__(self) -> str:
         return f"<Cipher with {len(self._ciphers)} keys>"
+
+    def take(self, keys: Sequence[bytes]) -> None:
+        """Go by these from now on."""
+        self._ciphers = [AESGCM(blake2b(key, digest_size=32, person=_PERSON).digest()) for key in keys]
 
     def seal(self, value: bytes, name: str) -> bytes:
         """What is to be put under a name."""
@@ -44,8 +50,3 @@ class Cipher:
                 continue
             return found
         return None
-
-
-def _derived(key: bytes, what: bytes) -> bytes:
-    # A key may be longer than the hash takes one.
-    return blake2b(what, key=blake2b(key).digest(), digest_size=32).digest()

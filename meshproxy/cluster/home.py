@@ -9,7 +9,7 @@ A name says where to ask and proves nothing: what comes after it is what nobody 
 import re
 from typing import Final
 
-__all__ = ["bare", "home_of", "named", "settle"]
+__all__ = ["bare", "here", "home_of", "named", "settle"]
 
 _NAMED: Final = re.compile(r"([0-9a-z]{4,16}(?:\.[0-9a-z]{4,16})?)~")
 """No base64, and no upstream's name as it stands in a task's id, has such a beginning unless somebody wants it to: then it is of no home that there is."""
@@ -24,6 +24,11 @@ def settle(name: str) -> None:
     """This process goes by a name from now on: 4 to 16 small letters and digits, once, or for a worker of a replica that of the replica, a dot and its own; "" for none. Before it has given anything out."""
     _Here.name = name
     _Here.mark = f"{name}~" if name else ""
+
+
+def here() -> str:
+    """The name of this process; "" for none."""
+    return _Here.name
 
 
 def named(text: str) -> str:

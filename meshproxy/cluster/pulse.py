@@ -1,24 +1,19 @@
 """`Pulse`: which replicas there are, by the store, and what has changed there. Place: cluster, above `store`.
 
-Each replica tells the store a few times a second that it is there, and in the same step is told who else is, and which version everything shared has. So whoever has a new key revoked or a token refreshed
+Each process of a replica tells the store a few times a second that it is there, and in the same step is told who else is, and which version everything shared has. So whoever has a new key revoked or a token refreshed
 raises a version, and the others look at it within one beat: nothing has to be subscribed to, and whoever was away for a while learns the same way what he has missed.
 """
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-import structlog
-
 from meshproxy.cluster.presence import Address
-from meshproxy.cluster.store import PATIENCE, PAUSES, Away, Script, Store
+from meshproxy.cluster.store import Away, Script, Store
 from meshproxy.wire.codec import JsonError, dumps, loads
 
 __all__ = ["BEAT", "LASTS", "Pulse"]
-
-log = structlog.get_logger(__name__)
 
 BEAT: Final = 0.25
 """Seconds between two beats."""
@@ -51,60 +46,39 @@ Look = Callable[[], Awaitable[None]]
 
 
 class Pulse:
-    """`Presence` by the store, for the replica called `name`, which takes what is handed to it at `address`; None for one that takes nothing.
+    """The pulse of one process of a replica, called `name`, which takes at `address` what is handed to its replica; None where it takes nothing.
 
     Attributes:
-        on_gone: see `meshproxy.cluster.presence.Presence`.
-        count: how many replicas there are, this one among them.
+        count: how many processes there are, this one among them.
+        addresses: where the others' replicas are.
     """
 
     def __init__(self, store: Store, name: str, address: Address | None) -> None:
-        self.on_gone: Callable[[str], None] = lambda _: None
+        self.count = 1
+        self.addresses: frozenset[Address] = frozenset()
         self._store = store
         self._name = name
         self._address = address
-        self._known: dict[str, Address | None] = {}
         self._looks: dict[str, Look] = {}
         self._versions: dict[str, bytes] = {}
-        self._trusted = 0.0
         self._looking: dict[str, asyncio.Task[None]] = {}
         self._beating: asyncio.Task[None] | None = None
-        self._beaten = asyncio.Event()
         self._soon = asyncio.Event()
         store.on_change.append(self._on_store)
-
-    @property
-    def count(self) -> int:
-        return len(self._known) + 1
 
     def watch(self, what: str, look: Look) -> None:
         """Have `look` awaited whenever somebody else has changed `what`, and when the store has come back, which may have forgotten it."""
         self._looks[what] = look
 
-    # --- as `Presence`
-
-    def known(self) -> Mapping[str, Address]:
-        """See `Presence`."""
-        return {name: address for name, address in self._known.items() if address is not None}
-
-    async def find(self, name: str) -> Address | None:
-        """See `Presence`."""
-        if name not in self._known and self._store.is_up:
+    async def start(self) -> None:
+        """Begin to beat. When this returns the first beat is done, unless the store is away. Raises nothing."""
+        if self._store.is_up:
             with contextlib.suppress(Away):
                 await self._beat()
-        return self._known.get(name)
-
-    async def start(self) -> None:
-        """See `Presence`."""
-        await self._store.start(PATIENCE)
-        if self._beating is None:
-            self._beating = asyncio.create_task(self._run(), name="pulse")
-        if self._store.is_up:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._beaten.wait(), PATIENCE)
+        self._beating = asyncio.create_task(self._run(), name="pulse")
 
     async def aclose(self) -> None:
-        """See `Presence`."""
+        """Be not there any more, and tell the others where that is possible."""
         tasks = [*self._looking.values(), *([self._beating] if self._beating is not None else [])]
         self._beating = None
         for task in tasks:
@@ -113,15 +87,13 @@ class Pulse:
             await asyncio.wait(tasks)
         with contextlib.suppress(Away):
             await self._told(b"")
-        await self._store.aclose()
 
     # --- beats
 
     def _on_store(self) -> None:
         if self._store.is_up:
-            # Whatever it says now is news. It may have forgotten everybody, and the others take a moment to come back to it: they are not gone for that.
+            # Whatever it says now is news.
             self._versions = {}
-            self._trusted = time.monotonic() + LASTS + PAUSES[1]
             self._soon.set()
 
     async def _run(self) -> None:
@@ -129,12 +101,11 @@ class Pulse:
             self._soon.clear()
             with contextlib.suppress(Away):
                 await self._beat()
-                self._beaten.set()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._soon.wait(), BEAT)
 
     async def _beat(self) -> None:
-        facts = dumps(None if self._address is None else list(self._address))
+        facts = dumps([] if self._address is None else list(self._address))
         there, versions = await self._told(self._store.seal(facts, self._place))
         self._take(_pairs(there))
         found = {name.decode(): version for name, version in _pairs(versions).items()}
@@ -154,23 +125,16 @@ class Pulse:
         return self._store.key("replicas")
 
     def _take(self, there: Mapping[bytes, bytes]) -> None:
-        known: dict[str, Address | None] = {}
+        count, addresses = 1, set()
         for raw, sealed in there.items():
             name, facts = raw.decode(), self._store.open(sealed, self._place)
             # What another has put there, who is none of us, is not there for us.
             if facts is not None and name != self._name:
+                count += 1
                 with contextlib.suppress(*JsonError, TypeError):
-                    found = loads(facts)
-                    known[name] = None if found is None else Address(*found)
-        if time.monotonic() < self._trusted:
-            known = self._known | known
-        gone = [name for name in self._known if name not in known]
-        for name in known.keys() - self._known.keys():
-            log.info("cluster.replica_there", replica=name, address=str(known[name] or ""))
-        self._known = known
-        for name in gone:
-            log.info("cluster.replica_gone", replica=name)
-            self.on_gone(name)
+                    if found := loads(facts):
+                        addresses.add(Address(*found))
+        self.count, self.addresses = count, frozenset(addresses)
 
     async def _look(self, what: str, look: Look) -> None:
         try:

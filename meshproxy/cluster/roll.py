@@ -55,6 +55,7 @@ class Roll:
 
     Attributes:
         on_gone: see `Presence`.
+        more: gives the addresses of others that somebody else knows.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Roll:
         envelopes: Envelopes,
     ) -> None:
         self.on_gone: Callable[[str], None] = lambda _: None
+        self.more: Callable[[], Iterable[Address]] = tuple
         self._own = own
         self._peers = tuple(peers)
         self._told = told
@@ -137,7 +139,11 @@ class Roll:
 
     async def _greet_all(self) -> None:
         try:
-            addresses = {*await self._resolved(), *(seen.address for seen in self._seen.values())} - self._ours
+            addresses = {
+                *await self._resolved(),
+                *self.more(),
+                *(seen.address for seen in self._seen.values()),
+            } - self._ours
             await asyncio.gather(*map(self._greet, sorted(addresses)))
             for address in [one for one in self._clients if one not in addresses]:
                 await self._clients.pop(address).aclose()

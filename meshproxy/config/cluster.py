@@ -4,6 +4,8 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
+from meshproxy.cluster.store_url import StoreUrl
+from meshproxy.config.secrecy import secrets_of_url
 from meshproxy.config.sections import Section, refusal
 from meshproxy.config.values import REFERENCE_SCHEMA, Listen
 
@@ -38,6 +40,12 @@ Keys = Annotated[
 class ClusterConfig(Section):
     """Replicas: several meshes that serve this file behind one address. But for `key`, a change here takes effect when the mesh is started again."""
 
+    url: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        repr=False,
+        description="Redis or Valkey, for what replicas share: redis://HOST:6379/0, redis+sentinel://HOST,HOST/SERVICE or redis+cluster://HOST,HOST, with rediss for TLS. Limits hold over all of them, "
+        "and they find each other there. Needs key, and meshproxy[cluster].",
+    )
     listen: Listen | None = Field(
         default=None,
         description="A private address, as 10.0.0.5:7946: the other replicas hand over there what is this one's. Only who has the key is let in.",
@@ -69,8 +77,25 @@ class ClusterConfig(Section):
             )
         return keys
 
+    @field_validator("url")
+    @classmethod
+    def _is_a_store(cls, url: str | None) -> str | None:
+        if url is not None:
+            StoreUrl.parse(url)
+        return url
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The texts that must appear nowhere."""
+        return (*self.key, *(secrets_of_url(self.url) if self.url is not None else ()))
+
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
+        if self.url is not None and not self.key:
+            raise refusal(
+                "needs cluster.key, which encrypts what nobody else may read there; make one with: openssl rand -base64 32",
+                "url",
+            )
         if self.listen is None:
             for key, is_there in (("peers", self.peers), ("advertise", self.advertise != "auto")):
                 if is_there:

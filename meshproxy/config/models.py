@@ -274,7 +274,7 @@ class MeshConfig(Section):
 
     def model_post_init(self, context: Any) -> None:
         """Gather the secrets once, and take from `load` where the config came from."""
-        secrets = [*self.cluster.key, *(secret for spec in self.upstreams.values() for secret in spec.secrets)]
+        secrets = [*self.cluster.secrets, *(secret for spec in self.upstreams.values() for secret in spec.secrets)]
         before = Scrubber()
         if isinstance(context, Provenance):
             self._source = context.source

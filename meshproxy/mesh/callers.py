@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from meshproxy.catalog.catalog import EMPTY, Catalog, Mount
@@ -280,7 +281,7 @@ class Callers(ProxyProvider):
         account.see(principal)
         account.sign_as(self._bridge.stamp)
         if self._rules is not None:
-            account.limit(self._rules)
+            account.limit(_rules_for(self._rules, key))
         account.on_change(self._on_change)
         account.start(Urgency.AWAITED)
         return account
@@ -325,8 +326,8 @@ class Callers(ProxyProvider):
 
     def _limit(self, rules: Rules) -> None:
         self._rules = rules
-        for account in self._accounts.values():
-            account.limit(rules)
+        for key, account in self._accounts.items():
+            account.limit(_rules_for(rules, key))
 
     def start(self, urgency: Urgency = Urgency.USUAL) -> None:
         """Accounts start when their principals come."""
@@ -350,6 +351,12 @@ class Callers(ProxyProvider):
         self._is_over = True
         await asyncio.gather(*(account.aclose() for account in self.accounts), *self._retiring)
         await super().aclose()
+
+
+def _rules_for(rules: Rules, key: str) -> Rules:
+    """The same limits for one account, by another name where they are shared; that does not tell whose it is."""
+    digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return rules._replace(limits=f"{rules.limits}:{digest}")
 
 
 def _key_of(principal: Principal) -> str:

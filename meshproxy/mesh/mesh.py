@@ -22,6 +22,7 @@ from meshproxy.config.models import MeshConfig
 from meshproxy.config.upstream import UpstreamSpec
 from meshproxy.eras.translate import ServerSignature
 from meshproxy.errors import Problem
+from meshproxy.guard.lender import Lending
 from meshproxy.login.logins import Logins
 from meshproxy.mesh.composite import CompositeProvider, Mounted
 from meshproxy.mesh.edits import Edits, changes, renamed
@@ -85,6 +86,7 @@ class Mesh:
         edits: what became of the edits so far.
         pins: what its upstreams are held against.
         need: looks at a config before it is taken up; raises `ConfigError` if something that it names cannot be used.
+        lending: lends what limits allow that hold over several replicas; None where they hold for this mesh. Set before `start`.
         concert: the other processes that serve the same file, with which an edit is in force at once or not at all; None where there are none.
     """
 
@@ -114,6 +116,7 @@ class Mesh:
         self._retiring: dict[asyncio.Task[None], ProxyProvider] = {}
         self.concert: Concert | None = None
         self._following = Following(self, config.source.digest)
+        self.lending: Lending | None = None
         self._is_rejected = False
         self._turn = asyncio.Lock()
         self._restarting: asyncio.Task[Report] | None = None
@@ -322,7 +325,7 @@ class Mesh:
         self._specs[spec.name] = spec
         self._providers[spec.name] = provider
         if is_news:
-            provider.limit(rules_of(spec))
+            provider.limit(rules_of(spec, self.lending))
             provider.keep_stderr(spec.stderr)
             self._memory.keep(spec, provider)
             hold(self.pins, spec, provider)

@@ -11,6 +11,7 @@ from meshproxy.config.models import MeshConfig
 from meshproxy.config.secrets import Scrubber
 from meshproxy.config.upstream import RENAMED_KEYS, UpstreamSpec
 from meshproxy.eras.translate import ServerSignature
+from meshproxy.guard.lender import Lending
 from meshproxy.guard.rules import Rules
 from meshproxy.kinds import KINDS
 from meshproxy.links.target import endpoint_of_spec
@@ -122,8 +123,8 @@ def _refuses(spec: UpstreamSpec, principal: Principal) -> str:
     return ""
 
 
-def rules_of(spec: UpstreamSpec) -> Rules:
-    """What a spec allows its calls."""
+def rules_of(spec: UpstreamSpec, lending: Lending | None = None) -> Rules:
+    """What a spec allows its calls, over all that `lending` lends to."""
     limits, breaker, retry = spec.limits, spec.breaker, spec.retry
     return Rules(
         concurrency=limits.concurrency,
@@ -135,6 +136,8 @@ def rules_of(spec: UpstreamSpec) -> Rules:
         pause=30.0 if breaker is None or breaker.pause is None else breaker.pause,
         reads=retry.reads,
         idempotent_tools=retry.idempotent_tools,
+        lending=lending,
+        limits=spec.name,
     )
 
 

@@ -5,6 +5,7 @@ whenever one is not; its body has the state of each upstream (`meshproxy.supervi
 cannot be listed, and when it is tried again; those that were taken out and still drain; and no secret.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from meshproxy.mesh.mesh import Mesh
@@ -15,8 +16,8 @@ from meshproxy.wire.codec import dumps
 __all__ = ["health_of"]
 
 
-def health_of(mesh: Mesh, **marks: Any) -> dict[str, Health]:
-    """The two answers, by path. `marks` are what the second says of the process besides."""
+def health_of(mesh: Mesh, told: Callable[[], Mapping[str, Any]] = dict, **marks: Any) -> dict[str, Health]:
+    """The two answers, by path. `marks` are what the second says of the process besides, and so is what `told` gives."""
 
     def healthz() -> tuple[int, bytes]:
         return 200, b'{"status":"ok"}'
@@ -25,7 +26,7 @@ def health_of(mesh: Mesh, **marks: Any) -> dict[str, Health]:
         ready, upstreams = mesh.is_ready, mesh.status()
         starting = any(upstream["state"] == "starting" for upstream in upstreams.values())
         status = "ready" if ready else "starting" if starting else "unready"
-        body: dict[str, Any] = {"status": status, **marks, "upstreams": upstreams}
+        body: dict[str, Any] = {"status": status, **marks, **told(), "upstreams": upstreams}
         if draining := mesh.draining():
             body["draining"] = draining
         return 200 if ready else 503, as_json(dumps(body).decode()).encode()

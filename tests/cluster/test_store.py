@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.anyio, needs_redis]
 ECHO = Script("return ARGV[1]")
 SLOW = Script("local n = 0 while n < 2e8 do n = n + 1 end return n")
 KEYS = [b"one"]
+ADDRESSES = {"aaaa": Address("127.0.0.1", 9000), "bbbb": Address("::1", 9001), "cccc": None}
 
 
 @pytest.fixture
@@ -37,12 +38,14 @@ async def store_at(url: str, keys: list[bytes] = KEYS, mesh: str = "mesh") -> As
 
 @contextlib.asynccontextmanager
 async def replica(url: str, name: str, keys: list[bytes] = KEYS) -> AsyncIterator[Pulse]:
-    pulse = Pulse(Store(StoreUrl.parse(url), "mesh", Cipher(keys)), name, Address("127.0.0.1", 9000))
-    await pulse.start()
-    try:
-        yield pulse
-    finally:
-        await pulse.aclose()
+    async with store_at(url, keys) as store:
+        await store.start(10)
+        pulse = Pulse(store, name, ADDRESSES[name])
+        await pulse.start()
+        try:
+            yield pulse
+        finally:
+            await pulse.aclose()
 
 
 async def test_a_script_is_done_there(server) -> None:
@@ -107,7 +110,8 @@ async def test_a_cluster_is_asked_by_any_of_its_nodes(tmp_path) -> None:
         await eventually(lambda: b"cluster_state:ok" in server.ask("CLUSTER", "INFO"))
         url = server.url.replace("redis://", "redis+cluster://").removesuffix("/0")
         async with replica(url, "aaaa") as one, replica(url, "bbbb"):
-            assert await one.find("bbbb")
+            await one._beat()
+            assert one.addresses == {ADDRESSES["bbbb"]}
 
 
 async def test_the_master_of_a_service_is_found_by_its_sentinel(tmp_path) -> None:
@@ -117,57 +121,49 @@ async def test_the_master_of_a_service_is_found_by_its_sentinel(tmp_path) -> Non
         with redis_server(tmp_path, file=file) as sentinel:
             url = f"redis+sentinel://127.0.0.1:{sentinel.port}/main"
             async with replica(url, "aaaa") as one, replica(url, "bbbb"):
-                assert await one.find("bbbb")
+                await one._beat()
+                assert one.addresses == {ADDRESSES["bbbb"]}
 
 
 async def test_replicas_know_each_other_and_notice_who_leaves(server) -> None:
     async with replica(server.url, "aaaa") as one:
-        gone: list[str] = []
-        one.on_gone = gone.append
-        async with replica(server.url, "bbbb") as two:
-            assert two.known() == {"aaaa": Address("127.0.0.1", 9000)}
-            # Who has just begun is found before the next beat tells of it.
-            assert await one.find("bbbb") == Address("127.0.0.1", 9000)
-            assert one.count == 2
-        await eventually(lambda: gone == ["bbbb"])
-        assert await one.find("bbbb") is None
+        async with replica(server.url, "bbbb") as two, replica(server.url, "cccc"):
+            # Who was there before is known from the first moment.
+            assert two.addresses == {ADDRESSES["aaaa"]}
+            await eventually(lambda: one.count == 3)
+            assert one.addresses == {ADDRESSES["bbbb"]}
+        await eventually(lambda: one.count == 1)
+        assert not one.addresses
 
 
 async def test_a_replica_that_dies_is_gone_when_its_time_is_over(server) -> None:
-    async with replica(server.url, "aaaa") as one, contextlib.AsyncExitStack() as stack:
-        two = await stack.enter_async_context(replica(server.url, "bbbb"))
-        await eventually(one.known)
+    async with replica(server.url, "aaaa") as one, replica(server.url, "bbbb") as two:
+        await eventually(lambda: one.addresses)
         # As by a signal: it does not say good-bye.
         assert two._beating is not None
         two._beating.cancel()
-        await eventually(lambda: not one.known())
+        await eventually(lambda: not one.addresses)
 
 
-async def test_nobody_is_gone_because_the_store_was_away(server) -> None:
+async def test_replicas_know_each_other_while_the_store_is_away_and_when_it_has_forgotten_them(server) -> None:
     async with replica(server.url, "aaaa") as one, replica(server.url, "bbbb"):
-        await eventually(one.known)
-        gone: list[str] = []
-        one.on_gone = gone.append
+        await eventually(lambda: one.addresses)
         server.kill()
         await eventually(lambda: not one._store.is_up)
-        assert one.known()
+        assert one.addresses
         server.start()
         await eventually(lambda: one._store.is_up)
-        await within(one._beat())
-        assert one.known()
-        assert not gone
+        await eventually(lambda: one.addresses)
 
 
 async def test_a_mesh_with_another_key_is_none_of_ours(server) -> None:
     async with replica(server.url, "aaaa") as one, replica(server.url, "bbbb", [b"other"]) as two:
         await one._beat()
-        await two._beat()
-        assert not one.known()
-        assert not two.known()
+        assert (one.count, two.count) == (1, 1)
     async with replica(server.url, "aaaa", [b"new", b"one"]) as one, replica(server.url, "bbbb") as two:
-        # The key is being changed.
-        assert await one.find("bbbb")
-        assert await two.find("aaaa") is None
+        # The key is being replaced.
+        await one._beat()
+        assert (one.count, two.count) == (2, 1)
 
 
 RAISE = Script("redis.call('HINCRBY', KEYS[1], ARGV[1], 1)")

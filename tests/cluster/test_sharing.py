@@ -1,0 +1,159 @@
+"""Three replicas, the program in processes of their own, and the store that they share: a real one, which is killed and comes back."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import yaml
+from mcp.shared.exceptions import MCPError
+from tests.kit.light import light
+from tests.kit.program import Serving, serve
+from tests.kit.redis_server import RedisServer, needs_redis, redis_server
+from tests.kit.replicas import KEY
+from tests.kit.sdk import connected
+from tests.kit.waiting import DEADLINE, eventually
+
+pytestmark = [pytest.mark.anyio, needs_redis]
+
+
+@pytest.fixture
+def server(tmp_path) -> Iterator[RedisServer]:
+    with redis_server(tmp_path) as found:
+        yield found
+
+
+def written(folder: Path, number: int, url: str, **sections: Any) -> Path:
+    """The config of one replica, which knows the others by the store alone."""
+    host = f"127.0.0.{number + 1}"
+    cluster = {"url": url, "listen": f"{host}:0", "key": KEY, **sections.pop("cluster", {})}
+    file = folder / f"{number}" / "mesh.yaml"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(yaml.safe_dump({"name": "shared", "server": {"host": host}, "cluster": cluster, **sections}))
+    return file
+
+
+@contextlib.contextmanager
+def sharing(folder: Path, url: str, count: int = 3, **sections: Any) -> Iterator[list[Serving]]:
+    with contextlib.ExitStack() as stack:
+        found = []
+        for number in range(count):
+            file = written(folder, number, url, **sections)
+            mesh = stack.enter_context(serve(file, file.parent / "log"))
+            mesh.await_event("cluster.joined")
+            found.append(mesh)
+        yield found
+
+
+@contextlib.asynccontextmanager
+async def clients(meshes: list[Serving]) -> AsyncIterator[list[Any]]:
+    async with contextlib.AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(connected(mesh.url, mode="auto")) for mesh in meshes]
+
+
+def store_of(mesh: Serving) -> str:
+    state: str = mesh.ready()[1]["store"]["state"]
+    return state
+
+
+async def read(mesh: Serving, path: str) -> str:
+    async with httpx2.AsyncClient(timeout=DEADLINE, trust_env=False) as http:
+        return (await http.get(mesh.url.removesuffix("/mcp") + path)).text
+
+
+async def test_replicas_find_each_other_by_the_store_alone(server, tmp_path) -> None:
+    with sharing(tmp_path, server.url, upstreams={"a": light()}) as meshes:
+        for mesh in meshes:
+            mesh.await_event("cluster.replica_there", 2)
+            assert store_of(mesh) == "up"
+        assert "meshproxy_cluster_processes 3" in await eventually(lambda: with_three(meshes[0]))
+        assert "meshproxy_cluster_store_up 1" in await read(meshes[0], "/metrics")
+
+
+async def with_three(mesh: Serving) -> str:
+    text = await read(mesh, "/metrics")
+    return text if "meshproxy_cluster_processes 3" in text else ""
+
+
+async def test_a_rate_holds_over_all_replicas(server, tmp_path) -> None:
+    a = light(limits={"rate": "30/h"})
+    with sharing(tmp_path, server.url, upstreams={"a": a}) as meshes:
+        async with clients(meshes) as callers:
+            came = refused = 0
+            for number in range(60):
+                try:
+                    await callers[number % 3].call_tool("a_echo", {})
+                    came += 1
+                except MCPError as error:
+                    refused += "30/h" in str(error)
+            # What one replica holds and does not use is a tenth at the most, besides one call each.
+            assert 30 - 3 - 3 <= came <= 31
+            assert came + refused == 60
+
+
+async def test_a_mesh_starts_and_serves_without_the_store_and_goes_by_it_when_it_is_there(server, tmp_path) -> None:
+    server.kill()
+    file = written(tmp_path, 0, server.url, upstreams={"a": light(limits={"concurrency": 4})})
+    with serve(file, file.parent / "log") as mesh:
+        async with connected(mesh.url, mode="auto") as client:
+            await client.call_tool("a_echo", {})
+            assert store_of(mesh) == "away"
+            assert mesh.ready()[0] == 200
+            server.start()
+            mesh.await_event("cluster.store_back")
+            await client.call_tool("a_echo", {})
+            assert store_of(mesh) == "up"
+        assert len(mesh.events("cluster.store_away")) == 1
+
+
+async def test_killing_the_store_under_load_fails_no_call(server, tmp_path) -> None:
+    a = light(limits={"concurrency": 8, "rate": "1000000/s"})
+    with sharing(tmp_path, server.url, upstreams={"a": a}) as meshes:
+        async with clients(meshes) as callers:
+            failures: list[Exception] = []
+            done = [0]
+            is_over = asyncio.Event()
+
+            async def load(client: Any) -> None:
+                while not is_over.is_set():
+                    try:
+                        await client.call_tool("a_echo", {})
+                        done[0] += 1
+                    except Exception as error:  # noqa: BLE001
+                        failures.append(error)
+                        return
+
+            async def more(count: int) -> None:
+                goal = done[0] + count
+                await eventually(lambda: done[0] >= goal or failures)
+
+            loads = [asyncio.create_task(load(client)) for client in callers for _ in range(4)]
+            await more(200)
+            for _ in range(2):
+                server.kill()
+                await more(200)
+                server.start()
+                for mesh in meshes:
+                    await eventually(lambda mesh=mesh: store_of(mesh) == "up", within=10)
+                await more(200)
+            is_over.set()
+            await asyncio.gather(*loads)
+            assert not failures
+        for mesh in meshes:
+            assert len(mesh.events("cluster.store_away")) == 2
+
+
+async def test_a_store_without_a_key_or_in_another_form_is_refused_and_the_password_shows_nowhere(tmp_path) -> None:
+    from meshproxy.config.load import load
+    from meshproxy.errors import ConfigError
+
+    with pytest.raises(ConfigError, match=r"needs cluster\.key"):
+        load(written(tmp_path, 0, "redis://a", cluster={"key": []}, upstreams={"a": light()}))
+    with pytest.raises(ConfigError, match="no address of a store") as refused:
+        load(written(tmp_path, 0, "http://me:open-sesame@a", upstreams={"a": light()}))
+    assert "open-sesame" not in str(refused.value)
+    config = load(written(tmp_path, 0, "redis://me:open-sesame@a", upstreams={"a": light()}))
+    assert "open-sesame" not in f"{config!r} {config.scrubber.scrub('it says open-sesame')}"
