@@ -50,7 +50,7 @@ async def replica(url: str, name: str, keys: list[bytes] = KEYS) -> AsyncIterato
 
 async def test_a_script_is_done_there(server) -> None:
     async with store_at(server.url) as store:
-        await store.start(2)
+        await store.start(10)
         assert await store.do(ECHO, [], ["hello"]) == b"hello"
         assert store.status()["state"] == "up"
 
@@ -58,7 +58,7 @@ async def test_a_script_is_done_there(server) -> None:
 async def test_without_the_store_whoever_asks_is_told_at_once_and_once_in_the_log(server, journal) -> None:
     server.kill()
     async with store_at(server.url) as store:
-        await store.start(2)
+        await store.start(10)
         for _ in range(3):
             with pytest.raises(Away):
                 await store.do(ECHO, [], ["hello"])
@@ -71,7 +71,7 @@ async def test_without_the_store_whoever_asks_is_told_at_once_and_once_in_the_lo
 
 async def test_it_is_used_again_after_it_was_killed(server) -> None:
     async with store_at(server.url) as store:
-        await store.start(2)
+        await store.start(10)
         changes: list[bool] = []
         store.on_change.append(lambda: changes.append(store.is_up))
         server.kill()
@@ -86,7 +86,7 @@ async def test_it_is_used_again_after_it_was_killed(server) -> None:
 
 async def test_whoever_cannot_wait_gives_a_slow_store_up_and_others_go_on_with_it(server) -> None:
     async with store_at(server.url) as store:
-        await store.start(2)
+        await store.start(10)
         with pytest.raises(Away, match=r"not answered within 0\.05 s"):
             await store.do(SLOW, [], [], within=0.05)
         assert store.is_up
@@ -96,11 +96,11 @@ async def test_what_a_store_refuses_is_told_without_what_was_sent(tmp_path, jour
     with redis_server(tmp_path, "--requirepass", "open-sesame") as server:
         url = server.url.replace("//", "//:wrong-password@")
         async with store_at(url) as store:
-            await store.start(2)
+            await store.start(10)
             assert not store.is_up
             assert "wrong-password" not in f"{journal.all} {store.status()} {store!r} {StoreUrl.parse(url)!r}"
         async with store_at(server.url.replace("//", "//:open-sesame@")) as store:
-            await store.start(2)
+            await store.start(10)
             assert store.is_up
 
 
