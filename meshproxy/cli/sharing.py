@@ -20,6 +20,7 @@ from meshproxy.cluster.store import Store
 from meshproxy.cluster.store_url import StoreUrl
 from meshproxy.config.models import MeshConfig
 from meshproxy.guard.loans import Loans
+from meshproxy.login.common import WHAT, Common
 from meshproxy.mesh.mesh import Mesh
 
 __all__ = ["Sharing"]
@@ -61,6 +62,8 @@ class Sharing:
     async def start(self, mesh: Mesh) -> None:
         """Have a mesh go by it."""
         mesh.lending = self._loans
+        mesh.logins.vault.common = common = Common(self._store)
+        self._pulse.watch(WHAT, common.look)
         await self._store.start(FIRST)
         await self._pulse.start()
         self._loans.start()

@@ -69,7 +69,7 @@ class Logins:
         if isinstance(auth, ClientCredentials):
             from meshproxy.login.machine import MachineLogin  # noqa: PLC0415  # only what is configured is imported
 
-            return MachineLogin(spec.name, url, auth, conceal)
+            return MachineLogin(spec.name, url, auth, conceal, self.vault.common)
         if isinstance(auth, HeadersFromCommand):
             directory = None if self._file is None else str(self._file.parent)
             from meshproxy.login.command import CommandLogin  # noqa: PLC0415

@@ -4,21 +4,27 @@ Source: OAuth 2.1 draft 13, 4.2, and the MCP extension oauth-client-credentials:
 Whom to ask is found out when the upstream refuses the first request.
 """
 
+import contextlib
+import math
 import time
 import uuid
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
+
+from meshproxy.cluster.store import Away
 from meshproxy.config.login import ClientCredentials, Signing
 from meshproxy.errors import UpstreamUnavailable
 from meshproxy.login.challenge import Challenge
+from meshproxy.login.common import Common
 from meshproxy.login.discovery import find_resource, find_server
 from meshproxy.login.fetch import Fetch, NotNow
 from meshproxy.login.login import Login
 from meshproxy.login.metadata import LoginFailed
 from meshproxy.login.reach import Reach
 from meshproxy.login.tokens import Refused, Signer, obtain
-from meshproxy.login.vault import Client
+from meshproxy.login.vault import Client, Grant
 
 __all__ = ["MachineLogin", "client_of", "signer_of"]
 
@@ -27,18 +33,53 @@ ASSERTION_LIFE: Final = 300
 
 
 class MachineLogin(Login):
-    """The token of one upstream, kept as long as the process lasts: another can be had at any time. Arguments as for `PersonLogin`."""
+    """The token of one upstream, kept as long as the process lasts: another can be had at any time. Replicas have one in `common`. Arguments as for `PersonLogin`."""
 
-    def __init__(self, upstream: str, url: str, auth: ClientCredentials, conceal: Callable[[list[str]], None]) -> None:
+    def __init__(
+        self,
+        upstream: str,
+        url: str,
+        auth: ClientCredentials,
+        conceal: Callable[[list[str]], None],
+        common: Common | None = None,
+    ) -> None:
         super().__init__(upstream, conceal)
         self._url = url
         self._auth = auth
         self._fetch = Fetch(Reach([url, *([auth.issuer] if auth.issuer is not None else [])]))
         self._signer = signer_of(auth) if auth.private_key is not None else None
         self._scopes: tuple[str, ...] = auth.scopes
+        self._common = common
+        self._name = Common.name(f"{upstream}\n{url}\n{auth.client_id}")
+        self._token = ""
         self._in_vain: set[tuple[str, ...]] = set()
 
     async def obtain(self, wanted: Challenge | None) -> None:
+        if self._common is None:
+            await self._obtain(wanted)
+            return
+        async with contextlib.AsyncExitStack() as stack:
+            with contextlib.suppress(TimeoutError):
+                await stack.enter_async_context(self._common.locked(self._name))
+            grant = await self._found(self._common)
+            wants = {*self._scopes, *(wanted.scope if wanted is not None else ())}
+            if grant is not None and grant.access_token != self._token and wants <= {*grant.scopes}:
+                self._use(grant)
+                return
+            grant = await self._obtain(wanted)
+            with contextlib.suppress(Away):
+                await self._common.push(self._name, msgspec.json.encode(grant), time.time())
+
+    async def _found(self, common: Common) -> Grant | None:
+        """What another replica has obtained, if it is still good."""
+        try:
+            text = (await common.pull(self._name)).text
+            grant = None if text is None else msgspec.json.decode(text, type=Grant)
+        except (Away, msgspec.MsgspecError):
+            return None
+        return None if grant is None or (grant.expires or math.inf) <= time.time() else grant
+
+    async def _obtain(self, wanted: Challenge | None) -> Grant:
         auth = self._auth
         try:
             await self._fetch.reach.look()
@@ -59,6 +100,11 @@ class MachineLogin(Login):
             ) from None
         except (LoginFailed, Refused) as error:
             raise self.refused(f"no token can be had for it: {error}; check auth of this upstream") from None
+        self._use(grant)
+        return grant
+
+    def _use(self, grant: Grant) -> None:
+        self._token = grant.access_token
         self.show({"authorization": f"Bearer {grant.access_token}"}, [grant.access_token])
 
     async def step_up(self, wanted: Challenge, seen: int | None) -> bool:

@@ -23,7 +23,7 @@ from meshproxy.login.login import Login
 from meshproxy.login.metadata import LoginFailed
 from meshproxy.login.reach import Reach
 from meshproxy.login.tokens import Refused, obtain
-from meshproxy.login.vault import Grant, Record, Vault, VaultError, secrets_of, seen_of
+from meshproxy.login.vault import Grant, Record, Vault, VaultError, secrets_of
 from meshproxy.observe.decisions import decide
 
 __all__ = ["PersonLogin", "reach_of"]
@@ -66,13 +66,15 @@ class PersonLogin(Login):
         self._advice = advice
         self._grant: Grant | None = None
         self._looking: asyncio.Task[None] | None = None
-        self._seen: tuple[int, ...] | None = None
+        self._seen: tuple[float, ...] | None = None
         self._ahead_at = float("inf")
         self._has_said = False
 
     async def ready(self) -> None:
         await self._vault.unlock()
         if self._looking is None:
+            self._vault.follow(self.upstream, self._url)
+            await self._vault.bring(self.upstream, self._url)
             self._seen = self._metadata()
             self._take(self._vault.read(self.upstream, self._url))
             self._looking = asyncio.create_task(self._look(), name=f"login of {self.upstream}")
@@ -84,6 +86,7 @@ class PersonLogin(Login):
         if looking is not None:
             looking.cancel()
             await asyncio.wait({looking})
+            self._vault.unfollow(self.upstream, self._url)
         await super().aclose()
 
     @property
@@ -200,7 +203,9 @@ class PersonLogin(Login):
                 await self._vault.unlock()
                 again, self._seen = time.monotonic() + AGAIN, None
             if self._metadata() != self._seen:
+                had = self._grant is not None
                 self.look()
+                await self._pass_on(had=had)
             if time.time() >= self._ahead_at and self._grant is not None and self._grant.refresh_token:
                 self._ahead_at = time.time() + AGAIN
                 try:
@@ -215,8 +220,15 @@ class PersonLogin(Login):
         if had and self._grant is None:
             self._needed("it was logged out")
 
-    def _metadata(self) -> tuple[int, ...] | None:
-        return seen_of(self._vault.path(self.upstream, self._url))
+    async def _pass_on(self, *, had: bool) -> None:
+        """Let other replicas have what somebody has changed here: a login, or a file that was taken away."""
+        if had and not self._vault.read(self.upstream, self._url).changed:
+            await self._vault.lose(self.upstream, self._url)
+        else:
+            await self._vault.bring(self.upstream, self._url)
+
+    def _metadata(self) -> tuple[float, ...] | None:
+        return self._vault.seen(self.upstream, self._url)
 
     def _needed(self, why: str) -> LoginNeeded:
         """The error of one that needs a person, whom it is told to."""
@@ -232,7 +244,6 @@ class PersonLogin(Login):
         try:
             await self._vault.write(record)
         except VaultError as error:
-            self._vault.hold(record)
             self._say(error)
 
     def _say(self, error: VaultError) -> None:

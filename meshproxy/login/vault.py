@@ -1,7 +1,7 @@
 """`Vault`: what has been obtained for the upstreams of one config, a file for each. Place: login.
 
 Several processes may share it, a mesh that serves and a command beside it: who changes a file holds its lock, reads it anew and writes it whole, so
-that a refresh token, which is often good for one use, is used by one of them and found by the others. Files are 0600 in a directory that is
+that a refresh token, which is often good for one use, is used by one of them and found by the others; replicas do the same by what they have in `common`. Files are 0600 in a directory that is
 0700. What is in use is written before it is used, so that a mesh that is killed finds it.
 """
 
@@ -11,13 +11,17 @@ import copy
 import hashlib
 import os
 import re
+import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from meshproxy.cluster.store import Away
 from meshproxy.login.chest import Chest, is_sealed
+from meshproxy.login.common import Common
 from meshproxy.login.metadata import AuthorizationServer
 from meshproxy.state.files import flush, write
 
@@ -29,6 +33,8 @@ PATIENCE: Final = 60.0
 """Seconds to wait for another process that is refreshing the same token."""
 LOOK: Final = 0.05
 """Seconds between two looks whether it is done."""
+_TICK: Final = 0.001
+"""Seconds by which what is written after something is later, whatever the clock says."""
 
 
 class VaultError(Exception):
@@ -83,6 +89,7 @@ class Record(msgspec.Struct, frozen=True):
         issuer: whose grant is in use; "" for none.
         wanted: scopes that the upstream has asked for since, for the next login.
         owner: whose account it is; "" for the mesh's.
+        changed: when it was written, in seconds since 1970; 0 if that was never.
     """
 
     upstream: str
@@ -91,6 +98,7 @@ class Record(msgspec.Struct, frozen=True):
     issuer: str = ""
     wanted: tuple[str, ...] = ()
     owner: str = ""
+    changed: float = 0.0
 
     @property
     def grant(self) -> Grant | None:
@@ -112,10 +120,12 @@ class Vault:
 
     Attributes:
         owner: whose accounts these are; "" for the mesh's.
+        common: what replicas have in common; None where there is no store.
     """
 
     def __init__(self, directory: Path | None) -> None:
         self.owner = ""
+        self.common: Common | None = None
         self.folder = None if directory is None else directory / FOLDER
         self._chest = None if self.folder is None else Chest(self.folder)
         self._has_migrated = False
@@ -165,8 +175,23 @@ class Vault:
             return empty
         return found if (found.upstream, found.url, found.owner) == (upstream, url, self.owner) else empty
 
+    def seen(self, upstream: str, url: str) -> tuple[float, ...] | None:
+        """What changes when another record is kept, here or by another process."""
+        path = self.path(upstream, url)
+        return (self.read(upstream, url).changed,) if path is None else seen_of(path)
+
     async def write(self, record: Record) -> None:
-        """Keep a record; it is on the disk when this returns. Raises `VaultError`."""
+        """Keep a record; it is on the disk when this returns, and where other replicas find it. Raises `VaultError`."""
+        record = msgspec.structs.replace(record, changed=max(time.time(), record.changed + _TICK))
+        try:
+            await self._put(record)
+        except VaultError:
+            self.hold(record)
+            raise
+        finally:
+            await self._share(record)
+
+    async def _put(self, record: Record) -> None:
         path = self.path(record.upstream, record.url)
         if path is None:
             self._memory[self._key(record.upstream, record.url)] = record
@@ -177,6 +202,59 @@ class Vault:
         except OSError as error:
             raise VaultError(f"{path} cannot be written: {error.strerror or error}") from None
         self._held.pop(path, None)
+
+    # --- what replicas have in common
+
+    def follow(self, upstream: str, url: str) -> None:
+        """Have here what another replica gets for an upstream, as soon as it has it."""
+        if self.common is not None:
+            self.common.follow(self._name(upstream, url), partial(self.bring, upstream, url))
+
+    def unfollow(self, upstream: str, url: str) -> None:
+        """Nobody here needs it any more."""
+        if self.common is not None:
+            self.common.unfollow(self._name(upstream, url))
+
+    async def bring(self, upstream: str, url: str) -> None:
+        """Have the same record here and in common: the one that was written later. Where that cannot be, for now, it stays as it is."""
+        if self.common is None:
+            return
+        try:
+            text = (await self.common.pull(self._name(upstream, url))).text
+        except Away:
+            return
+        ours = self.read(upstream, url)
+        theirs = None if text is None else self._told(text)
+        is_ours = theirs is not None and (theirs.upstream, theirs.url, theirs.owner) == (upstream, url, self.owner)
+        if theirs is not None and is_ours and theirs.changed > ours.changed:
+            try:
+                await self._put(theirs)
+            except VaultError:
+                self.hold(theirs)
+        elif ours.grants and (theirs is None or ours.changed > theirs.changed):
+            await self._share(ours)
+
+    async def lose(self, upstream: str, url: str) -> None:
+        """A record was taken away here: it is to be so for all."""
+        await self._share(Record(upstream, url, owner=self.owner, changed=time.time()))
+
+    async def _share(self, record: Record) -> None:
+        if self.common is not None:
+            name = self._name(record.upstream, record.url)
+            # Where it is away, it is told when it is back (`bring`).
+            with contextlib.suppress(Away):
+                await asyncio.shield(self.common.push(name, msgspec.json.encode(record), record.changed))
+
+    @staticmethod
+    def _told(text: bytes) -> Record | None:
+        try:
+            return msgspec.json.decode(text, type=Record)
+        except msgspec.MsgspecError:
+            # Of another version of the program.
+            return None
+
+    def _name(self, upstream: str, url: str) -> str:
+        return Common.name(self._key(upstream, url))
 
     async def _migrate(self) -> None:
         """Seal the records that are not."""
@@ -223,23 +301,40 @@ class Vault:
         Raises:
             VaultError: another process holds it for too long, or the directory cannot be written.
         """
-        key = self._key(upstream, url)
-        async with self._locks.setdefault(key, asyncio.Lock()):
-            path = self.path(upstream, url)
-            if path is None:
-                yield
+        async with self._locks.setdefault(self._key(upstream, url), asyncio.Lock()):
+            if self.common is None:
+                async with self._locked_here(upstream, url):
+                    yield
                 return
-            try:
-                _prepare(path.parent)
-                descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            except OSError as error:
-                raise VaultError(f"{path.parent} cannot be written: {error.strerror or error}") from None
-            try:
-                await _lock(descriptor, path)
+            async with contextlib.AsyncExitStack() as stack:
+                try:
+                    await stack.enter_async_context(self.common.locked(self._name(upstream, url)))
+                except TimeoutError:
+                    raise VaultError("another replica is at it for more than a minute") from None
+                # Where nothing can be kept here, it is in common all the same.
+                with contextlib.suppress(VaultError):
+                    await stack.enter_async_context(self._locked_here(upstream, url))
+                await self.bring(upstream, url)
                 yield
-            finally:
-                # Closing it gives the lock up, as the end of the process does.
-                os.close(descriptor)
+
+    @contextlib.asynccontextmanager
+    async def _locked_here(self, upstream: str, url: str) -> AsyncIterator[None]:
+        """Among the processes that share the directory."""
+        path = self.path(upstream, url)
+        if path is None:
+            yield
+            return
+        try:
+            _prepare(path.parent)
+            descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise VaultError(f"{path.parent} cannot be written: {error.strerror or error}") from None
+        try:
+            await _lock(descriptor, path)
+            yield
+        finally:
+            # Closing it gives the lock up, as the end of the process does.
+            os.close(descriptor)
 
 
 def seen_of(path: Path | None) -> tuple[int, ...] | None:

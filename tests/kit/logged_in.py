@@ -8,6 +8,7 @@ from typing import Any
 
 from meshproxy.config.load import load
 from meshproxy.config.login import OAuth
+from meshproxy.login.common import Common
 from meshproxy.login.flow import Flow, answer_of
 from meshproxy.login.logins import Logins
 from meshproxy.login.vault import Grant, Vault
@@ -65,16 +66,19 @@ async def meshed(
     *,
     is_alone: bool = True,
     others: Json | None = None,
+    common: Common | None = None,
     **keys: Any,
 ) -> AsyncIterator[Meshed]:
-    """A mesh, settled; at the end nothing of it is left, which cannot be told of one that is not alone."""
+    """A mesh, settled, whose logins are what replicas have in `common`; at the end nothing of it is left, which cannot be told of one that is not alone."""
     file = (state or Path("/nowhere")) / "mesh.yaml"
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps({"upstreams": {"there": {"url": there.url, "auth": auth, **keys}, **(others or {})}}))
     async with nothing_left() if is_alone else contextlib.nullcontext():
         config = load(file)
         server = FastMCP(config.name)
-        mesh = Mesh(config, server.composite, server.stamp, logins=Logins(state, file))
+        logins = Logins(state, file)
+        logins.vault.common = common
+        mesh = Mesh(config, server.composite, server.stamp, logins=logins)
         mesh.start()
         try:
             await mesh.settled()
