@@ -6,6 +6,7 @@ A credential is looked at when a connection shows it first; what came of it is r
 
 import hashlib
 import re
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Final
 import structlog
 
 from meshproxy.access.challenge import Refusal
-from meshproxy.access.keys import KeyRing
+from meshproxy.access.keys import KeyRing, told_as
 from meshproxy.access.tokens import Tokens
 from meshproxy.config.access import AuthConfig
 from meshproxy.config.login import TokenExchange
@@ -41,6 +42,7 @@ class Access:
         profiles: the names of the profiles that have addresses.
         tokens: tells whose a token is; None where none is accepted.
         asks_certificates: whether clients are known by certificates.
+        revoked: the keys of `auth` that are refused all the same; see `meshproxy.access.revocations`.
     """
 
     def __init__(
@@ -50,18 +52,20 @@ class Access:
         tokens: Tokens | None = None,
         *,
         asks_certificates: bool = False,
+        revoked: frozenset[str] = frozenset(),
     ) -> None:
         self.auth = auth
+        self.revoked = revoked
         self.asks_certificates = asks_certificates
         self.profiles = profiles
         self.tokens = tokens
-        self._keys = KeyRing(auth.keys if auth is not None else ())
+        self._keys = KeyRing(auth.keys if auth is not None else (), revoked)
         self._certificates: dict[str, Principal] = {}
         self._visitors: OrderedDict[tuple[Principal, str], Visitor] = OrderedDict()
 
     @classmethod
-    def of(cls, config: MeshConfig, before: "Access") -> "Access":
-        """What a config says. What is known of issuers that it leaves as they were `before` stays known."""
+    def of(cls, config: MeshConfig, before: "Access", revoked: frozenset[str] = frozenset()) -> "Access":
+        """What a config says, without the keys that were `revoked`. What is known of issuers that it leaves as they were `before` stays known."""
         tls = config.server.tls
         auth = config.server.auth
         asks_certificates = tls is not None and tls.client_ca is not None
@@ -73,7 +77,8 @@ class Access:
             tokens = None
         elif tokens is None or tokens.configs != auth.jwt:
             tokens = Tokens(auth.jwt, config.source.path.parent if config.source.path else Path(), tokens)
-        return cls(auth, frozenset(config.profiles), tokens, asks_certificates=asks_certificates)
+        own = frozenset(map(told_as, digests_of_keys(auth))) & revoked if revoked else frozenset()
+        return cls(auth, frozenset(config.profiles), tokens, asks_certificates=asks_certificates, revoked=own)
 
     @property
     def asks(self) -> bool:
@@ -149,7 +154,7 @@ class Access:
     @property
     def rules(self) -> tuple[object, ...]:
         """What makes one version differ from another."""
-        return self.auth, self.profiles, self.asks_certificates
+        return self.auth, self.profiles, self.asks_certificates, self.revoked
 
     @property
     def scope(self) -> str:
@@ -216,17 +221,28 @@ class Access:
         return visitor
 
 
+def digests_of_keys(auth: AuthConfig | None) -> frozenset[bytes]:
+    """The hashes of the keys that are good by a config."""
+    now = time.time()
+    keys = auth.keys if auth is not None else ()
+    return frozenset(digest for key in keys if key.expires is None or key.expires > now for digest in key.digests)
+
+
 class Entrance:
     """The version in force. Whoever serves sets it; those who have something that is a visitor's own are told.
 
     Attributes:
         access: it.
+        on_keys: told which keys an edit has taken out and which it has put in, by their hashes, when it is in force.
         must_ask: others than this machine reach the port, so that nobody comes in unasked whatever an edit says.
     """
 
     def __init__(self) -> None:
         self.must_ask = False
         self.access = Access()
+        self.on_keys: Callable[[frozenset[bytes], frozenset[bytes]], None] = lambda _removed, _added: None
+        self._revoked: frozenset[str] = frozenset()
+        self._config: MeshConfig | None = None
         self._keeps = False
         self._on_change: list[Callable[[], None]] = []
 
@@ -236,7 +252,22 @@ class Entrance:
 
     def take(self, config: MeshConfig) -> None:
         """Put what a config says in force."""
-        access = Access.of(config, self.access)
+        before, self._config = self._config, config
+        self._renew(config)
+        if before is not None:
+            had, has = digests_of_keys(before.server.auth), digests_of_keys(config.server.auth)
+            if had != has:
+                self.on_keys(had - has, has - had)
+
+    def revoke(self, keys: frozenset[str]) -> None:
+        """Refuse these keys from now on, whatever the config says, and no others: by what `meshproxy.access.keys.told_as` calls them."""
+        if keys != self._revoked:
+            self._revoked = keys
+            if self._config is not None:
+                self._renew(self._config)
+
+    def _renew(self, config: MeshConfig) -> None:
+        access = Access.of(config, self.access, self._revoked)
         keeps = any(isinstance(spec.auth, TokenExchange) for spec in config.enabled)
         if access.auth is None and self.must_ask:
             # The port stays where it is until the mesh is started again, be it that the edit moves it to this machine.

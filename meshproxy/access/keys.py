@@ -6,13 +6,13 @@ A key is 256 random bits, so that its hash needs no salt and no slowness, and th
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from meshproxy.config.access import KeyConfig
 from meshproxy.relay.principal import Principal
 
-__all__ = ["PREFIX", "KeyRing", "hash_of", "new_key"]
+__all__ = ["PREFIX", "KeyRing", "hash_of", "new_key", "told_as"]
 
 PREFIX: Final = "mesh_"
 """What every key begins with, so that scanners of repositories and logs know one."""
@@ -29,10 +29,15 @@ def hash_of(key: str) -> str:
     return f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
-class KeyRing:
-    """The keys of one config, by their hashes."""
+def told_as(digest: bytes) -> str:
+    """What replicas call a key, of which this is the SHA-256, when they speak of it: it does not tell its hash."""
+    return hashlib.blake2b(digest, digest_size=16).hexdigest()
 
-    def __init__(self, keys: Iterable[KeyConfig] = ()) -> None:
+
+class KeyRing:
+    """The keys of one config, by their hashes, but for those that replicas have `revoked` (`told_as`)."""
+
+    def __init__(self, keys: Iterable[KeyConfig] = (), revoked: Collection[str] = ()) -> None:
         self._by_digest: dict[bytes, tuple[bytes, Principal]] = {}
         self._by_name: dict[str, Principal] = {}
         for key in keys:
@@ -45,8 +50,10 @@ class KeyRing:
                 expires=key.expires or 0.0,
                 origin=key,
             )
-            self._by_name[key.name] = principal
-            for digest in key.digests:
+            digests = [digest for digest in key.digests if not revoked or told_as(digest) not in revoked]
+            if digests:
+                self._by_name[key.name] = principal
+            for digest in digests:
                 self._by_digest[digest] = (digest, principal)
 
     def find(self, digest: bytes) -> Principal | None:

@@ -164,7 +164,7 @@ async def _serve(
         auditing.begin(mesh)
         server.extend_grace()
         if sharing is not None:
-            await sharing.start(mesh)
+            await sharing.start(mesh, server.entrance)
         mesh.start()
         if concert is not None:
             await concert.open()

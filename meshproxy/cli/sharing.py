@@ -9,6 +9,9 @@ from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from typing import Any, Final
 
+from meshproxy.access.access import Entrance
+from meshproxy.access.revocations import WHAT as REVOKED
+from meshproxy.access.revocations import Revocations
 from meshproxy.cli.entry import Failure
 from meshproxy.cli.replicas import Replica
 from meshproxy.cluster.cipher import Cipher
@@ -39,6 +42,7 @@ class Sharing:
         self._store = Store(url, config.name, self._cipher)
         name = here() or secrets.token_hex(8)
         self._pulse = Pulse(self._store, name, None if replica is None else _address(replica, url))
+        self._revocations: Revocations | None = None
         self._loans = Loans(self._store, name, lambda: self._pulse.count)
 
     @classmethod
@@ -59,8 +63,10 @@ class Sharing:
                 "cluster.url: needs an optional part of meshproxy: pip install 'meshproxy[cluster]'", status=2
             )
 
-    async def start(self, mesh: Mesh) -> None:
-        """Have a mesh go by it."""
+    async def start(self, mesh: Mesh, entrance: Entrance) -> None:
+        """Have a mesh go by it, and who may come in."""
+        self._revocations = Revocations(self._store, entrance)
+        self._pulse.watch(REVOKED, self._revocations.look)
         mesh.lending = self._loans
         mesh.logins.vault.common = common = Common(self._store)
         self._pulse.watch(WHAT, common.look)
@@ -89,6 +95,8 @@ class Sharing:
     async def aclose(self) -> None:
         """Give back what is held, and be not there any more."""
         await self._loans.aclose()
+        if self._revocations is not None:
+            await self._revocations.aclose()
         await self._pulse.aclose()
         await self._store.aclose()
 

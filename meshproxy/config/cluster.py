@@ -44,7 +44,7 @@ class ClusterConfig(Section):
         default=None,
         repr=False,
         description="Redis or Valkey, for what replicas share: redis://HOST:6379/0, redis+sentinel://HOST,HOST/SERVICE or redis+cluster://HOST,HOST, with rediss for TLS. Limits hold over all of them, "
-        "a token of an upstream is refreshed once for all, and they find each other there. Needs key, and meshproxy[cluster].",
+        "a token of an upstream is refreshed once for all, a key that is taken out of one file is refused by all, and they find each other there. Needs key, and meshproxy[cluster].",
     )
     listen: Listen | None = Field(
         default=None,

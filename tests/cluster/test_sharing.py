@@ -10,7 +10,11 @@ import httpx2
 import pytest
 import yaml
 from mcp.shared.exceptions import MCPError
+from meshproxy.access.keys import hash_of, new_key
+from meshproxy.config.load import load
+from meshproxy.errors import ConfigError
 from tests.kit.light import light
+from tests.kit.messages import call, heads, modern
 from tests.kit.program import Serving, serve
 from tests.kit.redis_server import RedisServer, needs_redis, redis_server
 from tests.kit.replicas import KEY
@@ -32,7 +36,8 @@ def written(folder: Path, number: int, url: str, **sections: Any) -> Path:
     cluster = {"url": url, "listen": f"{host}:0", "key": KEY, **sections.pop("cluster", {})}
     file = folder / f"{number}" / "mesh.yaml"
     file.parent.mkdir(exist_ok=True)
-    file.write_text(yaml.safe_dump({"name": "shared", "server": {"host": host}, "cluster": cluster, **sections}))
+    serving = {"host": host, **sections.pop("server", {})}
+    file.write_text(yaml.safe_dump({"name": "shared", "server": serving, "cluster": cluster, **sections}))
     return file
 
 
@@ -147,9 +152,6 @@ async def test_killing_the_store_under_load_fails_no_call(server, tmp_path) -> N
 
 
 async def test_a_store_without_a_key_or_in_another_form_is_refused_and_the_password_shows_nowhere(tmp_path) -> None:
-    from meshproxy.config.load import load
-    from meshproxy.errors import ConfigError
-
     with pytest.raises(ConfigError, match=r"needs cluster\.key"):
         load(written(tmp_path, 0, "redis://a", cluster={"key": []}, upstreams={"a": light()}))
     with pytest.raises(ConfigError, match="no address of a store") as refused:
@@ -157,3 +159,28 @@ async def test_a_store_without_a_key_or_in_another_form_is_refused_and_the_passw
     assert "open-sesame" not in str(refused.value)
     config = load(written(tmp_path, 0, "redis://me:open-sesame@a", upstreams={"a": light()}))
     assert "open-sesame" not in f"{config!r} {config.scrubber.scrub('it says open-sesame')}"
+
+
+async def test_a_key_that_an_edit_of_one_replica_takes_out_is_refused_by_all(server, tmp_path) -> None:
+    keys = {name: new_key() for name in ("ada", "bob")}
+    auth = {"keys": [{"name": name, "hash": hash_of(key)} for name, key in keys.items()]}
+
+    async def status(mesh: Serving, name: str) -> int:
+        body, headers = modern(call("a_echo", 1))
+        async with httpx2.AsyncClient(timeout=DEADLINE, trust_env=False) as http:
+            found = await http.post(mesh.url, json=body, headers=heads(authorization=f"Bearer {keys[name]}", **headers))
+        return found.status_code
+
+    async def refused(mesh: Serving) -> bool:
+        return await status(mesh, "ada") == 401
+
+    with sharing(tmp_path, server.url, server={"auth": auth}, upstreams={"a": light()}) as meshes:
+        for mesh in meshes:
+            assert [await status(mesh, name) for name in keys] == [200, 200]
+        file = tmp_path / "1" / "mesh.yaml"
+        document = yaml.safe_load(file.read_text())
+        document["server"]["auth"]["keys"].pop(0)
+        file.write_text(yaml.safe_dump(document))
+        for mesh in meshes:
+            await eventually(lambda mesh=mesh: refused(mesh))
+            assert await status(mesh, "bob") == 200
