@@ -16,6 +16,9 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 from meshproxy.http.client import HttpClient, encode_headers
+from meshproxy.limits import MAX_MESSAGE
+from meshproxy.links.call import Call
+from meshproxy.links.lines import Lines
 from meshproxy.links.process import Process
 from meshproxy.links.stdio import StdioEndpoint, environment
 from meshproxy.links.streamable import HttpEndpoint
@@ -90,23 +93,28 @@ def serve_stdio(*, modern: bool) -> None:
             sys.stdout.buffer.flush()
 
 
-class Caller:
+class Caller(Call):
     """A call and a listener that want nothing."""
 
-    owner = None
     log_level = None
-    timeout = 300.0
-    wants_progress = False
+    capabilities = None
 
     def __init__(self):
+        self.owner = None
         self.headers = {}
         self.capabilities = {}
+        self.timeout = 300.0
+        self.max_result = MAX_MESSAGE
+        self.wants_progress = False
 
     def on_notification(self, *_):
         pass
 
     async def on_request(self, *_):
         return {}
+
+    def on_stream_ended(self):
+        pass
 
     def on_closed(self, *_):
         pass
@@ -147,18 +155,17 @@ async def stdio_floor():
     loop = asyncio.get_running_loop()
     nothing = lambda *_: None  # noqa: E731
     process = Process(
-        lambda line: waiting.pop(0).set_result(line), nothing, nothing, nothing, nothing, shutdown=5, max_line=10**6
+        lambda line: waiting.pop(0).set_result(line), nothing, nothing, nothing, nothing, shutdown=5, lines=Lines(10**6)
     )
     await process.start(sys.executable, [__file__, "--serve", "legacy"], environment({}), None)
     body = (
-        b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":%b}}\n'
-        % PARAMS["arguments"]
+        b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":%b}}' % PARAMS["arguments"]
     )
 
     async def send():
         future = loop.create_future()
         waiting.append(future)
-        process.write(body)
+        process.feed.write(body)
         await future
 
     return send, process.aclose

@@ -4,12 +4,21 @@ import ast
 import tomllib
 from pathlib import Path
 
-# Not used: the classes below the two bases that there are.
+# Not used: the classes below the bases that there are.
 import meshproxy.cli.caller
 import meshproxy.eras.parked
+import meshproxy.eras.required_task
+import meshproxy.links.listen_stream
+import meshproxy.links.memory
+import meshproxy.links.replicas
+import meshproxy.links.sse
+import meshproxy.links.stdio
+import meshproxy.links.streamable
 import meshproxy.serving.channel
 import meshproxy.serving.http  # noqa: F401
 import pytest
+from meshproxy.links import call
+from meshproxy.links.link import Link
 from meshproxy.relay.downstream import Downstream, RequestContext
 
 ROOT = Path(__file__).parent.parent
@@ -18,6 +27,26 @@ COMPILED = CONFIG["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["mypyc"
 REFUSED = {"cached_property", "dataclass", "Struct"}
 """What makes a class that is not as it is written: a property that is never cached, a default that stands before what has none, a struct
 whose annotations nobody finds."""
+WORDS = {
+    f"_{word}"
+    for word in [
+        "alignof",
+        "asm",
+        "attribute",
+        "complex",
+        "const",
+        "extension",
+        "imag",
+        "inline",
+        "label",
+        "real",
+        "restrict",
+        "signed",
+        "thread",
+        "typeof",
+        "volatile",
+    ]
+}
 
 
 @pytest.mark.parametrize("module", COMPILED)
@@ -26,6 +55,15 @@ def test_a_compiled_module_waits_for_nothing(module: str) -> None:
     waits = (ast.Await, ast.AsyncFor, ast.AsyncWith)
     found = [node.lineno for node in ast.walk(ast.parse((ROOT / module).read_text())) if isinstance(node, waits)]
     assert found == [], f"{module}, lines {found}: what waits belongs into a module that is not compiled"
+
+
+@pytest.mark.parametrize("module", COMPILED)
+def test_no_attribute_is_a_word_of_the_c_compilers(module: str) -> None:
+    # In C it has one underscore more: `_signed` is a member `__signed` of a struct, which says a type.
+    attributes = [
+        node.attr for node in ast.walk(ast.parse((ROOT / module).read_text())) if isinstance(node, ast.Attribute)
+    ]
+    assert WORDS.isdisjoint(attributes), WORDS.intersection(attributes)
 
 
 @pytest.mark.parametrize("module", COMPILED)
@@ -41,12 +79,13 @@ def test_what_is_named_is_there_and_in_order() -> None:
     assert [module for module in COMPILED if not (ROOT / module).is_file()] == []
 
 
-def test_no_class_below_has_a_slot_that_a_compiled_base_reads() -> None:
-    for base in (Downstream, RequestContext):
+def test_no_class_below_has_an_attribute_in_the_place_of_one_that_a_compiled_base_reads() -> None:
+    for base in (call.Call, Link, Downstream, RequestContext):
+        read = set(base.__annotations__) if base is Link else set(base.__slots__)
         below = list(base.__subclasses__())
         for kind in below:
             below += kind.__subclasses__()
-            assert set(base.__slots__).isdisjoint(kind.__dict__.get("__slots__", ())), kind
+            assert read.isdisjoint(kind.__dict__.get("__slots__", ())), kind
             if f"{kind.__module__.replace('.', '/')}.py" not in COMPILED:
                 # A property, too, is another place.
-                assert set(base.__slots__).isdisjoint(kind.__dict__), kind
+                assert read.isdisjoint(kind.__dict__), kind

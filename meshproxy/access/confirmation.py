@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from meshproxy.catalog.snapshot import Route
+from meshproxy.catalog.route import Route
 from meshproxy.eras.seal import Sealer, binding_of
 from meshproxy.errors import INVALID_REQUEST, MISSING_CLIENT_CAPABILITY, RpcError
 from meshproxy.relay.call import Call

@@ -12,7 +12,8 @@ from typing import Any, Final, NamedTuple
 
 from meshproxy.access.rules import FREE, Facts, Rules, Standing, Verdict
 from meshproxy.catalog.catalog import Filter
-from meshproxy.catalog.snapshot import Member, Part, Route, Snapshot, build_snapshot
+from meshproxy.catalog.route import Route
+from meshproxy.catalog.snapshot import Member, Part, Snapshot, build_snapshot
 from meshproxy.config.access import Profile
 from meshproxy.config.models import MeshConfig
 from meshproxy.config.sections import Renaming
@@ -163,9 +164,9 @@ class _Choice:
             if table.get(public) is route and (verdict := self._verdict(kind, public, route)).allowed:
                 as_seen = _called(route, shown, public)
                 if verdict.by_call:
-                    as_seen = replace(as_seen, judge=partial(self._judged, self._facts(kind, public, route)))
+                    as_seen = as_seen.judged(partial(self._judged, self._facts(kind, public, route)))
                 elif verdict.confirm:
-                    as_seen = replace(as_seen, confirm=True)
+                    as_seen = as_seen.confirmed()
                 chosen.append(((public, route), shown.rename.get(public, public), as_seen))
         return chosen
 
@@ -214,7 +215,7 @@ def _called(route: Route, shown: Filter, public: str) -> Route:
     component, name = route.component, shown.rename.get(public)
     if name is None or component is None:
         return route
-    return replace(route, component=replace(component, public=name))
+    return route.called(replace(component, public=name))
 
 
 def _filter(profile: Profile, kind: Kind) -> Filter:

@@ -12,7 +12,8 @@ from typing import Any
 
 from meshproxy.access.rules import Facts, Verdict
 from meshproxy.access.views import Views
-from meshproxy.catalog.snapshot import Route, Snapshot
+from meshproxy.catalog.route import Route
+from meshproxy.catalog.snapshot import Snapshot
 from meshproxy.config.models import MeshConfig
 from meshproxy.errors import MeshError
 from meshproxy.kinds import Kind

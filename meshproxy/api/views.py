@@ -7,7 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from meshproxy.catalog.snapshot import Route, Snapshot
+from meshproxy.catalog.route import Route
+from meshproxy.catalog.snapshot import Snapshot
 from meshproxy.kinds import KINDS, Kind
 from meshproxy.mesh.edits import Edit
 from meshproxy.mesh.mesh import Mesh

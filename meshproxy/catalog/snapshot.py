@@ -9,9 +9,10 @@ from functools import cached_property
 from typing import Any, Final
 
 from meshproxy.catalog.catalog import Catalog, Mount
-from meshproxy.catalog.component import COMPONENTS, ProxyComponent, ProxyTool, Source
+from meshproxy.catalog.component import COMPONENTS, ProxyTool, Source
 from meshproxy.catalog.definitions import with_object_schemas
 from meshproxy.catalog.rewrite import rewrite_definition
+from meshproxy.catalog.route import Route
 from meshproxy.kinds import KINDS, Kind
 from meshproxy.naming import TemplateMatcher, split_uri
 from meshproxy.wire.codec import dumps
@@ -39,31 +40,6 @@ class Member:
     catalog: Catalog | None
     is_up: bool = True
     own: Callable[[Any], "Member"] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Where a public name or URI leads.
-
-    Attributes:
-        source: the upstream to ask.
-        origin: what it calls the component.
-        mount: how its answer is put into the mesh's names.
-        component: the listed component; None for a URI that is routed by its namespace alone.
-        headers: for a tool, which arguments go into `Mcp-Param-*` headers (SEP-2243), by path.
-        needs_task: whether it is a tool that its upstream runs as a task alone (2025-11-25 basic/utilities/tasks).
-        confirm: whether its caller is asked before it is used.
-        judge: says of the arguments of a call whether it may be made, and whether its caller is asked before; None where arguments decide nothing.
-    """
-
-    source: Source
-    origin: str
-    mount: Mount
-    component: ProxyComponent | None = None
-    headers: ParamMap = field(default_factory=dict)
-    needs_task: bool = False
-    confirm: bool = False
-    judge: Callable[[Mapping[str, Any]], tuple[bool, bool]] | None = None
 
 
 @dataclass(frozen=True)
@@ -304,7 +280,7 @@ def _routes(member: Member, definitions: Iterable[Mapping[str, Any]], kind: Kind
         component = COMPONENTS[kind](definition=mapped, source=member.source, origin=origin, public=public)
         headers: ParamMap = param_header_map(definition.get("inputSchema")) if kind is Kind.TOOL else {}
         needs_task = isinstance(component, ProxyTool) and component.needs_task
-        yield public, Route(member.source, origin, mount, component, headers, needs_task)
+        yield public, Route(member.source, origin, mount, component, headers, needs_task=needs_task)
 
 
 def _shown(route: Route, era: Era) -> dict[str, Any]:

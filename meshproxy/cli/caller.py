@@ -27,10 +27,9 @@ class Caller(Downstream):
     """Whoever typed the command."""
 
     __slots__ = ()
-    era = Era.LEGACY
 
     def __init__(self) -> None:
-        super().__init__("command line")
+        super().__init__("command line", Era.LEGACY)
         self.version = LATEST_LEGACY
         self.client = CLIENT
         # It can be asked, so that an upstream says what it wants to know, and the user sees that it did.

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from meshproxy.catalog.snapshot import Route, Snapshot
+from meshproxy.catalog.route import Route
+from meshproxy.catalog.snapshot import Snapshot
 from meshproxy.config.models import MeshConfig
 from meshproxy.doctor.finding import Finding, enumerated, place_of
 from meshproxy.kinds import Kind

@@ -12,7 +12,7 @@ Nothing here waits: what has to is in `waiting`.
 """
 
 import time
-from typing import Any
+from typing import Any, Final
 
 from meshproxy.catalog.rewrite import rewrite_question
 from meshproxy.eras.parked import ParkingLot
@@ -22,12 +22,14 @@ from meshproxy.eras.translate import ServerSignature, as_told, asked_of_url, pub
 from meshproxy.eras.waiting import ask_and_repeat, park, resume
 from meshproxy.errors import INVALID_PARAMS, RpcError
 from meshproxy.links.link import Link
-from meshproxy.relay.call import PENDING, Call, ended
+from meshproxy.relay.call import PENDING, Call, Step, ended
 from meshproxy.relay.downstream import Outcome, Result, may_be_asked
-from meshproxy.wire.codec import Raw, loads, opened
+from meshproxy.wire.codec import RAW, Raw, loads, opened
 from meshproxy.wire.protocol import INPUT_METHODS, INPUT_REQUIRED, Era
 
 __all__ = ["Bridge"]
+
+_monotonic: Final = time.monotonic
 
 
 class Bridge:
@@ -41,6 +43,7 @@ class Bridge:
         self.stamp = stamp
         self.sealer = Sealer()
         self.parking = ParkingLot(self.sealer)
+        self._comes: Step = self._came
 
     def carry(self, call: Call, link: Link) -> None:
         """Send a call in the upstream's names; its outcome is in the mesh's, and of the caller's era.
@@ -72,7 +75,7 @@ class Bridge:
                     return
         if link.era is Era.MODERN and "inputResponses" in params:
             params = rewrite_question(call.method, params, call.mount.origin)
-        call.then(self._came)
+        call.then(self._comes)
         if needs_task:
             call.wait(request_task(link, call.method, params, call), ended)
         else:
@@ -99,11 +102,11 @@ class Bridge:
 
     def _came(self, call: Call, outcome: Outcome) -> Any:
         """On the way back of what was sent: the upstream's answer, or its error, as the caller may have it."""
-        if not isinstance(outcome, Raw):
+        if not isinstance(outcome, RAW):
             return self._told(call, outcome)
         record = call.record
         if record is not None:
-            record.answered = time.monotonic()
+            record.answered = _monotonic()
         lease = call.lease
         result = publish(call, outcome, self.stamp, self.sealer)
         if (
@@ -123,7 +126,7 @@ class Bridge:
         """On the way back: an error as the caller may have it."""
         record = call.record
         if record is not None:
-            record.answered = time.monotonic()
+            record.answered = _monotonic()
         if not isinstance(outcome, RpcError):
             return outcome
         error = outcome

@@ -22,7 +22,8 @@ from meshproxy.errors import (
     UpstreamError,
 )
 from meshproxy.limits import MAX_MESSAGE
-from meshproxy.links.link import Call, Link
+from meshproxy.links.call import Call
+from meshproxy.links.link import Link
 from meshproxy.wire.codec import JsonError, Raw, dumps, mapping, opened, text
 from meshproxy.wire.protocol import META_PROGRESS, META_RELATED_TASK, Era
 
@@ -88,18 +89,18 @@ class _State(NamedTuple):
         return self.status in _OVER
 
 
-class _Own:
-    """The `Call` of the mesh itself, which hears nothing and answers nothing."""
+class _Own(Call):
+    """The mesh's own, which hears nothing and answers nothing."""
 
-    owner: object = None
-    timeout: float | None = None
-    max_result: int = MAX_MESSAGE
-    wants_progress: bool = False
     capabilities: dict[str, Any] | None = None
     log_level: str | None = None
 
     def __init__(self) -> None:
-        self.headers: Mapping[str, str] = {}
+        self.owner = None
+        self.headers = {}
+        self.timeout = None
+        self.max_result = MAX_MESSAGE
+        self.wants_progress = False
 
     def on_notification(self, method: str, params: dict[str, Any]) -> None:
         """Nobody waits for it."""
@@ -111,20 +112,16 @@ class _Own:
         """Nobody waits for it."""
 
 
-class _Voice:
-    """The `Call` of a request about a task: what comes with it is of the task, and it has no progress of its own."""
-
-    wants_progress: bool = False
-    timeout: float | None = None
+class _Voice(Call):
+    """That of a request about a task: what comes with it is of the task, and it has no progress of its own."""
 
     def __init__(self, following: "_Following") -> None:
         self._following = following
         self.owner = following.owner
         self.headers = following.headers
+        self.timeout = None
         self.max_result = following.max_result
-        self.on_notification = following.on_notification
-        self.on_request = following.on_request
-        self.on_stream_ended = following.on_stream_ended
+        self.wants_progress = False
 
     @property
     def capabilities(self) -> dict[str, Any] | None:
@@ -134,15 +131,23 @@ class _Voice:
     def log_level(self) -> str | None:
         return self._following.log_level
 
+    def on_notification(self, method: str, params: dict[str, Any]) -> None:
+        self._following.on_notification(method, params)
 
-class _Following:
+    async def on_request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        return await self._following.on_request(method, params)
+
+    def on_stream_ended(self) -> None:
+        self._following.on_stream_ended()
+
+
+class _Following(Call):
     """One call and its task: a `Call` for as long as the task lives (`meshproxy.links.tasks.Follower`)."""
-
-    timeout: float | None = None
 
     def __init__(self, link: Link, call: Call) -> None:
         self.owner = call.owner
         self.headers = call.headers
+        self.timeout = None
         self.max_result = call.max_result
         self.wants_progress = call.wants_progress
         self._call = call
@@ -319,11 +324,11 @@ class _Following:
         self._woken.set()
 
     def on_notification(self, method: str, params: dict[str, Any]) -> None:
-        """See `meshproxy.links.link.Call`."""
+        """See `meshproxy.links.call.Call`."""
         self._call.on_notification(method, _without_task(self._in_order(params) if method == _PROGRESS else params))
 
     async def on_request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
-        """See `meshproxy.links.link.Call`. The answer says which task it is for."""
+        """See `meshproxy.links.call.Call`. The answer says which task it is for."""
         asking = cast("asyncio.Task[Any]", asyncio.current_task())
         self._asking.add(asking)
         try:
@@ -333,7 +338,7 @@ class _Following:
         return {**answer, "_meta": {**(mapping(answer.get("_meta")) or {}), META_RELATED_TASK: {"taskId": self._id}}}
 
     def on_stream_ended(self) -> None:
-        """See `meshproxy.links.link.Call`."""
+        """See `meshproxy.links.call.Call`."""
         self._call.on_stream_ended()
 
     def _tell(self, state: _State) -> None:

@@ -6,7 +6,6 @@
 import secrets
 import uuid
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -25,7 +24,8 @@ from meshproxy.errors import (
 )
 from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import RequestContext, Result
-from meshproxy.wire.codec import JsonError, Raw, dumps, is_text, mapping, opened, shallow
+from meshproxy.wire.codec import RAW, JsonError, Raw, dumps, is_text, mapping, opened, shallow
+from meshproxy.wire.memo import Memo
 from meshproxy.wire.mending import result_meant
 from meshproxy.wire.protocol import (
     CACHEABLE,
@@ -50,16 +50,22 @@ class ServerSignature:
         self.token = secrets.token_hex(8)
         self.meta = {META_SERVER: server_info}
         self._own = Raw(dumps(self.meta))
-        self._remembered = lru_cache(maxsize=256)(self._sign)
+        self._metas = Memo()
 
     def onto(self, tool: "ToolResult") -> Raw:
         """A plain result of the modern era with the mesh's own signature, encoded. Changes `tool`."""
         tool.result_type = COMPLETE
-        tool.meta = self._own if tool.meta is _UNSET else self._remembered(bytes(tool.meta))
-        return Raw(_encode(tool))
+        given = tool.meta
+        tool.meta = self._own if given is _UNSET else self._sign(bytes(given))
+        return RAW(_encode(tool))
 
     def _sign(self, meta: bytes) -> Raw:
-        return Raw(dumps(self.into({"_meta": Raw(meta)}, cacheable=False)["_meta"]))
+        """A small `_meta` of an answer with the mesh's own members. Servers say the same each time."""
+        signed: Raw | None = self._metas.get(meta)
+        if signed is None:
+            signed = Raw(dumps(self.into({"_meta": Raw(meta)}, cacheable=False)["_meta"]))
+            self._metas.put(meta, signed)
+        return signed
 
     def into(self, result: dict[str, Any], *, cacheable: bool) -> dict[str, Any]:
         """A result of either era as one of the modern era. Changes `result`."""
@@ -95,7 +101,7 @@ def plain_result(answer: Raw) -> ToolResult | None:
         if not is_text(block):
             return None
     meta = tool.meta
-    if meta is not _UNSET and (len(meta) > _SMALL or _may_have_links(bytes(meta))):
+    if meta is not _UNSET and (len(meta) > _SMALL or _has_links(bytes(meta))):
         return None
     return tool
 
@@ -106,19 +112,32 @@ def plain_to_legacy(tool: ToolResult) -> Raw | None:
         return None
     tool.result_type = _UNSET
     if tool.meta is not _UNSET:
-        meta = _without_hops(bytes(tool.meta))
+        meta = _stripped(bytes(tool.meta))
         tool.meta = Raw(meta) if meta else _UNSET
     return Raw(_encode(tool))
 
 
-_may_have_links: Final = lru_cache(maxsize=256)(may_have_links)
+_links_in: Final = Memo()
+_kept_of: Final = Memo()
 
 
-@lru_cache(maxsize=256)
-def _without_hops(meta: bytes) -> bytes:
-    """A `_meta` without what belongs to the connection it came on, both encoded; empty if nothing is left. Servers say the same each time."""
-    result = without_hop_meta({"_meta": Raw(meta)})
-    return dumps(result["_meta"]) if "_meta" in result else b""
+def _has_links(meta: bytes) -> bool:
+    """`may_have_links`, of a small `_meta`."""
+    found: bool | None = _links_in.get(meta)
+    if found is None:
+        found = may_have_links(meta)
+        _links_in.put(meta, found)
+    return found
+
+
+def _stripped(meta: bytes) -> bytes:
+    """A small `_meta` without what belongs to the connection it came on, both encoded; empty if nothing is left."""
+    kept: bytes | None = _kept_of.get(meta)
+    if kept is None:
+        result = without_hop_meta({"_meta": Raw(meta)})
+        kept = dumps(result["_meta"]) if "_meta" in result else b""
+        _kept_of.put(meta, kept)
+    return kept
 
 
 def opened_result(method: str, result: Raw) -> tuple[Raw, dict[str, Any]]:
@@ -175,14 +194,13 @@ def without_hop_meta(result: dict[str, Any]) -> dict[str, Any]:
 def outgoing(params: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """A downstream's parameters as they go up: some replaced, hop-by-hop `_meta` and core tasks of 2025-11-25 taken out."""
     sent = {**params, **changes}
-    sent.pop("task", None)
+    if "task" in sent:
+        sent = {key: value for key, value in sent.items() if key != "task"}
     meta = mapping(sent["_meta"]) if "_meta" in sent else None
     if meta is not None:
-        kept = {
-            key: value
-            for key, value in meta.items()
-            if key not in HOP_META_REQUEST and key.casefold() not in _HOPS_IN_ANY_CASE
-        }
+        kept = {}
+        if not HOP_META_REQUEST.issuperset(meta):
+            kept = {key: value for key, value in meta.items() if key.casefold() not in _HOPS_IN_ANY_CASE}
         if kept:
             sent["_meta"] = kept
         else:

@@ -23,16 +23,18 @@ class Deadlines(Generic[Key]):
     def __init__(self, expire: Callable[[Key], None]) -> None:
         self._expire = expire
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._time: Callable[[], float] | None = None
         self._due: dict[Key, float] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = math.inf
 
     def add(self, key: Key, seconds: float) -> None:
         """A request is due in so many seconds."""
-        loop = self._loop
-        if loop is None:
+        loop, time = self._loop, self._time
+        if loop is None or time is None:
             loop = self._loop = asyncio.get_running_loop()
-        at = self._due[key] = loop.time() + seconds
+            time = self._time = loop.time
+        at = self._due[key] = time() + seconds
         if at < self._rings_at:
             self._set(loop, at)
 

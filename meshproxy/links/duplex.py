@@ -14,10 +14,11 @@ import structlog
 from meshproxy.config.units import format_size
 from meshproxy.errors import AnswerLost, AnswerTooLarge, RpcError
 from meshproxy.limits import MAX_MESSAGE
+from meshproxy.links.call import Call
 from meshproxy.links.envelope import RequestMeta, greeting, probe
 from meshproxy.links.faults import Faults
 from meshproxy.links.large import KEPT, answered_at_last, answered_at_start
-from meshproxy.links.link import Call, Listener
+from meshproxy.links.link import Listener
 from meshproxy.links.negotiation import negotiate
 from meshproxy.links.questions import Questions
 from meshproxy.links.receiving import ReceivingLink

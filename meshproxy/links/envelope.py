@@ -6,45 +6,60 @@ Source: 2026-07-28 basic/index, "_meta"; all revisions basic/utilities/progress.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from meshproxy.links.link import Call
-from meshproxy.wire.codec import Raw, dumps, mapping, opened
+from meshproxy.links.call import Call
+from meshproxy.wire.codec import RAW, dumps, mapping, opened
 from meshproxy.wire.mending import own_id
-from meshproxy.wire.protocol import LATEST_LEGACY, META_CAPABILITIES, META_LOG_LEVEL, META_PROGRESS, Era, envelope
+from meshproxy.wire.protocol import (
+    HOP_META_REQUEST,
+    LATEST_LEGACY,
+    META_CAPABILITIES,
+    META_CLIENT,
+    META_LOG_LEVEL,
+    META_PROGRESS,
+    META_VERSION,
+    Era,
+    envelope,
+)
+
+_CAPABILITIES: Final = dumps(META_CAPABILITIES)
+_LOG_LEVEL: Final = dumps(META_LOG_LEVEL)
+_PROGRESS: Final = dumps(META_PROGRESS)
 
 
 class RequestMeta:
     """Stamps the requests of one link. Who we are is encoded once and not with each request."""
 
     def __init__(self, era: Era, version: str, client: dict[str, Any], capabilities: dict[str, Any]) -> None:
-        self._own: dict[str, Any] = {}
-        if era is Era.MODERN:
-            self._own = {key: Raw(dumps(value)) for key, value in envelope(version, client, capabilities).items()}
+        self._own = dumps({META_VERSION: version, META_CLIENT: client})[1:-1] if era is Era.MODERN else b""
+        self._capabilities = dumps(capabilities)
 
     def onto(self, params: dict[str, Any], call: Call | None, token: int) -> dict[str, Any]:
         """`params` with the members that belong to this connection; what was given is not changed.
 
         `token` is what progress is to be told under, if the call wants any.
         """
-        own = self._own
-        if call is None:
-            if not own:
-                return params
-            added = own
-        elif own:
-            added = dict(own)
-            capabilities, log_level = call.capabilities, call.log_level
-            if capabilities is not None:
-                added[META_CAPABILITIES] = capabilities
+        added = self._own
+        if added:
+            capabilities = self._capabilities
+            log_level = None
+            if call is not None:
+                able = call.capabilities
+                if able is not None:
+                    capabilities = dumps(able)
+                log_level = call.log_level
+            added = b"%b,%b:%b" % (added, _CAPABILITIES, capabilities)
             if log_level is not None:
-                added[META_LOG_LEVEL] = log_level
-            if call.wants_progress:
-                added[META_PROGRESS] = token
-        elif call.wants_progress:
-            added = {META_PROGRESS: token}
-        else:
+                added = b"%b,%b:%b" % (added, _LOG_LEVEL, dumps(log_level))
+        if call is not None and call.wants_progress:
+            progress = b"%b:%d" % (_PROGRESS, token)
+            added = b"%b,%b" % (added, progress) if added else progress
+        if not added:
             return params
         given = mapping(params["_meta"]) if "_meta" in params else None
-        return {**params, "_meta": {**given, **added} if given else added}
+        if given:
+            members = [b"%b:%b" % (dumps(key), dumps(given[key])) for key in given if key not in HOP_META_REQUEST]
+            added = b",".join([*members, added])
+        return {**params, "_meta": RAW(b"{%b}" % added)}
 
 
 def whose_progress(calls: Mapping[int, Call | None], params: dict[str, Any]) -> Call | None:

@@ -15,8 +15,8 @@ from meshproxy.http.response import Response
 from meshproxy.http.sse import SseParser
 from meshproxy.http.transport_errors import TransportError
 from meshproxy.limits import MAX_MESSAGE
+from meshproxy.links.call import Call
 from meshproxy.links.faults import Faults
-from meshproxy.links.link import Call
 from meshproxy.wire.messages import Answer, Message, Notification, Request, parse_answer
 
 log = structlog.get_logger(__name__)

@@ -4,66 +4,18 @@ A link is one live, negotiated connection (or, over HTTP, one protocol session) 
 Every message that comes back knows what it belongs to: its `Call`, where the transport can tell, or the link's `Listener`.
 """
 
-import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Protocol
 
+from mypy_extensions import mypyc_attr
+
+from meshproxy.links.answered import answered
+from meshproxy.links.call import Call, Send
 from meshproxy.links.faults import Faults
 from meshproxy.links.tasks import Tasks
 from meshproxy.wire.codec import Raw
 from meshproxy.wire.protocol import Era
-
-GiveUp: TypeAlias = Callable[[], None]
-"""Gives a request up that is under way: it ends with a `CancelledError`, unless it has ended already."""
-Done: TypeAlias = Callable[[Raw | BaseException], None]
-"""Told once what a request ended with: its result, or why it has none (see `Link.send`)."""
-
-
-class Call(Protocol):
-    """One request on its way, as the link sees it: where messages that belong to it go.
-
-    Attributes:
-        owner: what tells its downstream from the others; calls with equal owners belong to one client. None for the mesh's own.
-        headers: HTTP headers to send with it (lower-case names), if the way is HTTP.
-        capabilities: what its caller declared, for the envelope of a modern request; None for the link's own.
-        log_level: the least severe level that its caller wants to hear, likewise.
-        timeout: seconds until it is given up, None for never.
-        max_result: bytes that its answer may have, as a message.
-        wants_progress: whether to ask the upstream for progress.
-    """
-
-    owner: object
-    headers: Mapping[str, str]
-    timeout: float | None
-    max_result: int
-    wants_progress: bool
-
-    @property
-    def capabilities(self) -> dict[str, Any] | None: ...
-
-    @property
-    def log_level(self) -> str | None: ...
-
-    def on_notification(self, method: str, params: dict[str, Any]) -> None:
-        """A notification that belongs to this call, in the order of the wire and before its answer. Never blocks.
-
-        For `notifications/progress` the link has checked the token already, and `params` holds its own.
-        """
-        ...
-
-    async def on_request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
-        """A question that belongs to this call: answer it, or raise `RpcError`."""
-        ...
-
-    def on_stream_ended(self) -> None:
-        """The upstream ended the stream of this call before its answer, to be asked for the rest of it later (SEP-1699)."""
-        ...
-
-
-Send: TypeAlias = Callable[[str, dict[str, Any], Call | None, Done], GiveUp]
-"""See `Link.send`: method, parameters, whose request it is, and who is told of its end."""
 
 
 class Listener(Protocol):
@@ -73,7 +25,7 @@ class Listener(Protocol):
         """As `Call.on_notification`, on the upstream's own account."""
         ...
 
-    async def on_request(self, link: "Link", method: str, params: dict[str, Any]) -> dict[str, Any]:
+    def on_request(self, link: "Link", method: str, params: dict[str, Any]) -> Coroutine[Any, Any, dict[str, Any]]:
         """A question whose call is not known: answer it, or raise `RpcError`."""
         ...
 
@@ -82,6 +34,7 @@ class Listener(Protocol):
         ...
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Link(ABC):
     """A live connection to one upstream, negotiated.
 
@@ -96,10 +49,12 @@ class Link(ABC):
         is_open: whether a request can be sent.
         has_expired: whether it ended because the upstream, which is there, does not know the session any more.
         is_shut_out: whether it is closed because the upstream refuses what it is shown, and nothing else can be shown.
+        tells_calls_apart: whether what an upstream says during a call comes with that call, unless the upstream chooses otherwise.
         tasks: the core tasks that somebody waits for; None where none was ever made.
         on_end: called once when no request can be sent any more, whoever ended it; None where nobody wants to know.
     """
 
+    # Compiled code reads these where this class has them, so that no class below may have a property or a method of such a name.
     upstream: str
     faults: Faults
     era: Era
@@ -110,6 +65,7 @@ class Link(ABC):
     is_open: bool = True
     has_expired: bool = False
     is_shut_out: bool = False
+    tells_calls_apart: bool = False
     tasks: Tasks | None = None
     on_end: Callable[[], None] | None = None
 
@@ -118,11 +74,6 @@ class Link(ABC):
         """What the upstream said it can do."""
         capabilities = self.server.get("capabilities")
         return capabilities if isinstance(capabilities, dict) else {}
-
-    @property
-    def tells_calls_apart(self) -> bool:
-        """Whether what an upstream says during a call comes with that call, unless the upstream chooses otherwise."""
-        return False
 
     @property
     def repeats_parameters(self) -> bool:
@@ -143,15 +94,9 @@ class Link(ABC):
       stream over modern HTTP).
     """
 
-    async def request(self, method: str, params: dict[str, Any], call: Call | None = None) -> Raw:
+    def request(self, method: str, params: dict[str, Any], call: Call | None = None) -> Coroutine[Any, Any, Raw]:
         """`send` a request and wait for its end; cancelling the waiting task gives it up. Raises what `send` would tell."""
-        answer: asyncio.Future[Raw] = asyncio.get_running_loop().create_future()
-        give_up = self.send(method, params, call, partial(settle, answer))
-        try:
-            return await answer
-        except asyncio.CancelledError:
-            give_up()
-            raise
+        return answered(self.send, method, params, call)
 
     @abstractmethod
     def next_id(self) -> int:
@@ -180,13 +125,3 @@ class Link(ABC):
     @abstractmethod
     async def aclose(self) -> None:
         """End the connection, politely and within a bound, and leave nothing behind. Idempotent."""
-
-
-def settle(answer: "asyncio.Future[Raw]", outcome: Raw | BaseException) -> None:
-    """Hand what a request ended with to who waits for it, if anybody still does."""
-    if answer.done():
-        return
-    if isinstance(outcome, BaseException):
-        answer.set_exception(outcome)
-    else:
-        answer.set_result(outcome)

@@ -11,6 +11,7 @@ import structlog
 
 from meshproxy.errors import MeshError, RpcError
 from meshproxy.limits import MAX_MESSAGE
+from meshproxy.links.call import Call
 from meshproxy.links.link import Link
 from meshproxy.wire.codec import opened
 
@@ -107,13 +108,16 @@ class ListenStream:
             await asyncio.sleep(REOPEN_PAUSE)
 
 
-class _Stream:
-    """The `Call` of a listen request, of one and the same again where a stream is lost.
+class _Stream(Call):
+    """That of a listen request, of one and the same again where a stream is lost.
 
     Attributes:
         replaces: the one before it, until this one is acknowledged.
         said: how often each has been said meanwhile by this one or, where it was more often, by the other; None while there is no other.
     """
+
+    capabilities: dict[str, Any] | None = None
+    log_level: str | None = None
 
     def __init__(
         self,
@@ -125,11 +129,10 @@ class _Stream:
         self.wanted = wanted
         self.agreed: dict[str, Any] = {}
         # Somebody's, and not the mesh's own, where it has headers of his.
-        self.owner: object = None if headers is None else self
-        self.headers: Mapping[str, str] = headers or {}
+        self.owner = None if headers is None else self
+        self.headers = headers or {}
         self.capabilities = capabilities
-        self.log_level: str | None = None
-        self.timeout: float | None = None
+        self.timeout = None
         self.max_result = MAX_MESSAGE
         self.wants_progress = False
         self.replaces: _Stream | None = None

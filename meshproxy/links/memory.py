@@ -74,6 +74,7 @@ class MemoryLink(DuplexLink):
         on_gone: "Callable[[MemoryLink], None]",
     ) -> None:
         super().__init__(faults, listener, client, capabilities)
+        self.tells_calls_apart = True
         from mcp.shared.message import SessionMessage  # noqa: PLC0415 - a mesh without in-process servers never needs the SDK
         from mcp_types import jsonrpc_message_adapter  # noqa: PLC0415
 
@@ -84,10 +85,6 @@ class MemoryLink(DuplexLink):
         self._input = channel[0]
         self._task = asyncio.create_task(self._serve(server, channel[1]))
         self._task.add_done_callback(lambda _: on_gone(self))
-
-    @property
-    def tells_calls_apart(self) -> bool:
-        return True
 
     async def aclose(self) -> None:
         self._end(CLOSED)

@@ -16,10 +16,10 @@ from meshproxy.http.client_connection import Connection
 from meshproxy.http.pool import Pool
 from meshproxy.http.response import OnHead, Response
 from meshproxy.http.transport_errors import TransportError
+from meshproxy.links.call import Call, Done, GiveUp
 from meshproxy.links.envelope import RequestMeta
 from meshproxy.links.exchange import Exchange, Inbox
 from meshproxy.links.headers import SESSION_HEADER, carried
-from meshproxy.links.link import Call, Done, GiveUp
 from meshproxy.links.negotiation import RequestRefusedError
 from meshproxy.links.refusals import not_mcp
 from meshproxy.wire.codec import Raw, opened

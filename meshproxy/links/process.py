@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Final, cast
 
 from meshproxy.links import kin
+from meshproxy.links.feed import Feed
 from meshproxy.links.lines import Lines, LineTooLong
 from meshproxy.links.pipe_end import PipeEnd
 from meshproxy.links.warden import warden
@@ -57,6 +58,7 @@ class Process:
     Attributes:
         pid: of the program and of its group; 0 before it runs.
         status: its exit status, or the negative number of the signal that ended it; None while it runs.
+        feed: writes to its standard input.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class Process:
         self._lines = lines
         self._partial_stderr = b""
         self._last_words: deque[str] = deque(maxlen=LAST_WORDS)
-        self._stdin: asyncio.WriteTransport | None = None
+        self.feed = Feed()
         self._stdout: asyncio.ReadTransport | None = None
         self._waiting: deque[bytes] = deque()  # lines of it
         self._floods = 0  # turns of others in a row
@@ -119,11 +121,6 @@ class Process:
         started: asyncio.Future[None] = self._loop.create_future()
         self._owner = asyncio.create_task(self._own(popen, mark, started))
         await started
-
-    def write(self, data: bytes) -> None:
-        """Write to its standard input; lost if that is closed."""
-        if self._stdin is not None and not self._stdin.is_closing():
-            self._stdin.write(data)
 
     async def aclose(self, *, at_once: bool = False) -> None:
         """End the program and all in its group: it may leave by itself first, unless `at_once`. Idempotent."""
@@ -164,8 +161,8 @@ class Process:
             if not started.done():
                 started.set_result(None)
             hasty = await self._asked
-            if self._stdin is not None:
-                self._stdin.close()
+            if self.feed.transport is not None:
+                self.feed.transport.close()
             share = 0.4 * self._shutdown
             await asyncio.wait([self._exited], timeout=0 if hasty else share)
             if not self._exited.done():
@@ -193,8 +190,8 @@ class Process:
     async def _connect(self, popen: "subprocess.Popen[bytes]", transports: list[asyncio.BaseTransport]) -> None:
         stdin, stdout, stderr = (cast("IO[bytes]", file) for file in (popen.stdin, popen.stdout, popen.stderr))
         writer = _Pipe(self._ends[0], on_room=self._on_room)
-        self._stdin, _ = await self._loop.connect_write_pipe(lambda: writer, PipeEnd.of(stdin))
-        transports.append(self._stdin)
+        self.feed.transport, _ = await self._loop.connect_write_pipe(lambda: writer, PipeEnd.of(stdin))
+        transports.append(self.feed.transport)
         # Standard error first: what is said of an end is known before the end of the output tells of it.
         complaints = _Pipe(self._ends[1], on_data=self._take_stderr)
         transports.append((await self._loop.connect_read_pipe(lambda: complaints, PipeEnd.of(stderr)))[0])

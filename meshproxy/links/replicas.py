@@ -13,8 +13,9 @@ import structlog
 
 from meshproxy.errors import AnswerLost, AnswerTooLarge, AnswerTooLate, UpstreamUnavailable
 from meshproxy.http.credentials import Credentials
+from meshproxy.links.call import Call, Done, GiveUp
 from meshproxy.links.endpoint import Endpoint
-from meshproxy.links.link import Call, Done, GiveUp, Link, Listener
+from meshproxy.links.link import Link, Listener
 from meshproxy.links.negotiation import EraRefusedError, RequestRefusedError
 from meshproxy.links.redirects import shown
 from meshproxy.links.streamable import HttpEndpoint, StreamableLink
@@ -214,6 +215,7 @@ class BalancedLink(Link):
         self.server = link.server
         self.calls = {}
         self.given_up = {}
+        self.tells_calls_apart = True
         self.send = self._send
         self._endpoint = endpoint
         self._how = how
@@ -229,10 +231,6 @@ class BalancedLink(Link):
 
     def __repr__(self) -> str:
         return f"<BalancedLink {self.upstream!r} replicas={len(self._links)}/{len(self._endpoint.replicas)}>"
-
-    @property
-    def tells_calls_apart(self) -> bool:
-        return True
 
     @property
     def repeats_parameters(self) -> bool:

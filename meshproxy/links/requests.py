@@ -4,15 +4,16 @@ A request leaves in the step that sends it, unless the other side does not read:
 """
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, Protocol
 
 from meshproxy.errors import AnswerLost, AnswerTooLate, RpcError, UpstreamUnavailable
 from meshproxy.http.deadlines import Deadlines
 from meshproxy.limits import MAX_MESSAGE
+from meshproxy.links.call import Call, Done, GiveUp
 from meshproxy.links.envelope import UNCANCELLABLE, RequestMeta
 from meshproxy.links.faults import Faults
-from meshproxy.links.link import Call, Done, GiveUp
 from meshproxy.wire.codec import Raw
 from meshproxy.wire.messages import Answer, Notification, Request, encode_notification, encode_request, parse_answer
 
@@ -51,6 +52,7 @@ class Requests:
     Attributes:
         calls: whose each of them is that has left, by id and in order of their start; None for the mesh's own.
         given_up: those that nobody waits for any more, as long as the upstream may not know it yet.
+        write: lets a message leave, in order and without waiting; with the id of the request that has failed if it cannot.
         stamp: what the link adds to their parameters; None before it is negotiated.
         ended: why the link has ended; "" while it is open.
         is_held: the other side does not read, and later requests wait.
@@ -71,6 +73,7 @@ class Requests:
         "is_held",
         "is_withdrawing",
         "stamp",
+        "write",
     )
 
     def __init__(self, channel: Channel) -> None:
@@ -80,6 +83,7 @@ class Requests:
         self.ended = ""
         self.is_held = False
         self.is_withdrawing = False
+        self.write: Callable[[bytes, int | None], None] = channel.write
         self._channel = channel
         self._loop = asyncio.get_running_loop()
         self._answers: dict[int, Done] = {}
@@ -130,7 +134,7 @@ class Requests:
         self.calls[request_id] = call
         if call is not None:
             self._max_result = call.max_result
-        self._channel.write(message, request_id)
+        self.write(message, request_id)
 
     # --- how it ends
 
@@ -197,9 +201,8 @@ class Requests:
     def _send_cancelled(self, request_id: int, reason: str) -> None:
         """Tell the upstream that nobody waits for a request any more, if it has heard of it."""
         if not self.ended and request_id in self.calls:
-            self._channel.write(
-                encode_notification("notifications/cancelled", {"requestId": request_id, "reason": reason})
-            )
+            told = {"requestId": request_id, "reason": reason}
+            self.write(encode_notification("notifications/cancelled", told), None)
             self.given_up[request_id] = self.calls[request_id]
             self._loop.call_later(LINGER, self._forget, request_id)
 

@@ -17,6 +17,7 @@ import structlog
 
 from meshproxy.errors import RpcError, UpstreamUnavailable
 from meshproxy.limits import MAX_MESSAGE
+from meshproxy.links.call import Call
 from meshproxy.links.duplex import CLOSED, DuplexLink, excerpt
 from meshproxy.links.endpoint import Endpoint
 from meshproxy.links.faults import Faults
@@ -183,7 +184,7 @@ class StdioLink(DuplexLink):
         self._first_noise = ""
         self.has_died = False
         self.process = Process(
-            self._on_line,
+            self._requests.received,
             stderr,
             self._on_end,
             lambda is_room: self._resumed() if is_room else self._paused(),
@@ -191,6 +192,7 @@ class StdioLink(DuplexLink):
             shutdown=shutdown,
             lines=Lines(max_message, self._allowed, self._left_out),
         )
+        self._requests.write = self.process.feed.write
 
     async def start(self, command: str, args: Sequence[str], env: Mapping[str, str], cwd: str | None) -> None:
         """Run the program. Raises `UpstreamUnavailable`."""
@@ -227,14 +229,11 @@ class StdioLink(DuplexLink):
         await self.process.aclose(at_once=True)
 
     def write(self, message: bytes, request_id: int | None = None) -> None:
-        # Blanks of somebody's pretty-printed JSON; inside of strings JSON has no bare line ends.
-        if b"\n" in message or b"\r" in message:
-            message = message.replace(b"\n", b" ").replace(b"\r", b" ")
-        self.process.write(message + b"\n")
+        self.process.feed.write(message)
 
-    def _on_line(self, line: bytes) -> None:
-        if line and not line.isspace():
-            self._requests.received(line)
+    def unreadable(self, data: bytes, error: RpcError, call: Call | None) -> None:
+        if data and not data.isspace():
+            super().unreadable(data, error, call)
 
     def _on_garbage(self, data: bytes, error: RpcError) -> None:
         if error.data is not None:

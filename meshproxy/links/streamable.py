@@ -20,11 +20,12 @@ from meshproxy.http.client import (
     encode_headers,
 )
 from meshproxy.http.response import OnHead
+from meshproxy.links.answered import settle
 from meshproxy.links.envelope import UNCANCELLABLE, RequestMeta, greeting, probe
 from meshproxy.links.exchange import Exchange
 from meshproxy.links.following import Following
 from meshproxy.links.headers import SESSION_HEADER
-from meshproxy.links.link import Listener, settle
+from meshproxy.links.link import Listener
 from meshproxy.links.negotiation import negotiate
 from meshproxy.links.post import Posts, routing
 from meshproxy.links.questions import Questions
@@ -98,6 +99,7 @@ class StreamableLink(ReceivingLink, WebLink):
         self.faults = endpoint.faults
         self.max_event = endpoint.max_message
         self.given_up = {}
+        self.tells_calls_apart = True
         self.version = ""
         self.session: str | None = None
         self._endpoint = endpoint
@@ -198,10 +200,6 @@ class StreamableLink(ReceivingLink, WebLink):
     def outcome(self, exchange: Exchange, responding: Awaitable[Response]) -> Coroutine[Any, Any, Raw]:
         """See `Following.outcome`."""
         return self._following.outcome(exchange, responding)
-
-    @property
-    def tells_calls_apart(self) -> bool:
-        return True
 
     @property
     def repeats_parameters(self) -> bool:

@@ -39,11 +39,11 @@ class Follower(Protocol):
         ...
 
     def on_notification(self, method: str, params: dict[str, Any]) -> None:
-        """See `meshproxy.links.link.Call`."""
+        """See `meshproxy.links.call.Call`."""
         ...
 
     async def on_request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
-        """See `meshproxy.links.link.Call`."""
+        """See `meshproxy.links.call.Call`."""
         ...
 
 

@@ -15,7 +15,8 @@ from meshproxy.access.confirmation import Confirmation
 from meshproxy.access.views import Views
 from meshproxy.catalog.catalog import Mount
 from meshproxy.catalog.rewrite import rewrite_question
-from meshproxy.catalog.snapshot import Collision, Member, Route, Snapshot, build_snapshot
+from meshproxy.catalog.route import Route
+from meshproxy.catalog.snapshot import Collision, Member, Snapshot, build_snapshot
 from meshproxy.eras.translate import outgoing
 from meshproxy.errors import INVALID_PARAMS, RpcError, UpstreamError, UpstreamUnavailable
 from meshproxy.links.listen_stream import ListenStream

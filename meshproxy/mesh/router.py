@@ -7,7 +7,8 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from meshproxy.catalog.snapshot import Route, Snapshot
+from meshproxy.catalog.route import Route
+from meshproxy.catalog.snapshot import Snapshot
 from meshproxy.eras.translate import outgoing
 from meshproxy.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND, RpcError
 from meshproxy.kinds import Kind

@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from meshproxy.catalog.snapshot import Route
+from meshproxy.catalog.route import Route
 from meshproxy.errors import INVALID_PARAMS, MeshError, RpcError
 from meshproxy.limits import MAX_SUBSCRIBED
 from meshproxy.relay.downstream import Downstream

@@ -13,7 +13,9 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from meshproxy.catalog.catalog import Mount
 from meshproxy.limits import MAX_MESSAGE
-from meshproxy.links.link import GiveUp, Link
+from meshproxy.links import call as links
+from meshproxy.links.call import GiveUp
+from meshproxy.links.link import Link
 from meshproxy.observe.record import Record
 from meshproxy.relay.asking import ask
 from meshproxy.relay.downstream import Downstream, Outcome, RequestContext, Result, bridged
@@ -70,7 +72,7 @@ class Ticket(Protocol):
         ...
 
 
-class Call:
+class Call(links.Call):
     """See the module.
 
     Attributes:
@@ -107,23 +109,18 @@ class Call:
         "elsewhere",
         "era",
         "handlers",
-        "headers",
         "is_heard",
         "is_parked",
         "is_repeated",
         "lease",
-        "max_result",
         "method",
         "mount",
-        "owner",
         "params",
         "record",
         "repeats",
         "since",
         "ticket",
-        "timeout",
         "use",
-        "wants_progress",
     )
 
     def __init__(self, context: RequestContext, method: str, params: dict[str, Any]) -> None:
@@ -136,9 +133,9 @@ class Call:
         self.handlers = _DEFAULT
         self.elsewhere: Callable[[Downstream | None, str, dict[str, Any]], None] | None = None
         self.elicitations: Elicitations | None = None
-        self.timeout: float | None = None
+        self.timeout = None
         self.headers = _NOBODY
-        self.owner: object = context.downstream.key
+        self.owner = context.downstream.key
         self.wants_progress = context.progress_token is not None
         self.is_repeated = False
         self.is_heard = False
@@ -223,7 +220,7 @@ class Call:
             except Exception as raised:  # noqa: BLE001  # as in `end`
                 self.end(raised)
 
-    # --- what the upstream says meanwhile (see `meshproxy.links.link.Call`)
+    # --- what the upstream says meanwhile (see `meshproxy.links.call.Call`)
 
     @property
     def capabilities(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ The transports of the serving room implement both; everything above them asks th
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from mypy_extensions import mypyc_attr
 
@@ -34,6 +34,8 @@ Result = Raw | dict[str, Any]
 """What a request ends with: encoded already, or a shallow dictionary."""
 Outcome = Result | BaseException
 """What it ends with, or what would have been raised."""
+FAILED: Final = BaseException
+"""What tells one from the other: compiled code has this constant at hand, and looks a builtin that is no type of its own up each time."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -60,6 +62,7 @@ class Downstream(ABC):
         "_on_close",
         "capabilities",
         "client",
+        "era",
         "headers",
         "key",
         "log_level",
@@ -67,10 +70,9 @@ class Downstream(ABC):
         "visitor",
     )
 
-    era: ClassVar[Era]
-
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, era: Era) -> None:
         self.key = key
+        self.era = era
         self.version = ""
         self.capabilities: dict[str, Any] = {}
         self.client: dict[str, Any] = {}

@@ -14,14 +14,17 @@ import structlog
 from meshproxy.errors import URL_ELICITATION_REQUIRED, RpcError, UpstreamError
 from meshproxy.observe.record import CANCELLED, DENIED, ERROR, FAILURE, SUCCESS, TOOL_ERROR, Listener, Record
 from meshproxy.observe.spelling import beginning
-from meshproxy.relay.call import Call
-from meshproxy.relay.downstream import Outcome
-from meshproxy.wire.codec import JsonError, Raw, mapping, opened, shallow
+from meshproxy.relay.call import Call, Step
+from meshproxy.relay.downstream import FAILED, Outcome
+from meshproxy.wire.codec import RAW, JsonError, Raw, mapping, opened, shallow
 from meshproxy.wire.protocol import Era
 
 __all__ = ["Hides", "Recorder"]
 
 log = structlog.get_logger(__name__)
+
+_monotonic: Final = time.monotonic
+_now: Final = time.time
 
 _KEYS: Final = {
     "tools/call": "name",
@@ -49,13 +52,14 @@ class Recorder:
         tracer: told of the beginning, too; None where nobody traces.
     """
 
-    __slots__ = ("_hides", "_last", "listeners", "tracer")
+    __slots__ = ("_end", "_hides", "_last", "listeners", "tracer")
 
     def __init__(self, hides: Hides) -> None:
         self.listeners: tuple[Listener, ...] = ()
         self.tracer: Any = None
         self._hides = hides
         self._last = 0
+        self._end: Step = self._ended
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Tell `listener` of each request that ends from now on, in the order of their coming; the answer takes that back."""
@@ -64,8 +68,8 @@ class Recorder:
 
     def begin(self, call: Call) -> None:
         """Record a request. It comes before the handler's own steps, so that the end is noted after them."""
-        call.record = record = Record(call.method, call.params, time.monotonic())
-        call.then(self._ended)
+        call.record = record = Record(call.method, call.params, _monotonic())
+        call.then(self._end)
         if self.tracer is not None:
             self.tracer.begin(call, record)
 
@@ -76,8 +80,8 @@ class Recorder:
             return outcome
         call.record = None
         self._last = record.number = self._last + 1
-        record.ended = now = time.monotonic()
-        record.at = time.time() - (now - record.started)
+        record.ended = now = _monotonic()
+        record.at = _now() - (now - record.started)
         context = call.context
         downstream = context.downstream
         visitor = downstream.visitor
@@ -105,9 +109,9 @@ class Recorder:
         if record.sent:
             record.upstream_era = call.era
         arguments = params.get("arguments")
-        if isinstance(arguments, Raw):
+        if isinstance(arguments, RAW):
             record.asked_bytes = len(arguments)
-        if isinstance(outcome, BaseException):
+        if isinstance(outcome, FAILED):
             self._note_error(record, call, outcome)
         else:
             _note_result(record, outcome)
@@ -150,7 +154,7 @@ class _Forgetting:
 
 def _note_result(record: Record, result: Any) -> None:
     failed = record.has_failed
-    if isinstance(result, Raw):
+    if isinstance(result, RAW):
         record.answered_bytes = len(result)
         if failed is None and record.method == "tools/call":
             failed = _says_so(result)
@@ -177,11 +181,11 @@ def _size(result: dict[str, Any]) -> int:
     """The bytes of what is encoded already, which is nearly all of it."""
     size = 0
     for value in result.values():
-        if isinstance(value, Raw):
+        if isinstance(value, RAW):
             size += len(value)
         elif isinstance(value, list):
             for item in value:
-                if isinstance(item, Raw):
+                if isinstance(item, RAW):
                     size += len(item)
     return size
 

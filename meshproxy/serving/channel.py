@@ -206,10 +206,9 @@ class _ChannelDownstream(Downstream):
     """The client of a legacy channel; the channel is its standalone stream too."""
 
     __slots__ = ("_channel", "questions")
-    era = Era.LEGACY
 
     def __init__(self, channel: Channel, visitor: Visitor) -> None:
-        super().__init__(f"channel-{id(channel)}")
+        super().__init__(f"channel-{id(channel)}", Era.LEGACY)
         self.visitor = visitor
         self._channel = channel
         self.questions = Questions()

@@ -14,7 +14,7 @@ from meshproxy.errors import INTERNAL_ERROR, RpcError, UpstreamError
 from meshproxy.http.deadlines import Deadlines
 from meshproxy.http.stream import EventStream
 from meshproxy.relay.call import Call
-from meshproxy.relay.downstream import Downstream, Outcome, RequestContext
+from meshproxy.relay.downstream import FAILED, Downstream, Outcome, RequestContext
 from meshproxy.relay.handler import Handler
 from meshproxy.serving.reply import Reply
 from meshproxy.serving.settings import HttpSettings
@@ -144,7 +144,7 @@ class HttpExchange(RequestContext):
         self.call = None
         if self._silence is not None:
             self._silence.discard(self)
-        if not isinstance(outcome, BaseException):
+        if not isinstance(outcome, FAILED):
             answer = result_pieces(self.request_id, outcome)
         else:
             error = self.cause or rpc_error_of(outcome, call.method)

@@ -23,10 +23,11 @@ _FOREIGN: Final[dict[Era, frozenset[str]]] = {
 class Methods:
     """The table. `answers` has the methods of both eras; `recorder` is told of each request."""
 
-    __slots__ = ("_legacy", "_modern", "_recorder")
+    __slots__ = ("_dispatch", "_legacy", "_modern", "_recorder")
 
     def __init__(self, answers: Mapping[str, Answer], recorder: Recorder) -> None:
         self._recorder = recorder
+        self._dispatch: Answer = self.dispatch
         self._legacy = _without(answers, _FOREIGN[Era.LEGACY])
         self._modern = _without(answers, _FOREIGN[Era.MODERN])
 
@@ -34,7 +35,7 @@ class Methods:
         """See `meshproxy.relay.handler.Handler`."""
         if self._recorder.listeners:
             self._recorder.begin(call)
-        call.go(self.dispatch)
+        call.go(self._dispatch)
 
     def dispatch(self, call: Call) -> None:
         """Hand a call to who answers its method. Raises `RpcError`: -32601 where nobody does, and what that one raises."""

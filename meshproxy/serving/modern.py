@@ -47,18 +47,18 @@ __all__ = ["ModernDownstream", "ModernExchange", "ModernPosts"]
 
 log = structlog.get_logger(__name__)
 
-_keys: Final = itertools.count(1)
+_next_key: Final = itertools.count(1).__next__
+_MODERN: Final = Era.MODERN
 
 
 class ModernDownstream(Downstream):
     """The caller of one request, as its envelope describes it; gone when the request is answered."""
 
     __slots__ = ()
-    era = Era.MODERN
 
     def __init__(self, visitor: Visitor, meta: dict[str, Any]) -> None:
         """Take the envelope of a request that passed `check_envelope`."""
-        super().__init__(f"request-{next(_keys)}")
+        super().__init__(f"request-{_next_key()}", _MODERN)
         self.visitor = visitor
         self.version = meta[META_VERSION]
         self.capabilities = meta[META_CAPABILITIES]

@@ -81,10 +81,9 @@ class Session(Downstream):
         "streams",
         "touched",
     )
-    era = Era.LEGACY
 
     def __init__(self, settings: HttpSettings, holder: str = "") -> None:
-        super().__init__(named(secrets.token_urlsafe(24)))
+        super().__init__(named(secrets.token_urlsafe(24)), Era.LEGACY)
         self.holder = holder
         self._settings = settings
         self._events: EventLog | None = None

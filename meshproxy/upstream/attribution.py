@@ -12,9 +12,10 @@ from typing import Any, Final, Protocol
 import structlog
 
 from meshproxy.errors import INTERNAL_ERROR, METHOD_NOT_FOUND, RpcError
-from meshproxy.links.link import Call, Link
+from meshproxy.links.call import Call
+from meshproxy.links.link import Link
 from meshproxy.relay.downstream import Downstream
-from meshproxy.upstream.seats import heard
+from meshproxy.upstream.common import heard
 from meshproxy.wire.codec import opened
 from meshproxy.wire.protocol import QUESTIONS, admits
 

@@ -7,7 +7,7 @@ sent once more, over another link, and one whose answer was lost may be repeated
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from meshproxy.eras.bridge import Bridge
 from meshproxy.errors import AnswerLost, AnswerTooLate, RpcError, UpstreamError, UpstreamUnavailable
@@ -16,8 +16,8 @@ from meshproxy.guard.rest import rest
 from meshproxy.guard.rules import Rules
 from meshproxy.kinds import Kind
 from meshproxy.links.negotiation import RequestRefusedError
-from meshproxy.relay.call import PENDING, Call, Lease
-from meshproxy.relay.downstream import Downstream, Outcome
+from meshproxy.relay.call import PENDING, Call, Lease, Step
+from meshproxy.relay.downstream import FAILED, Downstream, Outcome
 from meshproxy.relay.elicitations import Elicitations
 from meshproxy.supervision.supervisor import Supervisor
 from meshproxy.upstream.attribution import Attribution
@@ -28,6 +28,8 @@ from meshproxy.upstream.uses import use_of
 from meshproxy.wire.protocol import Era
 
 __all__ = ["Carrier"]
+
+_monotonic: Final = time.monotonic
 
 
 class Owner(Protocol):
@@ -86,13 +88,16 @@ class Carrier:
         self._elsewhere = owner.on_elsewhere
         self._forward = forward
         self._timeout = timeout
+        # A method bound anew for each call costs more than what it does.
+        self._leaves: Step = self._left
+        self._comes_back: Step = self._came_back
 
     def carry(self, call: Call) -> None:
         """See `ProxyProvider.carry`."""
         if self.is_shut:
             raise UpstreamUnavailable(self._owner.name, "it was removed from the mesh")
         self.enter()
-        call.then(self._left)
+        call.then(self._leaves)
         is_modern = call.context.downstream.era is Era.MODERN
         if is_modern and "requestState" in call.params and self._bridge.resumes(call):
             return
@@ -118,7 +123,7 @@ class Carrier:
     def leave(self) -> None:
         """It is over."""
         self.running -= 1
-        self._supervisor.last_use = time.monotonic()
+        self._supervisor.last_use = _monotonic()
         # Questions of which it was not certain whose they are may be clearer now.
         for event in self._held:
             event.set()
@@ -133,7 +138,7 @@ class Carrier:
 
     def _choose(self, call: Call) -> None:
         if not call.since and (self._guard.tools if call.method == "tools/call" else self._guard.reads):
-            call.since = time.monotonic()
+            call.since = _monotonic()
         if self._forward:
             call.context.downstream.headers = call.context.headers
         use = use_of(call.method, call.params)
@@ -148,7 +153,7 @@ class Carrier:
         call.lease = lease
         record = call.record
         if record is not None and not record.sent:
-            record.sent = time.monotonic()
+            record.sent = _monotonic()
         # Only a place that is shared is chosen by what was used there before.
         call.use = None if lease.given is None else use_of(call.method, call.params)
         call.timeout = self._timeout
@@ -160,7 +165,7 @@ class Carrier:
             call.headers = self._connections.forwarded(call)
         if record is not None and record.span is not None:
             record.span.depart(call)
-        call.then(self._came_back)
+        call.then(self._comes_back)
         downstream = call.context.downstream
         if downstream.log_level is not None and lease.owner is None and downstream.era is Era.MODERN:
             call.wait(self._audience.tell_level(call), self._cross)
@@ -176,7 +181,7 @@ class Carrier:
         lease = call.lease
         if lease is None:
             return outcome
-        if not isinstance(outcome, BaseException):
+        if not isinstance(outcome, FAILED):
             if lease.given is not None and not call.is_parked:
                 lease.give()
             if call.use is not None:
@@ -226,6 +231,6 @@ class Carrier:
         if self._guard.has_uncounted:
             self._guard.uncounted_left(call)
         # What most calls end with is told from an error by the cheapest look there is.
-        if not isinstance(outcome, BaseException) or not isinstance(outcome, (RpcError, UpstreamError)):
+        if not isinstance(outcome, FAILED) or not isinstance(outcome, (RpcError, UpstreamError)):
             return outcome
         return self._owner.scrubbed(outcome)

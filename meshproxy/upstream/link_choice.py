@@ -42,6 +42,7 @@ from meshproxy.upstream.common import Common
 from meshproxy.upstream.exclusive import Exclusive
 from meshproxy.upstream.sessions import Sessions
 from meshproxy.upstream.shared import Opener, SessionMode, Shared
+from meshproxy.upstream.waiting import join_later, turn, when_certain
 from meshproxy.wire.protocol import Era
 
 __all__ = ["LinkChoice", "Place", "SessionMode"]
@@ -202,7 +203,7 @@ class LinkChoice(AtHand):
                 if common is None:
                     await self.shared.counterpart.obtain()
                     return None
-                lease = await common.join_later(downstream, use)
+                lease = await join_later(common, downstream, use)
                 if lease is not None or self._known.talks or not common.link.is_open:
                     return lease
             await self.sessions.obtain(downstream)
@@ -216,10 +217,10 @@ class LinkChoice(AtHand):
         """The lease of a modern client's call; None likewise."""
         common = self.shared.at(control)
         if control.era is Era.MODERN:
-            lease = await common.when_certain(downstream)
+            lease = await when_certain(common, downstream)
             return lease or await self._lend(downstream, lambda: None)
         if self.shared.is_tried(downstream):
-            lease = await common.join_later(downstream, use)
+            lease = await join_later(common, downstream, use)
             if lease is not None:
                 return lease
         return await self._lend(downstream, partial(self._free_control, downstream))
@@ -246,7 +247,7 @@ class LinkChoice(AtHand):
     async def _in_turn(self, common: Common, downstream: Downstream, use: object) -> Lease | None:
         try:
             async with asyncio.timeout(self._turn):
-                return await common.turn(downstream, use)
+                return await turn(common, downstream, use)
         except TimeoutError:
             raise _TurnError(
                 self._name,

@@ -16,6 +16,7 @@ from meshproxy.wire.raw import Raw
 
 __all__ = [
     "EMPTY",
+    "RAW",
     "JsonError",
     "Raw",
     "dumps",
@@ -35,6 +36,8 @@ __all__ = [
 JsonError = (msgspec.DecodeError, ValueError)
 """What `loads` and its kin raise for text that is not JSON, not of the shape asked for, or beyond a limit (then it is a `LimitError`)."""
 
+RAW: Final = Raw
+"""The class itself, for `isinstance` on the way of a call: compiled code has a constant at hand, and looks a class that is not compiled up by its name each time."""
 EMPTY: Final = Raw(b"{}")
 
 # Their methods, bound once: compiled code calls such a constant without looking anything up.
@@ -162,7 +165,7 @@ def dumps(value: Any) -> bytes:
 
 def opened(value: Any) -> Any:
     """`value` decoded if it is `Raw`, as it is otherwise; None for what cannot be decoded, or goes beyond a limit."""
-    if not isinstance(value, Raw):
+    if not isinstance(value, RAW):
         return value
     try:
         return loads(value)
@@ -178,7 +181,7 @@ def text(value: Any) -> str | None:
 
 def mapping(value: Any) -> dict[str, Any] | None:
     """`value` as a dictionary, opened by one level if it is `Raw`; None if it is no object."""
-    if isinstance(value, Raw):
+    if isinstance(value, RAW):
         try:
             return shallow(value)
         except JsonError:
@@ -230,7 +233,7 @@ def _too_deep() -> LimitError:
 
 def _encoded(value: Any) -> bytes:
     """`value` as JSON, with lone surrogates escaped, which `msgspec` refuses to encode."""
-    if isinstance(value, Raw):
+    if isinstance(value, RAW):
         return bytes(value)
     if isinstance(value, dict):
         return b"{" + b",".join(_encoded(key) + b":" + _encoded(item) for key, item in value.items()) + b"}"
@@ -262,7 +265,7 @@ def is_text(block: Raw) -> bool:
 
 def is_object(value: Any) -> bool:
     """Whether a value, closed or decoded, is an object."""
-    if not isinstance(value, Raw):
+    if not isinstance(value, RAW):
         return isinstance(value, dict)
     # What stands first in it is no blank: a decoder found it.
     return bytes(value)[0] == _BRACE if len(value) <= _SMALL else memoryview(value)[0] == _BRACE

@@ -1,7 +1,6 @@
 """JSON-RPC 2.0 messages as bytes: read the envelope once, write it around payloads that stay closed."""
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -9,8 +8,10 @@ import msgspec
 from meshproxy.errors import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, RpcError
 from meshproxy.http.numbered import Numbered
 from meshproxy.limits import MAX_IDENTIFIER, MAX_MEMBER, LimitError, check_size
-from meshproxy.wire.codec import JsonError, Raw, dumps, loads, mapping, members, opened, outline, shallow, whole
-from meshproxy.wire.message import Answer, Envelope, Id, Message, Notification, Request
+from meshproxy.wire.codec import RAW, JsonError, Raw, dumps, loads, mapping, members, opened, outline, shallow, whole
+from meshproxy.wire.envelope import Envelope
+from meshproxy.wire.memo import Memo
+from meshproxy.wire.message import Answer, Id, Message, Notification, Request
 
 __all__ = [
     "READ",
@@ -119,7 +120,7 @@ def parse_answer(data: bytes, is_relayed: Callable[[int], bool], start: int = 0)
         _checked(data[start:])
     begin = found[0] - 1
     # A copy of something small is cheaper than a view.
-    return Answer(found[1], Raw(data[begin:-1]) if len(data) <= _SMALL else Raw(memoryview(data)[begin:-1]))
+    return Answer(found[1], RAW(data[begin:-1]) if len(data) <= _SMALL else RAW(memoryview(data)[begin:-1]))
 
 
 def _checked(data: bytes) -> bytes:
@@ -209,7 +210,7 @@ def encode_result(message_id: Id, result: Raw | bytes | dict[str, Any]) -> bytes
 
 def result_pieces(message_id: Id, result: Raw | bytes | dict[str, Any]) -> list[Any]:
     """The same in pieces, each of them bytes or a `Raw`, for whoever can send it without copying what may be large."""
-    if isinstance(result, (Raw, bytes)):
+    if isinstance(result, (RAW, bytes)):
         return [_RESULT_HEAD, dumps(message_id), b',"result":', result, b"}"]
     return [dumps({"jsonrpc": _VERSION, "id": message_id, "result": result})]
 
@@ -242,7 +243,7 @@ def closed_params(message: Request | Notification) -> dict[str, Any]:
         JsonError: they are no object.
     """
     raw = message.params
-    if not isinstance(raw, Raw):
+    if not isinstance(raw, RAW):
         return {}
     try:
         return shallow(raw)
@@ -271,7 +272,7 @@ def params_of(message: Request | Notification) -> dict[str, Any]:
                 if len(value) > MAX_IDENTIFIER:
                     where = f"params.{key}"
                     check_size(len(value), MAX_MEMBER if key in _LARGE else MAX_IDENTIFIER)
-                params[key] = _remembered(bytes(value)) if key == "_meta" and len(value) <= _USUAL else loads(value)
+                params[key] = _meta_of(bytes(value)) if key == "_meta" and len(value) <= _USUAL else loads(value)
             elif key not in _CLOSED and key.casefold() in _FOLDED:
                 raise _misspelt(key)
     except LimitError as error:
@@ -285,9 +286,14 @@ def params_of(message: Request | Notification) -> dict[str, Any]:
     return params
 
 
-_remembered: Final = lru_cache(maxsize=256)(loads)
+_metas: Final = Memo()
 _USUAL: Final = 1024
 """Bytes of a `_meta` that is worth remembering."""
+
+
+def _meta_of(data: bytes) -> Any:
+    found = _metas.get(data)
+    return _metas.put(data, loads(data)) if found is None else found
 
 
 def check_spelling(keys: Iterable[str], known: frozenset[str]) -> None:

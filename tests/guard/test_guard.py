@@ -10,7 +10,7 @@ from meshproxy.config.units import Rate
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.guard.guard import Guard
 from meshproxy.guard.rules import Rules
-from meshproxy.links.link import Call
+from meshproxy.links.call import Call
 from meshproxy.relay.call import Call as RelayCall
 from meshproxy.relay.principal import Principal, Visitor
 from meshproxy.serving.fastmcp import FastMCP

@@ -155,10 +155,8 @@ class Modern(Client):
 
 
 class _Session(Downstream):
-    era = Era.LEGACY
-
     def __init__(self, client: Client) -> None:
-        super().__init__(f"session-{next(_numbers)}")
+        super().__init__(f"session-{next(_numbers)}", Era.LEGACY)
         self.client_ = client
         self.visitor = client.visitor
         self.version = LATEST_LEGACY
@@ -172,10 +170,8 @@ class _Session(Downstream):
 
 
 class _Caller(Downstream):
-    era = Era.MODERN
-
     def __init__(self, client: Client) -> None:
-        super().__init__(f"request-{next(_numbers)}")
+        super().__init__(f"request-{next(_numbers)}", Era.MODERN)
         self.version = LATEST_MODERN
         self.capabilities = client.capabilities
         self.log_level = client.log_level

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from meshproxy.limits import MAX_MESSAGE
+from meshproxy.links.call import Call
 from meshproxy.links.endpoint import Endpoint
 from meshproxy.links.link import Link
 from meshproxy.links.stdio import StdioEndpoint
@@ -61,12 +62,15 @@ class Listens:
         self.ended.set()
 
 
-class Calls(Listens):
+class Calls(Listens, Call):
     """A call, likewise."""
+
+    capabilities: dict[str, Any] | None = None
+    log_level: str | None = None
 
     def __init__(self, **settings: Any) -> None:
         super().__init__()
-        self.owner: object = settings.get("owner")
+        self.owner = settings.get("owner")
         self.headers = settings.get("headers", {})
         self.capabilities = settings.get("capabilities")
         self.log_level = settings.get("log_level")

@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
+from meshproxy.links.call import Call, Done, GiveUp
 from meshproxy.links.endpoint import Endpoint
 from meshproxy.links.faults import Faults
-from meshproxy.links.link import Call, Done, GiveUp, Link, Listener
+from meshproxy.links.link import Link, Listener
 from meshproxy.wire.codec import Raw, dumps
 from meshproxy.wire.protocol import LATEST_LEGACY, LATEST_MODERN, Era
 from tests.kit.clients import decoded
@@ -34,6 +35,7 @@ class Wire(Link):
         self.era = era
         self.version = LATEST_LEGACY if era is Era.LEGACY else LATEST_MODERN
         self.server = {"capabilities": ALL if capabilities is None else capabilities}
+        self.send = self._send
         self.calls: dict[int, Call | None] = {}
         self.given_up: dict[int, Call | None] = {}
         self.answers: dict[str, Any] = {name.replace("__", "/"): answer for name, answer in answers.items()}
@@ -45,15 +47,11 @@ class Wire(Link):
         self.changes = Changes()
         self._open_requests: set[asyncio.Future[Any]] = set()
 
-    @property
-    def is_open(self) -> bool:
-        return self.closed is None
-
     def next_id(self) -> int:
         self._count += 1
         return self._count
 
-    def send(self, method: str, params: dict[str, Any], call: Call | None, done: Done) -> GiveUp:
+    def _send(self, method: str, params: dict[str, Any], call: Call | None, done: Done) -> GiveUp:
         task = asyncio.ensure_future(self._carried(method, params, call))
         task.add_done_callback(
             lambda _: done(asyncio.CancelledError() if task.cancelled() else task.exception() or task.result())
@@ -102,6 +100,7 @@ class Wire(Link):
         """End it as the other side would."""
         if self.closed is None:
             self.closed = reason
+            self.is_open = False
             if self.tasks is not None:
                 self.tasks.end(reason)
             for answering in self._open_requests:
