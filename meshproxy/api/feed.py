@@ -28,8 +28,8 @@ READERS: Final = 64
 """Who may read at one time."""
 LOOK: Final = 0.5
 """Seconds between two looks."""
-SLOWLY: Final = 2
-"""Every so many looks the upstreams are compared with what was told of them."""
+SLOWLY: Final = 4
+"""Every so many looks the upstreams are compared with what was told of them: numbers may be that old. A change of state or of what is offered is told with the next look."""
 MOST: Final = 25
 """Calls of one frame."""
 FLOOD: Final = (100, 8)
@@ -84,7 +84,7 @@ class Feed:
         self._told: dict[str, Json] = {}
         self._word: Json = {}
         self._snapshot: object = None
-        self._last_call = 0
+        self._seen = 0
         self._edits: list[Edit] = []
 
     @property
@@ -124,7 +124,7 @@ class Feed:
 
     def _begin(self) -> None:
         self._snapshot = self._mesh.composite.snapshot
-        self._last_call = self._newest()
+        self._seen = self._calls.taken
         self._edits = []
         self._told, self._word = {}, {}
         self._look_at_upstreams()
@@ -154,18 +154,14 @@ class Feed:
 
     def _look_at_calls(self) -> None:
         if not any("calls" in reader.topics for reader in self._readers):
-            self._last_call = self._newest()
+            self._seen = self._calls.taken
             return
-        found = self._calls.after(self._last_call)
-        if found:
-            self._last_call = found[-1].number
+        fresh = self._calls.taken - self._seen
+        if fresh:
+            self._seen += fresh
             many, few = FLOOD
-            shown = [record.shown() for record in found[-(few if len(found) > many else MOST) :]]
-            self._tell("calls", "calls", {"calls": shown, "left_out": len(found) - len(shown)})
-
-    def _newest(self) -> int:
-        """The number of the last call."""
-        return next((record.number for record in self._calls.after(0, 1)), 0)
+            shown = [record.shown() for record in self._calls.latest(min(fresh, few if fresh > many else MOST))]
+            self._tell("calls", "calls", {"calls": shown, "left_out": fresh - len(shown)})
 
     def _look_at_edits(self) -> None:
         fresh, self._edits[:] = list(self._edits), []

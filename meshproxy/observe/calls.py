@@ -5,6 +5,7 @@ It is a listener of a `meshproxy.relay.recorder.Recorder`. Of arguments nothing 
 
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, Final
 
 from meshproxy.observe.listening import Listen, Listening
@@ -28,13 +29,15 @@ class Calls:
     `listen` is that of a recorder.
 
     Attributes:
+        taken: how many there were so far.
         arguments: what is kept of their arguments: `none`, `keys` or `all`.
         scrub: takes secrets out of what is kept.
     """
 
-    __slots__ = ("_kept", "_listening", "arguments", "scrub")
+    __slots__ = ("_kept", "_listening", "arguments", "scrub", "taken")
 
     def __init__(self, listen: Listen) -> None:
+        self.taken = 0
         self.arguments = "none"
         self.scrub: Callable[[str], str] = str
         self._listening = Listening(listen, self.take)
@@ -57,14 +60,21 @@ class Calls:
         if self.arguments != "none":
             given = record.params.get("arguments")
             record.arguments = _spelled(given, self.scrub, keys_alone=self.arguments == "keys")
+        self.taken += 1
         self._kept.append(record)
 
-    def after(self, number: int = 0, most: int | None = None) -> list[Record]:
-        """Those that ended after the one of a number, oldest first; the last `most` of them."""
+    def latest(self, most: int) -> list[Record]:
+        """The last ones, so many at most, oldest first."""
+        found = list(islice(reversed(self._kept), most))
+        found.reverse()
+        return found
+
+    def after(self, number: int = 0) -> list[Record]:
+        """Those that ended after the one of a number, oldest first."""
         found: list[Record] = []
         # From the last one on: whoever watches has seen all the others.
         for record in reversed(self._kept):
-            if record.number <= number or len(found) == most:
+            if record.number <= number:
                 break
             found.append(record)
         found.reverse()

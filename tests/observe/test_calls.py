@@ -51,8 +51,8 @@ def test_the_last_ones_are_kept_and_pings_are_none_of_them() -> None:
         listening.end(method)
     assert [record.number for record in calls.after()] == [2, 3, 5]
     assert [record.number for record in calls.after(2)] == [3, 5]
-    assert [record.number for record in calls.after(most=1)] == [5]
-    assert [record.number for record in calls.after(most=9)] == [2, 3, 5]
+    assert [record.number for record in calls.latest(1)] == [5]
+    assert [record.number for record in calls.latest(9)] == [2, 3, 5]
     assert len(calls) == 3
 
 
