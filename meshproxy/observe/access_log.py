@@ -1,4 +1,4 @@
-"""`AccessLog`: a line for each request of a client, whatever it asks, in a file of its own. Place: observe.
+"""`AccessLog`: a line for each request of a client, whatever it asks, in a file of its own. Place: observe; compiled in a wheel.
 
 It has what the audit log has of a call, and besides sizes and the trace; and no decision, no promise of order, and nothing of arguments. It is a listener of a
 `meshproxy.relay.recorder.Recorder`; what a line costs there is a look-up, since what is the same for many requests is made once.
@@ -6,7 +6,7 @@ It has what the audit log has of a call, and besides sizes and the trace; and no
 
 from typing import Any
 
-from meshproxy.observe.audit_lines import AuditLines
+from meshproxy.observe.audit_lines import AuditLines, decimal
 from meshproxy.observe.line_writer import Keeping, LineWriter
 from meshproxy.observe.listening import Listen, Listening
 from meshproxy.observe.record import Record
@@ -21,10 +21,13 @@ class AccessLog:
         lines: makes them.
     """
 
+    __slots__ = ("_buffer", "_listening", "_writer", "lines")
+
     def __init__(self, listen: Listen) -> None:
         self.lines = AuditLines()
         self._listening = Listening(listen, self.take)
         self._writer: LineWriter[Any] = LineWriter("access_log", lambda entry, _: entry, self.lines.decision)
+        self._buffer = self._writer.buffer
 
     def obey(self, keeping: Keeping | None, revision: str) -> None:
         """From now on, what ends is kept like this, or not."""
@@ -34,10 +37,10 @@ class AccessLog:
 
     def take(self, record: Record, _: object) -> None:
         """A request has ended (`meshproxy.observe.record.Listener`)."""
-        more = f',"arguments.bytes":{record.asked_bytes},"result.bytes":{record.answered_bytes}'
+        more = f',"arguments.bytes":{decimal(record.asked_bytes)},"result.bytes":{decimal(record.answered_bytes)}'
         if record.span is not None and (trace := record.span.trace_id):
             more += f',"trace_id":"{trace}"'
-        self._writer.add(self.lines.call(record, more))
+        self._buffer.add(self.lines.call(record, more))
 
     def close(self) -> None:
         """Write what waits, and end. It blocks while that takes."""

@@ -78,19 +78,19 @@ class Audit:
         arguments = None if keeping.arguments == "none" else record.params.get("arguments")
         if arguments is None:
             line = self.lines.at_once(record)
-            self._writer.add(record if line is None else line)
+            self._writer.buffer.add(record if line is None else line)
             return
         size = record.asked_bytes
         if size > ARGUMENTS or self._put - self._taken + size > HELD:
             arguments = ...
         else:
             self._put += size
-        self._writer.add(_Called(record, arguments))
+        self._writer.buffer.add(_Called(record, arguments))
 
     def decide(self, event: str, facts: Mapping[str, Any]) -> None:
         """Something was decided (`meshproxy.observe.decisions.Decided`)."""
         if self._keeping is not None:
-            self._writer.add(_Decided(time.time(), event, facts))
+            self._writer.buffer.add(_Decided(time.time(), event, facts))
 
     def close(self) -> None:
         """Write what waits, in one more attempt, and end. It blocks while that takes, five seconds at most."""

@@ -21,16 +21,21 @@ class Histogram:
         total: the sum of all.
     """
 
-    __slots__ = ("bounds", "counts", "total")
+    __slots__ = ("_least", "bounds", "counts", "total")
 
     def __init__(self, bounds: tuple[float, ...] = LONG) -> None:
         self.bounds = bounds
+        self._least = bounds[0]
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
     def add(self, seconds: float) -> None:
         """Something took so long."""
         self.total += seconds
+        if seconds <= self._least:
+            # Most of all, where little is waited for.
+            self.counts[0] += 1
+            return
         place = 0
         for bound in self.bounds:
             if seconds <= bound:

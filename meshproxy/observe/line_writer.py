@@ -1,18 +1,18 @@
 """`LineWriter`: lines of a file that a thread writes, so that nobody waits for the disk. Place: observe, under `audit` and `access_log`.
 
-On the way of a call an entry is put into a buffer: a line, or what one is made of. A thread makes lines of what is there, and writes them. The buffer is bounded: what there is
+On the way of a call an entry is put into a `LineBuffer`: a line, or what one is made of. A thread makes lines of what is there, and writes them. The buffer is bounded: what there is
 no room for, as the disk is slower than the calls, full or gone, is left out and counted, and the file says how much that was as soon as it can be written.
 """
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import structlog
 
+from meshproxy.observe.line_buffer import LineBuffer
 from meshproxy.observe.rotating import RotatingFile
 
 __all__ = ["Keeping", "LineWriter"]
@@ -49,6 +49,9 @@ class LineWriter(Generic[T]):
         name: what the log calls it: `audit` for `audit.unwritable`.
         made: the line of an entry, by what the config says, in the thread.
         decision: the line that says of a moment, in seconds since 1970, what happened then: that lines are left out, as `audit.lost`, and how many.
+
+    Attributes:
+        buffer: what is to be written goes there.
     """
 
     def __init__(
@@ -61,12 +64,12 @@ class LineWriter(Generic[T]):
         self._made = made
         self._decision = decision
         self._keeping: Keeping | None = None
-        self._buffer: deque[bytes | T] = deque()
-        self._lost = 0
-        self._told = 0
         self._wake = threading.Event()
+        self.buffer = LineBuffer(ROOM, self._wake.set)
+        self._told = 0
+        self._turn = 0
         self._is_over = False
-        self._thread: threading.Thread | None = None
+        self._worker: threading.Thread | None = None
         self._complaint = ""
 
     # --- in the event loop
@@ -74,28 +77,18 @@ class LineWriter(Generic[T]):
     def obey(self, keeping: Keeping | None) -> None:
         """From now on, write into this file; None leaves what waits to the one before."""
         before, self._keeping = self._keeping, keeping
-        if keeping is not None and self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
+        if keeping is not None and self._worker is None:
+            self._worker = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._worker.start()
         if keeping != before:
-            self._wake.set()
-
-    def add(self, entry: bytes | T) -> None:
-        """Have this written, if there is room for it."""
-        buffer = self._buffer
-        if len(buffer) >= ROOM:
-            self._lost += 1
-            return
-        buffer.append(entry)
-        if len(buffer) == 1:
             self._wake.set()
 
     def close(self) -> None:
         """Write what waits, in one more attempt, and end. It blocks while that takes, five seconds at most."""
         self._is_over = True
         self._wake.set()
-        if self._thread is not None:
-            self._thread.join(5)
+        if self._worker is not None:
+            self._worker.join(5)
 
     # --- in the thread
 
@@ -117,7 +110,9 @@ class LineWriter(Generic[T]):
                 if file is not None:
                     file.close()
                 file = None if keeping is None else RotatingFile(keeping.path, keeping.size, keeping.keep)
-            while file is not None and keeping is not None and (pending or self._buffer or self._lost > self._told):
+            while (
+                file is not None and keeping is not None and (pending or self.buffer or self.buffer.lost > self._told)
+            ):
                 pending = pending or self._lines(keeping)
                 is_busy = self._written(file, pending)
                 if not is_busy:
@@ -130,23 +125,20 @@ class LineWriter(Generic[T]):
     def _lines(self, keeping: Keeping) -> list[bytes]:
         """The next lines, a batch at most."""
         lines: list[bytes] = []
-        lost = self._lost
+        lost = self.buffer.lost
         if lost > self._told:
             count, self._told = lost - self._told, lost
             facts = {"count": count, "reason": _FULL}
             lines.append(self._decision(time.time(), f"{self._name}.lost", facts))
-        buffer, made = self._buffer, 0
-        while buffer and len(lines) < BATCH:
-            entry = buffer.popleft()
-            if isinstance(entry, bytes):
-                lines.append(entry)
-                continue
-            lines.append(self._made(entry, keeping))
-            made += 1
-            if made % TURN == 0:
+
+        def made(entry: T) -> bytes:
+            self._turn += 1
+            if self._turn % TURN == 0:
                 # Calls have the interpreter meanwhile: no batch keeps them waiting.
                 time.sleep(0)
-        return lines
+            return self._made(entry, keeping)
+
+        return lines + self.buffer.lines(BATCH, made)
 
     def _written(self, file: RotatingFile, lines: list[bytes]) -> bool:
         """Write these, and take those out that are written. Whether all are."""
@@ -166,5 +158,5 @@ class LineWriter(Generic[T]):
             return False
         if self._complaint:
             self._complaint = ""
-            log.info(self._writable, file=str(file.path), lost=self._lost)
+            log.info(self._writable, file=str(file.path), lost=self.buffer.lost)
         return True

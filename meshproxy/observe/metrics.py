@@ -11,7 +11,7 @@ from typing import Final
 
 from meshproxy.errors import UpstreamBusy
 from meshproxy.observe.histogram import Histogram
-from meshproxy.observe.record import Record
+from meshproxy.observe.record import SUCCESS, Record
 
 __all__ = ["MAX_ERRORS", "MAX_NAMES", "MAX_SERIES", "OTHER", "Family", "Metrics", "Series"]
 
@@ -56,17 +56,47 @@ class Series:
     Attributes:
         method, name, upstream: what kind: the method, the tool or prompt, the upstream; "" for what is told by none.
         ended: how long they took, by the kind of error; "" for none.
-        outcomes: how many there were of each outcome.
+        others: how many there were of each outcome but `success`.
+        succeeded: how many of that.
     """
 
-    __slots__ = ("ended", "method", "name", "outcomes", "upstream")
+    __slots__ = ("ended", "method", "name", "others", "succeeded", "upstream")
 
     def __init__(self, method: str, name: str, upstream: str) -> None:
         self.method = method
         self.name = name
         self.upstream = upstream
         self.ended: dict[str, Histogram] = {}
-        self.outcomes: dict[str, int] = {}
+        self.others: dict[str, int] = {}
+        self.succeeded = 0
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """How many there were of each outcome."""
+        return {SUCCESS: self.succeeded, **self.others} if self.succeeded else self.others
+
+
+class _Kind:
+    """The calls of a component that went well, as they were counted last: where to count the next."""
+
+    __slots__ = ("carried", "method", "origin", "series", "served", "upstream")
+
+    def __init__(self, record: Record, series: Series, carried: Series) -> None:
+        self.method = record.method
+        self.upstream = record.upstream
+        self.origin = record.origin
+        self.series = series
+        self.served = series.ended[""]
+        self.carried = carried.ended[""]
+
+    def fits(self, record: Record) -> bool:
+        """Whether a call of the same name is one of these, too."""
+        return (
+            record.outcome == SUCCESS
+            and self.method == record.method
+            and self.upstream == record.upstream
+            and self.origin == record.origin
+        )
 
 
 class Family:
@@ -136,7 +166,7 @@ class Metrics:
         client_sessions: how long the mesh's own sessions with upstreams lasted, by upstream.
     """
 
-    __slots__ = ("_errors", "carried", "client_sessions", "limited", "served", "server_sessions")
+    __slots__ = ("_errors", "_kinds", "carried", "client_sessions", "limited", "served", "server_sessions")
 
     def __init__(self) -> None:
         self.served = Family()
@@ -145,20 +175,34 @@ class Metrics:
         self.server_sessions = Histogram()
         self.client_sessions: dict[str, Histogram] = {}
         self._errors: set[str] = set()
+        self._kinds: dict[str, _Kind] = {}
 
     def take(self, record: Record, outcome: object) -> None:
         """A request has ended (`meshproxy.observe.record.Listener`)."""
+        seconds = record.ended - record.started
+        sent = record.sent
+        carried = (record.answered or record.ended) - sent
+        kind = self._kinds.get(record.name) if sent else None
+        if kind is not None and kind.fits(record):
+            kind.series.succeeded += 1
+            kind.served.add(seconds)
+            kind.carried.add(carried)
+            return
         method, error = record.method, record.error
         if error and error not in self._errors:
             error = self._known(error)
         is_named = record.is_offered and method in _NAMED
-        seconds = record.ended - record.started
         series = self.served.count("", method, record.name if is_named else "", error, seconds)
-        outcomes = series.outcomes
-        outcomes[record.outcome] = outcomes.get(record.outcome, 0) + 1
-        if record.sent:
-            seconds = (record.answered or record.ended) - record.sent
-            self.carried.count(record.upstream, method, record.origin if is_named else "", error, seconds)
+        if record.outcome == SUCCESS:
+            series.succeeded += 1
+        else:
+            series.others[record.outcome] = series.others.get(record.outcome, 0) + 1
+        if sent:
+            asked = self.carried.count(record.upstream, method, record.origin if is_named else "", error, carried)
+            if is_named and record.outcome == SUCCESS and not error:
+                if len(self._kinds) >= MAX_NAMES:
+                    self._kinds.clear()
+                self._kinds[record.name] = _Kind(record, series, asked)
         elif isinstance(outcome, UpstreamBusy):
             key = (record.upstream, outcome.limit)
             if key not in self.limited and len(self.limited) >= MAX_NAMES:

@@ -28,11 +28,14 @@ class RotatingFile:
         if before and before + len(lines[0]) > self._size:
             self._rotate()
             descriptor, before = self._opened()
-        count, room = 1, self._size - before - len(lines[0])
-        while count < len(lines) and len(lines[count]) <= room:
-            room -= len(lines[count])
-            count += 1
-        data, done = b"".join(lines[:count]), 0
+        data, count, done = b"".join(lines), len(lines), 0
+        if before + len(data) > self._size:
+            # Seldom: there is room for many more than are written at a time.
+            count, room = 1, self._size - before - len(lines[0])
+            while len(lines[count]) <= room:
+                room -= len(lines[count])
+                count += 1
+            data = b"".join(lines[:count])
         try:
             while done < len(data):
                 done += os.write(descriptor, data[done:])

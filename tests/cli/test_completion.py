@@ -160,4 +160,4 @@ def test_nothing_heavy_is_imported_while_somebody_types(config: Run, tmp_path: P
         env=ENVIRONMENT | asked | {"XDG_STATE_HOME": str(tmp_path)},
     )
     loaded = set(json.loads(ended.stderr.splitlines()[-1]))
-    assert not loaded & {"meshproxy.config.models", "mcp", "structlog", "uvloop", "rich", "httptools"}
+    assert not loaded & {"meshproxy.config.models", "mcp", "pydantic", "structlog", "uvloop", "rich", "httptools"}
