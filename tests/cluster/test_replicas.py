@@ -19,7 +19,8 @@ from tests.interop.conftest import SAW
 from tests.interop.test_python_sdk import Heard, elicited, rooted, sampled, use
 from tests.kit.balancer import balanced
 from tests.kit.light import light, received
-from tests.kit.messages import call, heads, modern, request
+from tests.kit.messages import call, heads, messages_in, modern, request
+from tests.kit.nginx import nginx
 from tests.kit.program import ENVIRONMENT, PROGRAM, Serving
 from tests.kit.replicas import KEY, replicas
 from tests.kit.sdk import connected
@@ -56,6 +57,46 @@ async def test_a_client_does_everything_with_each_request_at_another_replica(
             connected(url, mode=mode, **able, **told) as client,
         ):
             assert await use(client, mode, heard, str(tmp_path / "held")) == SAW
+
+
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+async def test_a_client_does_everything_by_way_of_nginx(own_server, tmp_path, mode) -> None:
+    web = {"url": own_server("basic", era="dual").url}
+    with (
+        replicas(tmp_path, upstreams={"web": web}) as meshes,
+        nginx(tmp_path / "nginx", [mesh.url for mesh in meshes]) as url,
+    ):
+        for mesh in meshes:
+            mesh.await_event("upstream.up")
+        heard = Heard()
+        able = {"elicitation_callback": elicited, "sampling_callback": sampled, "list_roots_callback": rooted}
+        told = {"logging_callback": heard.log, "message_handler": heard.message}
+        async with connected(url, mode=mode, **able, **told) as client:
+            assert await use(client, mode, heard, str(tmp_path / "held")) == SAW
+
+
+async def test_a_stream_that_broke_is_resumed_at_another_replica(tmp_path) -> None:
+    journal = tmp_path / "journal"
+    with replicas(tmp_path, upstreams={"a": light("--journal", str(journal))}) as meshes:
+        first, second, third = meshes
+        first.await_event("upstream.up")
+        headers = await opened(first.url)
+        async with httpx2.AsyncClient(timeout=DEADLINE, trust_env=False) as http:
+            said = call("a_echo", 7, notify=[["notifications/message", {"level": "info", "data": "first"}]], hold=True)
+            async with http.stream("POST", second.url, json=said, headers=heads(**headers)) as stream:
+                lines = stream.aiter_lines()
+                last = ""
+                async for line in lines:
+                    last = line.removeprefix("id:").strip() if line.startswith("id:") else last
+                    if '"first"' in line:
+                        break
+            assert last
+            await eventually(lambda: any(line["method"] == "tools/call" for line in received(journal)))
+            for pid in first.await_settled()["a"]["pids"]:
+                os.kill(pid, signal.SIGUSR1)
+            resumed = await within(http.get(third.url, headers=heads(**headers, last_event_id=last, content_type=None)))
+        [answer] = [message for message in messages_in(resumed.text) if message.get("id") == 7]
+        assert "result" in answer
 
 
 def named(mesh: Serving) -> str:

@@ -28,7 +28,7 @@ Clients to put in front of it:
 - `clients`: both eras without a wire; they call a handler as a transport would.
 - `sdk`: the SDK's client of a URL, a command line or a server in this process.
 - `raw_client`: a socket, requests as bytes, and the HTTP server alone. `messages`: JSON-RPC as it is POSTed.
-- `program`: `meshproxy serve` in a process of its own. `replicas`: several of them that are one mesh. `balancer`: what stands before several, and knows nothing of sessions.
+- `program`: `meshproxy serve` in a process of its own. `replicas`: several of them that are one mesh. `balancer` and `nginx`: what stands before several, and knows nothing of sessions.
 - `written`: what is in a client's own file, and the SDK's client that goes by it.
 
 Between the two:
