@@ -16,7 +16,7 @@ from meshproxy.cluster.envelope import Envelopes
 from meshproxy.cluster.hand_over import HandOver
 from meshproxy.cluster.keys import Keys
 from meshproxy.cluster.neighbours import Neighbours
-from meshproxy.cluster.presence import Address
+from meshproxy.cluster.presence import Address, Presence
 from meshproxy.cluster.replicas import Replicas
 from meshproxy.cluster.roll import Roll
 from meshproxy.config.cluster import ClusterConfig
@@ -45,6 +45,7 @@ class Replica:
     def __init__(self, settings: ClusterConfig, shares: list[list[socket]]) -> None:
         self.name = secrets.token_hex(4)
         self.sockets = {listener for share in shares for listener in share}
+        self._presence: Presence | None = None
         self._settings = settings
         self._shares = shares
         self._listening = Address(*shares[0][0].getsockname()[:2])
@@ -77,6 +78,10 @@ class Replica:
             self._calls.keys, self._greetings.keys = self._keys.for_(_CALLS), self._keys.for_(_GREETINGS)
             log.info("cluster.key_replaced", taken=len(config.cluster.key))
 
+    def has_others(self) -> bool:
+        """Whether there are other replicas now, as far as is known."""
+        return self._presence is not None and bool(self._presence.known())
+
     @contextlib.asynccontextmanager
     async def joined(
         self,
@@ -100,6 +105,7 @@ class Replica:
             listener.close()
         presence = Roll(self.name, map(_address, self._settings.peers), self.told(), self._keys.client, self._greetings)
         presence.more = others
+        self._presence = presence
         replicas = Replicas(self.name, presence, self._keys.client, self._calls, neighbours)
         # What came from another replica goes no further than to a worker of this one.
         behind = app if neighbours is None else HandOver(app, neighbours, most)

@@ -39,7 +39,7 @@ from meshproxy.serving.health import health_of
 from meshproxy.serving.http import HttpApp, HttpSettings
 from meshproxy.serving.login_page import LoginPage
 from meshproxy.serving.machine import attend_to
-from meshproxy.serving.server import CannotListen, listen_shares, run, serve_http, serve_pipes, url_of
+from meshproxy.serving.server import CannotListen, Heirs, listen_shares, run, serve_http, serve_pipes, url_of
 from meshproxy.state.place import place
 from meshproxy.state.store import Store
 
@@ -234,7 +234,7 @@ def _over_http(
                 server,
                 _http_settings(settings),
                 entrance=server.entrance,
-                health=health_of(mesh, dict if sharing is None else sharing.status, **marks),
+                health=health_of(mesh, stopping.is_set, dict if sharing is None else sharing.status, **marks),
                 annexes=annexes,
             )
             api.statistics = app.statistics
@@ -251,7 +251,13 @@ def _over_http(
             try:
                 known = tuple if sharing is None else sharing.addresses
                 async with fronted(app, seat, settings.max_body, replica, known) as front:
-                    await serve_http(app, sockets, stopping, before_drain=end_streams, front=front, tls=tls)
+                    await serve_http(
+                        *(app, sockets, stopping),
+                        before_drain=end_streams,
+                        front=front,
+                        tls=tls,
+                        heirs=lambda: Heirs.ELSEWHERE if replica is not None and replica.has_others() else Heirs.NONE,
+                    )
             finally:
                 if following is not None:
                     following.cancel()

@@ -6,11 +6,12 @@ The application still runs under any ASGI server. Reading is the business of `se
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from email.utils import formatdate
 from socket import AF_UNIX, socket
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from meshproxy.http.conversation import Conversation
 from meshproxy.http.server_connection import Connection
@@ -22,6 +23,10 @@ __all__ = ["HEAD_TIMEOUT", "SWEEP", "Http1Server"]
 
 SWEEP: Final = 5.0
 """Seconds between two looks for connections on which nothing moves, at most. None is closed early for it; up to two of them late."""
+QUIET: Final = 0.25
+"""Seconds without a connection after which none is expected any more."""
+LAST: Final = 1.0
+"""Seconds that the last ones have to send what they came for."""
 HEAD_TIMEOUT: Final = 30.0
 """Seconds that a request's head may take to arrive."""
 
@@ -39,7 +44,8 @@ class Http1Server:
         take: the application's `Take`, if it has one.
         connections: those that are open.
         tasks: in which the application runs; one may outlive its request, and its connection.
-        is_closing: nothing new is taken.
+        is_closing: each answer is the last one of its connection.
+        is_deaf: nothing new is taken.
         is_secure: connections are encrypted.
         now: the loop's time at the last sweep, which is as exact as connections need it.
         head_deadline: when a head that begins now must have come.
@@ -62,6 +68,7 @@ class Http1Server:
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.is_closing = False
+        self.is_deaf = False
         self.now = 0.0
         self.head_deadline = 0.0
         self.date_line = b""
@@ -71,6 +78,8 @@ class Http1Server:
         self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self._dater: asyncio.TimerHandle | None = None
+        self._admitted = 0
+        self._last: set[asyncio.Future[Any]] = set()
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -85,11 +94,22 @@ class Http1Server:
                 await begin(lambda: cast("asyncio.Protocol", Connection(self)), sock=listener, ssl=context)
             )
 
+    async def leave(self, within: float, *, is_relieved: bool) -> None:
+        """Have clients go elsewhere without a request that fails: what comes is answered, and each answer is the last one of its connection.
+
+        Returns when no connection is left and none comes any more, after so many seconds at most; then nobody listens any more. Where others listen at the same sockets (`is_relieved`), none is accepted from the beginning.
+        """
+        self.is_closing = True
+        if not is_relieved:
+            await self._until_quiet(within)
+            self._accept_last()
+        self._stop_listening()
+        await self._until_quiet(within if is_relieved else LAST)
+
     def stop_accepting(self) -> None:
         """Close the listening sockets, and every connection as soon as it has nothing under way. Idempotent."""
-        self.is_closing = True
-        for server in self._servers:
-            server.close()
+        self.is_closing = self.is_deaf = True
+        self._stop_listening()
         for connection in list(self.connections):
             connection.close_if_idle()
 
@@ -123,6 +143,7 @@ class Http1Server:
     def admit(self, connection: Connection) -> None:
         """A connection is there."""
         self.connections.add(connection)
+        self._admitted += 1
         self._empty.clear()
         if self._tls is not None and connection.is_of_another(self._tls.latest):
             # Other authorities than those in force looked at its certificate.
@@ -165,6 +186,36 @@ class Http1Server:
                 connection.close_if_idle()
             elif connection.authority not in authorities:
                 connection.leave()
+
+    async def _until_quiet(self, within: float) -> None:
+        try:
+            async with asyncio.timeout(within):
+                count = -1
+                while count != self._admitted:
+                    await self._empty.wait()
+                    count = self._admitted
+                    await asyncio.sleep(QUIET)
+        except TimeoutError:
+            pass
+
+    def _accept_last(self) -> None:
+        """Take every connection that waits, which would be reset when nobody listens any more. There is no wait between this and that."""
+        loop = asyncio.get_running_loop()
+        context = None if self._tls is None else self._tls.context
+        for listener in [listener for server in self._servers for listener in server.sockets]:
+            with listener.dup() as waiting, contextlib.suppress(BlockingIOError):
+                waiting.setblocking(False)
+                while True:
+                    taken, _ = waiting.accept()
+                    made = loop.connect_accepted_socket(
+                        lambda: cast("asyncio.Protocol", Connection(self)), taken, ssl=context
+                    )
+                    self._last.add(task := asyncio.ensure_future(made))
+                    task.add_done_callback(self._last.discard)
+
+    def _stop_listening(self) -> None:
+        for server in self._servers:
+            server.close()
 
     def _forget_time(self) -> None:
         self.date_line = b""

@@ -85,7 +85,7 @@ class Connection(Turns):
             # asyncio does it only where the listener was made with its protocol named.
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.server.admit(self)
-        if self.server.is_closing:
+        if self.server.is_deaf:
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:

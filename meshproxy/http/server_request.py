@@ -60,6 +60,7 @@ class Server(Protocol):
     head_deadline: float
     date_line: bytes
     is_closing: bool
+    is_deaf: bool
     is_secure: bool
 
     def converse(self, request: "Request") -> Dialogue: ...

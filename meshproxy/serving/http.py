@@ -85,11 +85,13 @@ class HttpApp:
             "modern_requests": len(self._modern.running),
         }
 
-    async def drain(self, timeout: float) -> None:
+    async def drain(self, timeout: float, *, has_heirs: bool = False) -> None:
         """Take no new request (503), and wait until what runs is answered, `timeout` seconds at most; then `aclose`.
 
-        Meanwhile clients can still answer questions, cancel, and come back for a stream that broke.
+        Meanwhile clients can still answer questions, cancel, and come back for a stream that broke. Where others go on (`has_heirs`), a new request of a session is answered as one of
+        a session that is gone (404), so that its client begins anew there at once.
         """
+        self._legacy.posts.has_heirs = has_heirs
         self._legacy.posts.is_shut = self._modern.is_shut = True
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout

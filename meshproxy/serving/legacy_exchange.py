@@ -197,10 +197,12 @@ class LegacyPosts:
 
     Attributes:
         is_shut: no new request is taken.
+        has_heirs: others go on, with whom a client may begin anew.
     """
 
     def __init__(self, handler: Handler, settings: HttpSettings, sessions: Sessions) -> None:
         self.is_shut = False
+        self.has_heirs = False
         self._handler = handler
         self._settings = settings
         self._sessions = sessions
@@ -246,7 +248,10 @@ class LegacyPosts:
     def _request(self, seen: Seen, message: Request, reply: Reply) -> HttpExchange | None:
         request_id, method = message.id, message.method
         if self.is_shut:
-            reply.answer(503, *SHUTDOWN)
+            if self.has_heirs and seen.session is not None:
+                reply.answer(404, encode_error(None, RpcError(INVALID_REQUEST, UNKNOWN_SESSION)))
+            else:
+                reply.answer(503, *SHUTDOWN)
             return None
         if method == "initialize" and seen.session is None:
             return self._initialize(seen, message, reply)

@@ -5,6 +5,7 @@ whoever opened it. A second one ends the process at once, and what it started wi
 """
 
 import asyncio
+import enum
 import errno
 import os
 import signal
@@ -22,7 +23,7 @@ from meshproxy.links.warden import kill_all
 from meshproxy.relay.handler import Handler
 from meshproxy.serving.http import HttpApp
 
-__all__ = ["GRACE", "CannotListen", "listen", "listen_shares", "run", "serve_http", "serve_pipes", "url_of"]
+__all__ = ["GRACE", "CannotListen", "Heirs", "listen", "listen_shares", "run", "serve_http", "serve_pipes", "url_of"]
 
 T = TypeVar("T")
 
@@ -31,8 +32,18 @@ GRACE: Final = 3.0
 KEEP_ALIVE: Final = 75
 """Seconds that an idle connection stays open: more than clients and balancers have, so that it is they who close."""
 BACKLOG: Final = 2048
+LINGER: Final = 3.0
+"""Seconds in which clients go over to whoever takes over, before this process takes nothing new."""
 _LEAVE: Final = 1
 """Seconds for the last bytes to reach their clients."""
+
+
+class Heirs(enum.Enum):
+    """Who goes on when a process ends: nobody, others elsewhere, or others who listen at the same sockets."""
+
+    NONE = "none"
+    ELSEWHERE = "elsewhere"
+    AT_THE_PORT = "at the port"
 
 
 class CannotListen(MeshError):
@@ -112,6 +123,7 @@ async def serve_http(
     before_drain: Callable[[], None] = lambda: None,
     front: Application | None = None,
     tls: ServerTls | None = None,
+    heirs: Callable[[], Heirs] = lambda: Heirs.NONE,
 ) -> None:
     """Serve `app` until `stopping` is set, and then until what runs has ended or `GRACE` is over. Closes the sockets.
 
@@ -122,14 +134,18 @@ async def serve_http(
         tls: what connections are encrypted by; None for those in the clear.
         before_drain: called when nothing new is taken any more, to end what would not end by itself.
         front: what clients reach; it stands before `app`, and by default is that.
+        heirs: asked at the end who takes over.
     """
     server = Http1Server(front or app, KEEP_ALIVE, tls=tls)
     try:
         await server.start(sockets)
         await stopping.wait()
+        others = heirs()
+        if others is not Heirs.NONE:
+            await server.leave(LINGER, is_relieved=others is Heirs.AT_THE_PORT)
         server.stop_accepting()
         before_drain()
-        await app.drain(GRACE)
+        await app.drain(GRACE, has_heirs=others is not Heirs.NONE)
     finally:
         await app.aclose()
         await server.aclose(_LEAVE)

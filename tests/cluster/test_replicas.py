@@ -1,6 +1,7 @@
 """Several replicas behind a balancer that sends each request to another: one endpoint."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -22,7 +23,7 @@ from tests.kit.light import light, received
 from tests.kit.messages import call, heads, messages_in, modern, request
 from tests.kit.nginx import nginx
 from tests.kit.program import ENVIRONMENT, PROGRAM, Serving
-from tests.kit.replicas import KEY, replicas
+from tests.kit.replicas import KEY, free_port, replica, replicas, written
 from tests.kit.sdk import connected
 from tests.kit.waiting import DEADLINE, eventually, within
 
@@ -253,3 +254,45 @@ def test_what_needs_a_port_of_its_own_is_not_served_over_stdio(tmp_path) -> None
     )
     assert ended.returncode == 2
     assert "cluster.listen: one client over stdio has one process" in ended.stderr
+
+
+async def test_replicas_are_restarted_one_by_one_and_no_call_fails(tmp_path) -> None:
+    """Clients of the modern era have nothing that is a replica's own; those of the legacy era begin anew where their session is unknown, and are told so by nothing but 404."""
+    hosts = [f"127.0.0.{number}" for number in (1, 2, 3)]
+    private, public = free_port(*hosts), str(free_port(*hosts))
+    files = [written(tmp_path, number, private, upstreams={"a": light()}) for number in range(3)]
+    with contextlib.ExitStack() as stack:
+        running = [stack.enter_context(contextlib.ExitStack()) for _ in files]
+        meshes = [one.enter_context(replica(file, "--port", public)) for one, file in zip(running, files, strict=True)]
+        for mesh in meshes:
+            mesh.await_event("upstream.up")
+        stopping, failed, done = asyncio.Event(), [], [0]
+        async with balanced(*(mesh.url for mesh in meshes)) as url:
+
+            async def call_on(*, is_modern: bool) -> None:
+                async with httpx2.AsyncClient(timeout=DEADLINE, trust_env=False) as http:
+                    session: dict[str, str] = {}
+                    while not stopping.is_set():
+                        body, headers = modern(call("a_echo", 7)) if is_modern else (call("a_echo", 7), session)
+                        if not headers:
+                            session = await opened(url, http)
+                            continue
+                        answer = await http.post(url, json=body, headers=heads(**headers))
+                        if answer.status_code == 404 and not is_modern:
+                            session = {}
+                        elif answer.status_code != 200 or "result" not in answer.json():
+                            failed.append(answer.text)
+                        else:
+                            done[0] += 1
+
+            calling = [asyncio.ensure_future(call_on(is_modern=number % 2 == 0)) for number in range(8)]
+            for one, file in zip(running, files, strict=True):
+                seen = done[0]
+                await eventually(lambda seen=seen: done[0] > seen + 20)
+                await asyncio.to_thread(one.close)
+                mesh = await asyncio.to_thread(one.enter_context, replica(file, "--port", public))
+                await asyncio.to_thread(mesh.await_event, "upstream.up")
+            stopping.set()
+            await within(asyncio.gather(*calling))
+        assert failed == []
+        assert done[0] > 60

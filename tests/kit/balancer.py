@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Sequence
 from urllib.parse import urlsplit
 
 __all__ = ["balanced"]
@@ -15,7 +15,8 @@ _LENGTH = b"content-length:"
 async def balanced(*urls: str) -> AsyncIterator[str]:
     """Another URL for the meshes at `urls`, each of which gets a request in turn; one that refuses connections is passed over. Clients' connections end with each request, too."""
     parts = urlsplit(urls[0])
-    turns = itertools.cycle([(one.hostname, one.port) for one in map(urlsplit, urls)])
+    places = [(one.hostname, one.port) for one in map(urlsplit, urls)]
+    turns = itertools.cycle(range(len(places)))
     running: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -24,7 +25,7 @@ async def balanced(*urls: str) -> AsyncIterator[str]:
             lines = [line for line in head.split(b"\r\n") if line and not line.lower().startswith(b"connection:")]
             sizes = [int(line[len(_LENGTH) :]) for line in lines if line.lower().startswith(_LENGTH)]
             body = await reader.readexactly(sizes[0]) if sizes else b""
-            upper, lower = await _connected(turns, len(urls))
+            upper, lower = await _connected(places, next(turns))
             lower.write(b"\r\n".join([*lines, b"connection: close", b"", b""]) + body)
             leaving = asyncio.ensure_future(_left(reader, lower))
             try:
@@ -52,13 +53,13 @@ async def balanced(*urls: str) -> AsyncIterator[str]:
 
 
 async def _connected(
-    turns: Iterator[tuple[str | None, int | None]], count: int
+    places: Sequence[tuple[str | None, int | None]], first: int
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A connection to whose turn it is, or to the first after that who takes one."""
-    for _ in range(count - 1):
+    for turn in range(first, first + len(places) - 1):
         with contextlib.suppress(ConnectionRefusedError):
-            return await asyncio.open_connection(*next(turns))
-    return await asyncio.open_connection(*next(turns))
+            return await asyncio.open_connection(*places[turn % len(places)])
+    return await asyncio.open_connection(*places[first - 1])
 
 
 async def _left(reader: asyncio.StreamReader, lower: asyncio.StreamWriter) -> None:

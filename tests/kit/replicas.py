@@ -39,9 +39,9 @@ def written(folder: Path, number: int, port: int, *, count: int = 3, workers: in
 
 
 @contextlib.contextmanager
-def replica(file: Path) -> Iterator[Serving]:
+def replica(file: Path, *options: str) -> Iterator[Serving]:
     """One, that knows who is there."""
-    with serve(file, file.parent / "log") as mesh:
+    with serve(file, file.parent / "log", *options) as mesh:
         mesh.await_event("cluster.joined")
         yield mesh
 
@@ -55,4 +55,9 @@ def replicas(folder: Path, *, count: int = 3, workers: int = 1, **sections: Any)
         meshes = [stack.enter_context(replica(file)) for file in files]
         for mesh in meshes:
             mesh.await_event("cluster.replica_there", (count - 1) * workers)
-        yield meshes
+        try:
+            yield meshes
+        finally:
+            # All at once: each lets its clients go over to the others.
+            for mesh in meshes:
+                mesh.process.terminate()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import os
 import socket
 from typing import Any
 
@@ -353,6 +354,51 @@ async def test_thousands_of_connections_leave_nothing_behind() -> None:
 
 async def test_a_connection_that_comes_during_the_end_is_not_served() -> None:
     async with served(echo) as service:
-        service.server.is_closing = True
+        service.server.is_deaf = True
         client = await service.dial()
         assert await client.rest() == b""
+
+
+async def test_whoever_comes_while_clients_go_over_is_answered_for_the_last_time() -> None:
+    async with served(echo) as service:
+        kept, idle = await service.dial(), await service.dial()
+        assert "connection" not in (await kept.ask(get())).headers
+        leaving = asyncio.ensure_future(service.server.leave(DEADLINE, is_relieved=False))
+        await eventually(lambda: service.server.is_closing)
+        fresh = await service.dial()
+        for client in (kept, fresh, idle):
+            answer = await client.ask(get())
+            assert (answer.status, answer.headers["connection"]) == (200, "close")
+        await within(leaving)
+        with pytest.raises(ConnectionRefusedError):
+            await service.dial()
+
+
+async def test_connections_that_wait_when_the_last_ones_are_taken_are_answered() -> None:
+    async with served(echo) as service:
+        [listener] = service.server._servers[0].sockets
+        # The loop is not let turn, so that it has taken none of them yet.
+        waiting = [socket.create_connection(listener.getsockname(), timeout=DEADLINE) for _ in range(5)]
+        leaving = asyncio.ensure_future(service.server.leave(0.0, is_relieved=False))
+        for one in waiting:
+            one.sendall(get())
+        await within(leaving)
+        for one in waiting:
+            with one:
+                assert one.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_who_is_relieved_at_its_port_takes_no_connection_of_those_who_relieve() -> None:
+    async with served(echo) as service:
+        [listener] = service.server._servers[0].sockets
+        place, others = listener.getsockname(), socket.socket(fileno=os.dup(listener.fileno()))
+        kept = await service.dial()
+        assert (await kept.ask(get())).status == 200
+        leaving = asyncio.ensure_future(service.server.leave(DEADLINE, is_relieved=True))
+        await asyncio.sleep(0)
+        with socket.create_connection(place, timeout=DEADLINE), others:
+            others.settimeout(DEADLINE)
+            taken, _ = others.accept()
+            taken.close()
+        assert (await kept.ask(get())).headers["connection"] == "close"
+        await within(leaving)
