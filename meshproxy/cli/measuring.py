@@ -8,6 +8,7 @@ import structlog
 
 from meshproxy.api.metrics import MetricsPage
 from meshproxy.cli.entry import Failure
+from meshproxy.cli.ports import Ports
 from meshproxy.cli.workers import measured_beside
 from meshproxy.cluster.seat import Seat
 from meshproxy.config.models import ServerConfig
@@ -22,7 +23,7 @@ __all__ = ["measured", "own_sockets"]
 log = structlog.get_logger(__name__)
 
 
-def own_sockets(settings: ServerConfig) -> list[socket.socket]:
+def own_sockets(settings: ServerConfig, ports: Ports) -> list[socket.socket]:
     """What metrics are read at that have an address of their own; none where they have not.
 
     Raises:
@@ -32,7 +33,7 @@ def own_sockets(settings: ServerConfig) -> list[socket.socket]:
         return []
     host, _, port = settings.metrics.listen.rpartition(":")
     try:
-        return listen(host.strip("[]"), int(port))
+        return ports.whole("metrics", settings.metrics.listen, lambda: listen(host.strip("[]"), int(port)))
     except CannotListen as error:
         raise Failure(f"server.metrics.listen: {error}") from None
 

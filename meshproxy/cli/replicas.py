@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from meshproxy.cli.entry import Failure
+from meshproxy.cli.ports import Ports
 from meshproxy.cluster.door import Door
 from meshproxy.cluster.doorway import Doorway, Served
 from meshproxy.cluster.envelope import Envelopes
@@ -23,7 +24,7 @@ from meshproxy.config.cluster import ClusterConfig
 from meshproxy.config.models import MeshConfig
 from meshproxy.http.loopback import resolvable
 from meshproxy.http.server import Http1Server
-from meshproxy.serving.server import CannotListen, listen_shares
+from meshproxy.serving.server import CannotListen
 
 __all__ = ["Replica"]
 
@@ -42,8 +43,8 @@ class Replica:
         sockets: what listens at its private address.
     """
 
-    def __init__(self, settings: ClusterConfig, shares: list[list[socket]]) -> None:
-        self.name = secrets.token_hex(4)
+    def __init__(self, settings: ClusterConfig, shares: list[list[socket]], name: str) -> None:
+        self.name = name or secrets.token_hex(4)
         self.sockets = {listener for share in shares for listener in share}
         self._presence: Presence | None = None
         self._settings = settings
@@ -54,8 +55,8 @@ class Replica:
         self._greetings = Envelopes(*self._keys.for_(_GREETINGS), lasts=LASTS)
 
     @classmethod
-    def of(cls, config: MeshConfig) -> "Replica | None":
-        """What a config asks for; None if that is no cluster.
+    def of(cls, config: MeshConfig, ports: Ports, name: str) -> "Replica | None":
+        """What a config asks for; None if that is no cluster. `name` is that of the version of the program before; "" for a new one.
 
         Raises:
             Failure: the private address cannot be had.
@@ -67,10 +68,10 @@ class Replica:
             raise Failure("cluster: replicas need Linux or macOS", status=2)
         address = _address(settings.listen)
         try:
-            shares = listen_shares(address.host, address.port, config.server.workers)
+            shares = ports.shares("cluster", address.host, address.port, config.server.workers)
         except CannotListen as error:
             raise Failure(f"cluster.listen: {error}") from None
-        return cls(settings, shares)
+        return cls(settings, shares, name)
 
     def take(self, config: MeshConfig) -> None:
         """Go by the keys of an edit from now on."""

@@ -1,11 +1,11 @@
 """`meshproxy serve`: load, open the port, start the mesh, follow the file, and end in good order."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from socket import socket
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +16,7 @@ from meshproxy.api.page import Page
 from meshproxy.cli.entry import Failure, guarded
 from meshproxy.cli.measuring import measured, own_sockets
 from meshproxy.cli.nesting import enter
+from meshproxy.cli.ports import Ports
 from meshproxy.cli.replicas import Replica
 from meshproxy.cli.sharing import Sharing
 from meshproxy.cli.tls import certificate_told, need_files, take_files, tls_of
@@ -23,6 +24,7 @@ from meshproxy.cli.tracing import Tracing
 from meshproxy.cli.workers import fronted, join, supervise
 from meshproxy.cluster.home import settle
 from meshproxy.cluster.seat import Seat
+from meshproxy.cluster.succession import Succession
 from meshproxy.config.load import load, with_server
 from meshproxy.config.models import MeshConfig, ServerConfig
 from meshproxy.errors import ConfigError
@@ -39,7 +41,7 @@ from meshproxy.serving.health import health_of
 from meshproxy.serving.http import HttpApp, HttpSettings
 from meshproxy.serving.login_page import LoginPage
 from meshproxy.serving.machine import attend_to
-from meshproxy.serving.server import CannotListen, Heirs, listen_shares, run, serve_http, serve_pipes, url_of
+from meshproxy.serving.server import CannotListen, Heirs, run, serve_http, serve_pipes, url_of
 from meshproxy.state.place import place
 from meshproxy.state.store import Store
 
@@ -57,6 +59,8 @@ def serve(
     """Serve a config until a signal, or the client of stdio, ends it; see `meshproxy serve --help`."""
     on_terminal = form == "console" and sys.stderr.isatty()
     logs.configure(level, form, colours=on_terminal)
+    before = Succession.taken()
+    environ = dict(os.environ)
     config = load(file)
     enter(file, over_stdio=transport == "stdio")
     for key, is_there in (("server.workers", config.server.workers > 1), ("cluster.listen", config.cluster.listen)):
@@ -65,18 +69,19 @@ def serve(
             raise Failure(f"{file}: {key}: one client over stdio has one process; {remedy}", status=2)
     Sharing.need(config)
     tls = None if transport == "stdio" else _tls_of(config)
-    replica = Replica.of(config)
-    endpoint, url, sockets = (
-        (_over_stdio, None, []) if transport == "stdio" else _over_http(config, host, port, tls, replica)
-    )
-    if config.server.workers > 1:
+    ports = Ports(before)
+    replica = Replica.of(config, ports, "" if before is None else before.replica)
+    endpoint, url = (_over_stdio, None) if transport == "stdio" else _over_http(config, host, port, tls, replica, ports)
+    if config.server.workers > 1 or before is not None:
         log.info("mesh.listening", url=url, workers=config.server.workers)
         return supervise(
             config,
             Path(file),
             lambda config, seat: _work(config, Path(file), endpoint, tls, replica, seat),
-            sockets,
+            ports,
             replica,
+            before,
+            environ,
         )
     settle("" if replica is None else replica.name)
     start_up: StartUp = Mesh.settled
@@ -147,6 +152,8 @@ async def _serve(
             mesh.reload_soon()
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, on_hangup)
+    if seat is None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, _refuse_upgrade)
     failure: ConfigError | None = None
 
     async def start() -> None:
@@ -190,6 +197,11 @@ async def _serve(
     return 0
 
 
+def _refuse_upgrade() -> None:
+    remedy = "set server.workers to 2 or more, or start the mesh anew"
+    log.warning("upgrade.refused", reason=f"one process alone cannot hand over while it serves; {remedy}")
+
+
 async def _follow(mesh: Mesh, file: Path) -> None:
     try:
         await mesh.follow(file)
@@ -198,18 +210,23 @@ async def _follow(mesh: Mesh, file: Path) -> None:
 
 
 def _over_http(
-    config: MeshConfig, host: str | None, port: int | None, tls: ServerTls | None, replica: Replica | None
-) -> tuple[Endpoint, str, list[socket]]:
-    """An open port, where it is, and what listens there."""
+    config: MeshConfig,
+    host: str | None,
+    port: int | None,
+    tls: ServerTls | None,
+    replica: Replica | None,
+    ports: Ports,
+) -> tuple[Endpoint, str]:
+    """An open port, and where it is."""
     asked = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     # The mesh is given the file's own settings, or each edit would look as if it had changed them.
     settings = with_server(config, **asked).server
     try:
-        shares = listen_shares(settings.host, settings.port, settings.workers)
+        shares = ports.shares("clients", settings.host, settings.port, settings.workers)
     except CannotListen as error:
         raise Failure(f"{error}; choose another with --port" if error.in_use else str(error)) from None
 
-    own = own_sockets(settings)
+    own = own_sockets(settings, ports)
     listeners = {listener for share in shares for listener in share}
 
     async def endpoint(
@@ -256,7 +273,7 @@ def _over_http(
                         before_drain=end_streams,
                         front=front,
                         tls=tls,
-                        heirs=lambda: Heirs.ELSEWHERE if replica is not None and replica.has_others() else Heirs.NONE,
+                        heirs=lambda: _heirs(mesh, replica),
                     )
             finally:
                 if following is not None:
@@ -264,7 +281,13 @@ def _over_http(
                 await api.aclose()
 
     url = url_of(shares[0], settings.host, settings.path, "http" if tls is None else "https")
-    return endpoint, url, [*listeners, *own, *(() if replica is None else replica.sockets)]
+    return endpoint, url
+
+
+def _heirs(mesh: Mesh, replica: Replica | None) -> Heirs:
+    if mesh.concert is not None and mesh.concert.is_relieved:
+        return Heirs.AT_THE_PORT
+    return Heirs.ELSEWHERE if replica is not None and replica.has_others() else Heirs.NONE
 
 
 def _login_page(server: FastMCP, mesh: Mesh, settings: ServerConfig, scheme: str) -> LoginPage:

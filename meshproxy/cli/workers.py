@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from socket import socket
 
+from meshproxy.cli.ports import Ports
 from meshproxy.cli.replicas import Replica
 from meshproxy.cluster.concert import Concert
 from meshproxy.cluster.doorway import Doorway, Served, doorstep
@@ -18,6 +19,7 @@ from meshproxy.cluster.home import settle
 from meshproxy.cluster.neighbours import Neighbours
 from meshproxy.cluster.presence import Address
 from meshproxy.cluster.seat import Seat
+from meshproxy.cluster.succession import Succession, Trial
 from meshproxy.cluster.way import Others
 from meshproxy.config.content import Content
 from meshproxy.config.load import load
@@ -42,17 +44,35 @@ LED = ("/api",)
 
 
 def supervise(
-    config: MeshConfig, file: Path, work: Work, sockets: Sequence[socket], replica: Replica | None = None
+    config: MeshConfig,
+    file: Path,
+    work: Work,
+    ports: Ports,
+    replica: Replica | None,
+    before: Succession | None,
+    environ: Mapping[str, str],
 ) -> int:
-    """Run the workers of a config until a signal ends them. They inherit `sockets`, which listen, and are `replica` together, if that is one."""
+    """Run the workers of a config until a signal ends them.
+
+    Args:
+        config: what they begin with.
+        file: where it is.
+        work: in each.
+        ports: what they listen at, by inheritance.
+        replica: what they are together, if that is one.
+        before: what the version of the program before this one has left.
+        environ: that this one was started with, for the next.
+    """
     from meshproxy.cluster.supervisor import Supervisor  # noqa: PLC0415  # most meshes are one process
+    from meshproxy.cluster.upgrade import Successors  # noqa: PLC0415
 
     asyncio.run(_make_key(Store(place(config.state, file))))
     has_terminal = sys.stderr.isatty()
+    name = "" if replica is None else replica.name
 
     def begin(seat: Seat) -> int:
         logs.mark(worker=seat.number)
-        settle(seat.name if replica is None else f"{replica.name}.{seat.name}")
+        settle(f"{name}.{seat.name}" if name else seat.name)
         seat.hold_on(kill_all)
         given: Content | None = seat.given
         try:
@@ -60,17 +80,18 @@ def supervise(
         finally:
             seat.leave()
 
-    def close() -> None:
-        for listener in sockets:
-            listener.close()
+    def leave(left: Succession) -> None:
+        sys.stdout.flush()
+        dataclasses.replace(left, replica=name, sockets=ports.descriptors()).leave(environ)
 
     supervisor = Supervisor(
         config.server.workers,
         config.source.digest,
         begin,
         given=partial(_content, config.source.path or file),
-        on_end=close,
+        on_end=ports.close,
         is_left=lambda: has_terminal and not sys.stderr.isatty(),
+        successors=Successors(lambda: Trial(file, environ), leave, before),
     )
     return supervisor.run()
 

@@ -26,13 +26,15 @@ class Concert:
     Attributes:
         on_reload: the file is to be read again.
         on_restart: an upstream is to be started anew, for a name.
-        on_end: the supervisor is gone.
+        on_end: the supervisor is gone, or others serve in this one's place.
+        is_relieved: those others listen at the same sockets.
     """
 
     def __init__(self, line: socket.socket) -> None:
         self.on_reload: Callable[[], None] = lambda: None
         self.on_restart: Callable[[str], None] = lambda _: None
         self.on_end: Callable[[], None] = lambda: None
+        self.is_relieved = False
         self._line = line
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter | None = None
@@ -95,7 +97,10 @@ class Concert:
 
     def _hear(self, message: dict[str, Any]) -> None:
         said, asked = message["said"], self._asked
-        if said == "reload":
+        if said == "relieved":
+            self.is_relieved = True
+            self.on_end()
+        elif said == "reload":
             self.on_reload()
         elif said == "restart":
             self.on_restart(message["name"])

@@ -1,4 +1,4 @@
-"""`Supervisor`: starts the workers of a mesh, replaces those that end, rolls edits through them as one, and ends them. Place: cluster.
+"""`Supervisor`: starts the workers of a mesh, replaces those that end, rolls edits through them as one, hands over to another version of the program, and ends them. Place: cluster.
 
 It serves nothing, runs no event loop and starts no thread: so it can fork at any time, and a worker inherits what it needs (the listening sockets, the key, the config in force) by no other way. A worker is
 in a process group of its own, so that what is typed at a terminal reaches the supervisor alone.
@@ -24,20 +24,20 @@ import structlog
 from meshproxy.cluster.ballot import Ballot, Told
 from meshproxy.cluster.lines import Lines, line_of
 from meshproxy.cluster.seat import DOORS, Seat
+from meshproxy.cluster.succession import Elder, Succession
+from meshproxy.cluster.upgrade import SAY, Successors, Upgrade
 
 __all__ = ["Supervisor"]
 
 log = structlog.get_logger(__name__)
 
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
 PAUSES: Final = (0.2, 5.0)
 """Seconds before a worker is started again that ended soon after its start, and the most; each such end doubles them. Its connections wait meanwhile."""
 STABLE: Final = 10.0
 """Seconds after which a worker has held."""
 LEAVE: Final = 30.0
 """Seconds that workers have to end in good order. They have bounds of their own, and need much less."""
-_SAY: Final = 2.0
-"""Seconds that a worker may let the supervisor wait for room for a line."""
 
 
 class _Worker:
@@ -62,6 +62,7 @@ class Supervisor:
         given: makes what a later worker begins with, of a digest and the text of the config in force.
         on_end: called when no new connections are to be taken.
         is_left: asked at a SIGHUP whether it says that the terminal is gone.
+        successors: how there is a next version of the program.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Supervisor:
         given: Callable[[str, bytes], Any],
         on_end: Callable[[], None],
         is_left: Callable[[], bool],
+        successors: Successors,
     ) -> None:
         self._count = count
         self._work = work
@@ -82,6 +84,8 @@ class Supervisor:
         self._ballot = Ballot(digest)
         self._texts: dict[str, bytes] = {}
         self._content: Any = None
+        self._upgrade = Upgrade(successors)
+        self._settled: set[int] = set()
         self._key = secrets.token_bytes(32)
         self._trail = secrets.token_hex(8)
         self._workers: dict[int, _Worker] = {}
@@ -97,20 +101,20 @@ class Supervisor:
 
     def run(self) -> int:
         """Until a signal ends it: 0, or what a worker ended with that could not start."""
-        self._directory = Path(tempfile.mkdtemp(prefix="meshproxy-"))
-        for of in DOORS:
-            (self._directory / of).mkdir(0o700)
-        self._lifeline = os.pipe()
+        self._settle_in()
         self._wakeup = socket.socketpair()
         for end in self._wakeup:
             end.setblocking(False)
         self._selector.register(self._wakeup[0], selectors.EVENT_READ, None)
         signal.set_wakeup_fd(self._wakeup[1].fileno())
         before = {number: signal.signal(number, lambda *_: None) for number in SIGNALS}
+        # One that came while the version before became this one has waited.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         try:
             for number in range(self._count):
                 self._start(number)
-            while self._workers or self._due:
+            self._bury()
+            while self._workers or self._due or self._upgrade.has_elders:
                 self._turn()
         finally:
             for worker in self._workers.values():
@@ -118,12 +122,27 @@ class Supervisor:
                     os.kill(worker.pid, signal.SIGKILL)
                 os.waitpid(worker.pid, 0)
                 worker.line.close()
+            self._upgrade.close()
             signal.set_wakeup_fd(-1)
             for number, handler in before.items():
                 signal.signal(number, handler)
             self._close()
             shutil.rmtree(self._directory, ignore_errors=True)
         return self._status
+
+    def _settle_in(self) -> None:
+        """Have what all workers have in common: made here, or left by the version before."""
+        before = self._upgrade.adopt()
+        if before is not None:
+            self._directory, self._lifeline = Path(before.directory), before.lifeline
+            self._key, self._trail = bytes.fromhex(before.key), before.trail
+            # While that version serves, there is no hurry to give up.
+            self._has_settled = True
+            return
+        self._directory = Path(tempfile.mkdtemp(prefix="meshproxy-"))
+        for of in DOORS:
+            (self._directory / of).mkdir(0o700)
+        self._lifeline = os.pipe()
 
     def _turn(self) -> None:
         """Wait for the next thing to happen, and see to it."""
@@ -137,6 +156,8 @@ class Supervisor:
                         self._on_signal(number)
             else:
                 self._read(key.data)
+        if len(self._settled) == self._count and not self._ending:
+            self._upgrade.begin_if_wanted()
         now = time.monotonic()
         if self._ending and now >= self._ending:
             self._end_all(signal.SIGKILL)
@@ -152,6 +173,8 @@ class Supervisor:
             self._bury()
         elif number == signal.SIGHUP and not self._is_left():
             self._reload()
+        elif number == signal.SIGUSR2:
+            self._upgrade.is_wanted = True
         elif number in SIGNALS:
             if self._ending:
                 self._status = 128 + number
@@ -170,6 +193,12 @@ class Supervisor:
         for worker in self._workers.values():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(worker.pid, number)
+        self._upgrade.end(number)
+
+    def _become_next(self) -> None:
+        elders = [Elder(worker.name, worker.pid, worker.line.fileno()) for worker in self._workers.values()]
+        left = Succession(str(self._directory), self._key.hex(), self._trail, self._lifeline, elders)
+        self._upgrade.leave(left, SIGNALS)
 
     def _reload(self) -> None:
         self._ballot.again()
@@ -199,7 +228,7 @@ class Supervisor:
                 os._exit(status)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         theirs.close()
-        ours.settimeout(_SAY)
+        ours.settimeout(SAY)
         worker = self._workers[number] = _Worker(number, name, pid, ours)
         self._selector.register(ours, selectors.EVENT_READ, worker)
         log.info("worker.started", worker=number, pid=pid)
@@ -214,6 +243,7 @@ class Supervisor:
         os.close(self._lifeline[1])
         for worker in self._workers.values():
             worker.line.close()
+        self._upgrade.forget()
         self._selector.close()
         for end in self._wakeup:
             end.close()
@@ -224,6 +254,10 @@ class Supervisor:
             pid, status = os.waitpid(worker.pid, os.WNOHANG)
             if pid:
                 self._ended(worker, os.waitstatus_to_exitcode(status))
+        for name in self._upgrade.bury():
+            self._clear(name)
+        if self._upgrade.has_passed() and self._workers and not self._ending:
+            self._become_next()
 
     def _ended(self, worker: _Worker, status: int) -> None:
         number = worker.number
@@ -231,8 +265,8 @@ class Supervisor:
         with contextlib.suppress(KeyError):
             self._selector.unregister(worker.line)
         worker.line.close()
-        for of in DOORS:
-            (self._directory / of / worker.name).unlink(missing_ok=True)
+        self._settled.discard(number)
+        self._clear(worker.name)
         self._tell(self._ballot.left(number))
         if self._ending:
             return
@@ -246,6 +280,11 @@ class Supervisor:
         pause = min(PAUSES[0] * 2 ** (self._failures[number] - 1), PAUSES[1]) if self._failures[number] > 1 else 0.0
         self._due[number] = now + pause
         log.warning("worker.ended", worker=number, pid=worker.pid, status=status, again_in_s=round(pause, 1))
+
+    def _clear(self, name: str) -> None:
+        """Nobody listens any more where one that has ended did."""
+        for of in DOORS:
+            (self._directory / of / name).unlink(missing_ok=True)
 
     # --- what workers say
 
@@ -267,6 +306,9 @@ class Supervisor:
         said, digest = message["said"], message["digest"]
         if said == "settled":
             self._has_settled = True
+            self._settled.add(number)
+            if len(self._settled) == self._count:
+                self._upgrade.relieve()
         elif said == "reload":
             self._reload()
         elif said == "restart":
