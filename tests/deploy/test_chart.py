@@ -1,5 +1,6 @@
 """The chart is one that Helm takes, renders what Kubernetes takes, and runs a mesh that does what the chart says of it."""
 
+import base64
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ EVERYTHING: dict[str, Any] = {
     "env": [{"name": "DOCS_TOKEN", "valueFrom": {"secretKeyRef": {"name": "docs", "key": "token"}}}],
     "envFrom": [{"secretRef": {"name": "more"}}],
     "imagePullSecrets": [{"name": "registry"}],
-    "replicaCount": 2,
+    "autoscaling": {"enabled": True, "sessions": 2000},
+    "cluster": {"preStopSeconds": 3},
     "service": {"annotations": {"a": "b"}},
     "serviceAccount": {"annotations": {"a": "b"}},
     "podLabels": {"a": "b"},
@@ -41,7 +43,8 @@ EVERYTHING: dict[str, Any] = {
 RELEASES = {
     "nothing set": {},
     "everything set": EVERYTHING,
-    "things of one's own": {"existingConfigMap": "mine", "serviceAccount": {"create": False}, "persistence": {"enabled": True, "existingClaim": "mine"}, "networkPolicy": {"enabled": False}},
+    "two replicas": {"replicaCount": 2, "config": {"cluster": {"key": "${CLUSTER_KEY}"}}},
+    "things of one's own": {"replicaCount": 2, "cluster": {"keySecret": "mine"}, "existingConfigMap": "mine", "serviceAccount": {"create": False}, "persistence": {"enabled": True, "existingClaim": "mine"}, "networkPolicy": {"enabled": False}},
 }  # fmt: skip
 
 
@@ -49,7 +52,10 @@ def rendered(values: dict[str, Any]) -> dict[str, Any]:
     """What a release with these values has, by its kind."""
     made = helm.Chart.load(str(CHART)).render(values, name="mesh", namespace="tools")
     objects = [each for name, text in made.items() if name.endswith(".yaml") for each in yaml.safe_load_all(text)]
-    found = {each["kind"]: each for each in objects if each}
+    # Of Services there are two, and the one for the replicas among themselves goes by its component.
+    found = {
+        each["metadata"]["labels"].get("app.kubernetes.io/component", each["kind"]): each for each in objects if each
+    }
     assert len(found) == sum(map(bool, objects))
     return found
 
@@ -102,7 +108,8 @@ def test_a_mistake_in_the_values_is_refused(values: dict[str, Any], place: str) 
 def test_the_config_of_a_release_is_one_that_a_mesh_takes(values: dict[str, Any]) -> None:
     text = rendered(values)["ConfigMap"]["data"]["mesh.yaml"]
     path = CHART / "mesh.yaml"
-    config = load(path.name, content=Content(path, "", (path,), text.encode()))
+    text = text.replace("${file:/etc/meshproxy-cluster/key}", "a key of a release that is long enough")
+    config = load(path.name, {"POD_IP": "10.1.2.3"}, content=Content(path, "", (path,), text.encode()))
     assert [spec.name for spec in config.enabled] == list(values.get("config", {}).get("upstreams", {}))
 
 
@@ -152,6 +159,53 @@ def test_the_monitor_and_the_budget_mean_the_pods_of_the_release() -> None:
     assert monitor["endpoints"][0]["authorization"]["credentials"] == {"name": "scraper", "key": "key"}
     [port] = found["Service"]["spec"]["ports"]
     assert port["name"] == monitor["endpoints"][0]["port"]
+
+
+def test_replicas_find_each_other_and_have_one_key() -> None:
+    found = rendered(EVERYTHING)
+    peers, key, spec = found["peers"], found["Secret"], pod(EVERYTHING)
+    cluster = yaml.safe_load(found["ConfigMap"]["data"]["mesh.yaml"])["cluster"]
+    assert cluster["peers"] == [f"{peers['metadata']['name']}:7946"]
+    assert peers["spec"]["clusterIP"] == "None"
+    assert peers["spec"]["publishNotReadyAddresses"]
+    [port] = peers["spec"]["ports"]
+    [container] = spec["containers"]
+    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+    assert cluster["listen"] == f"0.0.0.0:{ports[port['targetPort']]}"
+    assert {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}} in container["env"]
+    [volume] = [each["secret"] for each in spec["volumes"] if each["name"] == "cluster-key"]
+    assert volume["secretName"] == key["metadata"]["name"]
+    [mount] = [each for each in container["volumeMounts"] if each["name"] == "cluster-key"]
+    assert cluster["key"] == f"${{file:{mount['mountPath']}/key}}"
+    assert len(base64.b64decode(key["data"]["key"])) >= 32
+    # Where somebody scales, nobody else says how many there are; and no client is kept at its pod.
+    assert "replicas" not in found["Deployment"]["spec"]
+    assert found["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]["name"] == found["Deployment"]["metadata"]["name"]
+    assert "sessionAffinity" not in found["Service"]["spec"]
+
+
+def test_only_replicas_reach_the_private_port_of_replicas() -> None:
+    found = rendered(EVERYTHING)
+    labels = found["Deployment"]["spec"]["template"]["metadata"]["labels"].items()
+    [private] = [rule for rule in found["NetworkPolicy"]["spec"]["ingress"] if rule["ports"] == [{"port": "peers"}]]
+    [only] = private["from"]
+    assert only["podSelector"]["matchLabels"].items() <= labels
+
+
+def test_what_a_release_says_of_its_cluster_goes_before_what_the_chart_says() -> None:
+    found = rendered(RELEASES["two replicas"])
+    cluster = yaml.safe_load(found["ConfigMap"]["data"]["mesh.yaml"])["cluster"]
+    assert cluster["key"] == "${CLUSTER_KEY}"
+    assert cluster["peers"] == ["mesh-meshproxy-peers:7946"]
+    own = rendered(RELEASES["things of one's own"])
+    assert "Secret" not in own
+
+
+def test_one_replica_has_nothing_of_a_cluster() -> None:
+    found = rendered({})
+    assert found.keys().isdisjoint({"peers", "Secret", "HorizontalPodAutoscaler"})
+    assert "cluster" not in found["ConfigMap"]["data"]["mesh.yaml"]
+    assert "lifecycle" not in pod({})["containers"][0]
 
 
 def test_the_chart_and_the_package_have_one_version() -> None:
