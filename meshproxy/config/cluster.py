@@ -62,7 +62,7 @@ class ClusterConfig(Section):
     key: Keys = Field(
         default=(),
         repr=False,
-        description="What all replicas share, at least 32 characters: a reference such as ${file:/run/secrets/cluster-key}, or a list. The first is used, and the others are taken, "
+        description="What all replicas share, at least 32 characters: a reference such as ${file:/run/secrets/cluster-key}, or several, as a list or one a line. The first is used, and the others are taken, "
         "so that a key can be replaced. An edit is in force at once.",
         json_schema_extra={"default": None},
     )
@@ -70,7 +70,7 @@ class ClusterConfig(Section):
     @field_validator("key")
     @classmethod
     def _are_long_enough(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
-        keys = tuple(key.strip() for key in keys)
+        keys = tuple(line.strip() for key in keys for line in key.splitlines() if line.strip())
         if any(len(key) < SHORTEST_KEY for key in keys):
             raise ValueError(
                 f"a key has at least {SHORTEST_KEY} characters that nobody can guess; make one with: openssl rand -base64 32"

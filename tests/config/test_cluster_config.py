@@ -52,6 +52,12 @@ def test_a_key_may_be_a_reference_or_several_and_is_a_secret(tmp_path) -> None:
     assert KEY not in repr(config)
 
 
+def test_several_keys_may_stand_in_one_file_a_line_each(tmp_path) -> None:
+    (tmp_path / "keys").write_text(f"{KEY}\n\n{KEY[::-1]}\n")
+    config = loaded(tmp_path, {"listen": "127.0.0.1:7946", "key": "${file:keys}"})
+    assert config.cluster.key == (KEY, KEY[::-1])
+
+
 def test_a_key_that_stands_in_the_file_is_a_secret_too(tmp_path) -> None:
     config = loaded(tmp_path, {"key": KEY})
     assert config.scrubber.scrub(f"it is {KEY}") == "it is ***"
