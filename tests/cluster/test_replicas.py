@@ -19,6 +19,7 @@ from tests.cluster.test_workers import once, opened, pid_of
 from tests.interop.conftest import SAW
 from tests.interop.test_python_sdk import Heard, elicited, rooted, sampled, use
 from tests.kit.balancer import balanced
+from tests.kit.callers import callers
 from tests.kit.light import light, received
 from tests.kit.messages import call, heads, messages_in, modern, request
 from tests.kit.nginx import nginx
@@ -257,7 +258,6 @@ def test_what_needs_a_port_of_its_own_is_not_served_over_stdio(tmp_path) -> None
 
 
 async def test_replicas_are_restarted_one_by_one_and_no_call_fails(tmp_path) -> None:
-    """Clients of the modern era have nothing that is a replica's own; those of the legacy era begin anew where their session is unknown, and are told so by nothing but 404."""
     hosts = [f"127.0.0.{number}" for number in (1, 2, 3)]
     private, public = free_port(*hosts), str(free_port(*hosts))
     files = [written(tmp_path, number, private, upstreams={"a": light()}) for number in range(3)]
@@ -266,33 +266,24 @@ async def test_replicas_are_restarted_one_by_one_and_no_call_fails(tmp_path) -> 
         meshes = [one.enter_context(replica(file, "--port", public)) for one, file in zip(running, files, strict=True)]
         for mesh in meshes:
             mesh.await_event("upstream.up")
-        stopping, failed, done = asyncio.Event(), [], [0]
-        async with balanced(*(mesh.url for mesh in meshes)) as url:
-
-            async def call_on(*, is_modern: bool) -> None:
-                async with httpx2.AsyncClient(timeout=DEADLINE, trust_env=False) as http:
-                    session: dict[str, str] = {}
-                    while not stopping.is_set():
-                        body, headers = modern(call("a_echo", 7)) if is_modern else (call("a_echo", 7), session)
-                        if not headers:
-                            session = await opened(url, http)
-                            continue
-                        answer = await http.post(url, json=body, headers=heads(**headers))
-                        if answer.status_code == 404 and not is_modern:
-                            session = {}
-                        elif answer.status_code != 200 or "result" not in answer.json():
-                            failed.append(answer.text)
-                        else:
-                            done[0] += 1
-
-            calling = [asyncio.ensure_future(call_on(is_modern=number % 2 == 0)) for number in range(8)]
+        async with balanced(*(mesh.url for mesh in meshes)) as url, callers(url) as calling:
             for one, file in zip(running, files, strict=True):
-                seen = done[0]
-                await eventually(lambda seen=seen: done[0] > seen + 20)
+                await calling.some_more()
                 await asyncio.to_thread(one.close)
                 mesh = await asyncio.to_thread(one.enter_context, replica(file, "--port", public))
                 await asyncio.to_thread(mesh.await_event, "upstream.up")
-            stopping.set()
-            await within(asyncio.gather(*calling))
-        assert failed == []
-        assert done[0] > 60
+            await calling.some_more()
+
+
+async def test_an_edit_goes_from_replica_to_replica_and_no_call_fails(tmp_path) -> None:
+    with replicas(tmp_path, upstreams={"a": light("--label", "old")}) as meshes:
+        for mesh in meshes:
+            mesh.await_event("upstream.up")
+        async with balanced(*(mesh.url for mesh in meshes)) as url, callers(url) as calling:
+            for number, mesh in enumerate(meshes):
+                file = tmp_path / f"{number}" / "mesh.yaml"
+                file.write_text(file.read_text().replace("old", "new"))
+                await asyncio.to_thread(mesh.await_event, "config.reloaded")
+                await calling.some_more()
+        # Sessions went on.
+        assert calling.begun == 3

@@ -1,55 +1,24 @@
 """SIGUSR2: another version of the program takes the place of this one, and nobody is refused meanwhile."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx2
 import pytest
 from tests.cluster.test_workers import await_all_up, config, once, opened, workers
+from tests.kit.callers import callers
 from tests.kit.light import light
-from tests.kit.messages import call, heads, modern, request
+from tests.kit.messages import call, request
 from tests.kit.processes import descendants, is_alive
 from tests.kit.program import Serving, serve
-from tests.kit.waiting import DEADLINE, eventually, within
+from tests.kit.waiting import eventually, within
 
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.skipif(sys.platform != "linux", reason="only Linux shares a port between processes evenly"),
 ]
-
-
-@contextlib.asynccontextmanager
-async def calling(url: str, count: int = 6) -> AsyncIterator[list[int]]:
-    """Clients that call all the time, half of them over a new connection each time. Yields how often; none of them fails."""
-    stopping, done = asyncio.Event(), [0]
-    body, headers = modern(call("a_echo", 7))
-
-    async def call_on(*, keeps: bool) -> None:
-        kept = httpx2.AsyncClient(timeout=DEADLINE, trust_env=False)
-        async with kept:
-            while not stopping.is_set():
-                answer = await (
-                    kept.post(url, json=body, headers=heads(**headers)) if keeps else once(url, body, **headers)
-                )
-                assert answer.status_code == 200, answer.text
-                assert "result" in answer.json()
-                done[0] += 1
-
-    tasks = [asyncio.ensure_future(call_on(keeps=number % 2 == 0)) for number in range(count)]
-    try:
-        await eventually(lambda: done[0] > 20 or any(task.done() for task in tasks))
-        yield done
-        stopping.set()
-        await within(asyncio.gather(*tasks))
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def upgraded(mesh: Serving, count: int = 1) -> None:
@@ -60,13 +29,13 @@ async def upgraded(mesh: Serving, count: int = 1) -> None:
 async def test_no_connection_is_refused_and_no_call_fails(tmp_path) -> None:
     with serve(config(tmp_path, a=light()), tmp_path / "log") as mesh:
         await_all_up(mesh)
-        async with calling(mesh.url) as done:
+        async with callers(mesh.url) as calling:
             for count in (1, 2):
-                old, seen = set(workers(mesh).values()), done[0]
+                old = set(workers(mesh).values())
                 await upgraded(mesh, count)
                 assert not [pid for pid in old if is_alive(pid)]
                 assert not old & set(workers(mesh).values())
-                await eventually(lambda seen=seen: done[0] > seen + 20)
+                await calling.some_more()
         # The process is the same for whoever manages it, and so is the port.
         assert mesh.process.poll() is None
         assert len(mesh.events("mesh.listening")) == 3
@@ -119,13 +88,13 @@ async def test_a_version_that_cannot_serve_is_not_taken(tmp_path) -> None:
 async def test_more_workers_may_take_the_place_of_fewer_and_fewer_that_of_more(tmp_path) -> None:
     with serve(config(tmp_path, a=light()), tmp_path / "log") as mesh:
         await_all_up(mesh)
-        async with calling(mesh.url) as done:
+        async with callers(mesh.url) as calling:
             for round_, count in ((1, 3), (2, 1)):
-                started, seen = len(mesh.events("worker.started")), done[0]
+                started = len(mesh.events("worker.started"))
                 config(tmp_path, workers=count, a=light())
                 await upgraded(mesh, round_)
                 assert len(mesh.events("worker.started")) == started + count
-                await eventually(lambda seen=seen: done[0] > seen + 20)
+                await calling.some_more()
         assert mesh.end() == 0
 
 

@@ -29,6 +29,7 @@ Clients to put in front of it:
 - `sdk`: the SDK's client of a URL, a command line or a server in this process.
 - `raw_client`: a socket, requests as bytes, and the HTTP server alone. `messages`: JSON-RPC as it is POSTed.
 - `program`: `meshproxy serve` in a process of its own. `replicas`: several of them that are one mesh. `balancer` and `nginx`: what stands before several, and knows nothing of sessions.
+- `callers`: clients that call all the time, none of whose calls may fail.
 - `written`: what is in a client's own file, and the SDK's client that goes by it.
 
 Between the two:
