@@ -134,9 +134,8 @@ async def _serve(
         warned.update(warnings)
 
     store = Store(place(config.state, file))
-    mesh = Mesh(
-        config, server.composite, server.stamp, take, Memory(store), Logins(store.directory, file, lambda: store.key)
-    )
+    memory = Memory(store)
+    mesh = Mesh(config, server.composite, server.stamp, take, memory, Logins(store.directory, file, lambda: store.key))
     if tls is not None:
         mesh.need = need_files
     concert = None if seat is None else join(seat, mesh, server, stopping)
@@ -171,7 +170,7 @@ async def _serve(
         auditing.begin(mesh)
         server.extend_grace()
         if sharing is not None:
-            await sharing.start(mesh, server.entrance)
+            await sharing.start(mesh, server.entrance, memory)
         mesh.start()
         if concert is not None:
             await concert.open()

@@ -6,7 +6,7 @@ The mesh starts and serves without the store. It is connected to in the backgrou
 import secrets
 import socket
 from collections.abc import Iterable, Mapping
-from importlib.util import find_spec
+from importlib import import_module
 from typing import Any, Final
 
 from meshproxy.access.access import Entrance
@@ -24,13 +24,15 @@ from meshproxy.cluster.store_url import StoreUrl
 from meshproxy.config.models import MeshConfig
 from meshproxy.guard.loans import Loans
 from meshproxy.login.common import WHAT, Common
+from meshproxy.mesh.common_catalogs import WHAT as CATALOGS
+from meshproxy.mesh.common_catalogs import CommonCatalogs
+from meshproxy.mesh.memory import Memory
 from meshproxy.mesh.mesh import Mesh
 
 __all__ = ["Sharing"]
 
 FIRST: Final = 1.0
 """Seconds that a start waits for the store: what it knows is of use from the first moment."""
-_PURPOSE: Final = b"store"
 
 
 class Sharing:
@@ -42,6 +44,7 @@ class Sharing:
         self._store = Store(url, config.name, self._cipher)
         name = here() or secrets.token_hex(8)
         self._pulse = Pulse(self._store, name, None if replica is None else _address(replica, url))
+        self._catalogs = CommonCatalogs(self._store, _derived(self._keys, b"catalogs")[0])
         self._revocations: Revocations | None = None
         self._loans = Loans(self._store, name, lambda: self._pulse.count)
 
@@ -53,18 +56,22 @@ class Sharing:
 
     @staticmethod
     def need(config: MeshConfig) -> None:
-        """Have what a store needs.
+        """Have what a store needs, before the processes of a mesh are forked.
 
         Raises:
             Failure: it is not installed.
         """
-        if config.cluster.url is not None and find_spec("redis") is None:
-            raise Failure(
-                "cluster.url: needs an optional part of meshproxy: pip install 'meshproxy[cluster]'", status=2
-            )
+        if config.cluster.url is not None:
+            try:
+                import_module("redis.asyncio")
+            except ImportError:
+                remedy = "pip install 'meshproxy[cluster]'"
+                raise Failure(f"cluster.url: needs an optional part of meshproxy: {remedy}", status=2) from None
 
-    async def start(self, mesh: Mesh, entrance: Entrance) -> None:
-        """Have a mesh go by it, and who may come in."""
+    async def start(self, mesh: Mesh, entrance: Entrance, memory: Memory) -> None:
+        """Have a mesh go by it, and who may come in, and what the mesh remembers."""
+        memory.common = self._catalogs
+        self._pulse.watch(CATALOGS, self._catalogs.look)
         self._revocations = Revocations(self._store, entrance)
         self._pulse.watch(REVOKED, self._revocations.look)
         mesh.lending = self._loans
@@ -72,6 +79,7 @@ class Sharing:
         self._pulse.watch(WHAT, common.look)
         await self._store.start(FIRST)
         await self._pulse.start()
+        await self._catalogs.fetch((spec.name for spec in mesh.config.enabled), FIRST)
         self._loans.start()
 
     def take(self, config: MeshConfig) -> None:
@@ -97,12 +105,13 @@ class Sharing:
         await self._loans.aclose()
         if self._revocations is not None:
             await self._revocations.aclose()
+        await self._catalogs.aclose()
         await self._pulse.aclose()
         await self._store.aclose()
 
 
-def _derived(keys: tuple[str, ...]) -> list[bytes]:
-    return Keys(keys).for_(_PURPOSE)
+def _derived(keys: tuple[str, ...], purpose: bytes = b"store") -> list[bytes]:
+    return Keys(keys).for_(purpose)
 
 
 def _address(replica: Replica, url: StoreUrl) -> Address:

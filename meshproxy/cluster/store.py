@@ -180,7 +180,7 @@ class Store:
             pause = min(2 * pause, longest)
 
     async def _connected(self) -> bool:
-        # It takes a second on a busy machine, in which the mesh serves.
+        # Where it was not before: it takes a second on a busy machine, in which others are served.
         await asyncio.to_thread(import_module, "redis.asyncio")
         try:
             client = self._client = _client_of(self._url, self._open)

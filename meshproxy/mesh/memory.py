@@ -14,6 +14,7 @@ import msgspec
 from meshproxy.catalog.catalog import Catalog
 from meshproxy.config.upstream import COMMAND_KEYS, URL_KEYS, UpstreamSpec
 from meshproxy.kinds import Kind
+from meshproxy.mesh.common_catalogs import CommonCatalogs
 from meshproxy.state.catalogs import FOLDER, entry_name
 from meshproxy.state.store import Store
 from meshproxy.upstream.provider import ProxyProvider
@@ -38,23 +39,25 @@ class _Entry(msgspec.Struct, frozen=True):
 
 
 class Memory:
-    """The entries in a store, by upstream."""
+    """The entries in a store, by upstream.
+
+    Attributes:
+        common: those of all replicas; None where this mesh is alone. Set before it starts.
+    """
 
     def __init__(self, store: Store) -> None:
+        self.common: CommonCatalogs | None = None
         self._store = store
         self._kept: dict[str, tuple[Catalog, bool | None, bool, str]] = {}
         self._wanted: frozenset[str] | None = None
 
     def recall(self, spec: UpstreamSpec, provider: ProxyProvider) -> None:
         """Tell a provider that was not started what is remembered of its upstream."""
-        data = self._store.read(entry_name(spec.name))
-        if data is None:
-            return
-        try:
-            entry = msgspec.convert(loads(data), _Entry)
-        except (*JsonError, msgspec.ValidationError):
-            return
-        if entry.version != VERSION or entry.spec != self._digest(spec):
+        common = self.common
+        # What any of the replicas has seen is of later than what this one remembers.
+        entry = None if common is None else self._entry(common.read(spec.name), self._digest(spec, common.key))
+        entry = entry or self._entry(self._store.read(entry_name(spec.name)), self._digest(spec, self._store.key))
+        if entry is None:
             return
         catalog = Catalog(
             definitions=entry.definitions,
@@ -65,12 +68,23 @@ class Memory:
         )
         provider.recollection.recall(catalog, has_handshake=entry.has_handshake, talks=entry.talks)
 
+    @staticmethod
+    def _entry(data: bytes | None, digest: str) -> _Entry | None:
+        """What is kept, if it is of this spec."""
+        if data is None:
+            return None
+        try:
+            entry = msgspec.convert(loads(data), _Entry)
+        except (*JsonError, msgspec.ValidationError):
+            return None
+        return entry if entry.version == VERSION and entry.spec == digest else None
+
     def keep(self, spec: UpstreamSpec, provider: ProxyProvider) -> None:
         """Remember what a provider offers, if that is news, whole, and from itself."""
         catalog, known = provider.recollection.news, provider.recollection.known
         if catalog is None:
             return
-        digest = self._digest(spec)
+        digest = self._digest(spec, self._store.key)
         now = (catalog, known.has_handshake, known.talks, digest)
         if self._kept.get(spec.name) == now:
             return
@@ -87,6 +101,8 @@ class Memory:
             "talks": known.talks,
         }
         self._store.write(entry_name(spec.name), dumps(entry))
+        if self.common is not None:
+            self.common.write(spec.name, dumps(entry | {"spec": self._digest(spec, self.common.key)}))
 
     def forget_all_but(self, names: Collection[str]) -> None:
         """Drop the entries of upstreams that are not in the config any more, be they enabled or not."""
@@ -98,10 +114,9 @@ class Memory:
             if name not in wanted:
                 self._store.remove(name)
 
-    def _digest(self, spec: UpstreamSpec) -> str:
+    @staticmethod
+    def _digest(spec: UpstreamSpec, key: bytes) -> str:
         reached = [getattr(spec, key) for key in (*COMMAND_KEYS, *URL_KEYS)]
         # A mapping's order says nothing, and its repr hides its values.
         plain = [sorted(dict(value).items()) if hasattr(value, "items") else value for value in reached]
-        return hashlib.blake2b(
-            repr(plain).encode("utf-8", "surrogatepass"), key=self._store.key, digest_size=16
-        ).hexdigest()
+        return hashlib.blake2b(repr(plain).encode("utf-8", "surrogatepass"), key=key, digest_size=16).hexdigest()

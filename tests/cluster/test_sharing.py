@@ -20,6 +20,7 @@ from tests.kit.redis_server import RedisServer, needs_redis, redis_server
 from tests.kit.replicas import KEY
 from tests.kit.sdk import connected
 from tests.kit.waiting import DEADLINE, eventually
+from tests.mesh.test_memory import held
 
 pytestmark = [pytest.mark.anyio, needs_redis]
 
@@ -184,3 +185,42 @@ async def test_a_key_that_an_edit_of_one_replica_takes_out_is_refused_by_all(ser
         for mesh in meshes:
             await eventually(lambda mesh=mesh: refused(mesh))
             assert await status(mesh, "bob") == 200
+
+
+async def test_a_replica_that_starts_lists_at_once_what_the_others_know_also_after_the_store_has_forgotten_it(
+    server, tmp_path
+) -> None:
+    upstreams = {"a": held(tmp_path, "--tools", "one,two", cwd="/")}
+    with sharing(tmp_path, server.url, 1, state="none", upstreams=upstreams) as [mesh]:
+        mesh.await_settled()
+        await eventually(lambda: b"catalog" in server.ask("KEYS", "*catalog:a"))
+        server.kill()
+        mesh.await_event("cluster.store_away")
+        server.start()
+        await eventually(lambda: b"catalog" in server.ask("KEYS", "*catalog:a"))
+        (tmp_path / "held").touch()
+        file = written(tmp_path, 1, server.url, state="none", upstreams=upstreams)
+        with serve(file, file.parent / "log") as other:
+            async with connected(other.url, mode="auto") as client:
+                assert [tool.name for tool in (await client.list_tools()).tools] == ["a_one", "a_two"]
+            shown = other.ready()[1]["upstreams"]["a"]
+            assert (shown["state"], shown["remembered"]) == ("starting", True)
+            (tmp_path / "held").unlink()
+            other.await_settled()
+
+
+async def test_a_catalog_that_is_of_another_key_or_spec_is_none(server, tmp_path) -> None:
+    upstreams = {"a": held(tmp_path, "--tools", "one,two", cwd="/")}
+    with sharing(tmp_path, server.url, 1, state="none", upstreams=upstreams) as [mesh]:
+        mesh.await_settled()
+        await eventually(lambda: b"catalog" in server.ask("KEYS", "*catalog:a"))
+        (tmp_path / "held").touch()
+        specs = {"a": held(tmp_path, "--tools", "one,two", cwd="/", env={"TOKEN": "another"})}
+        others = [
+            written(tmp_path, 1, server.url, state="none", upstreams=specs),
+            written(tmp_path, 2, server.url, state="none", cluster={"key": KEY[::-1]}, upstreams=upstreams),
+        ]
+        for file in others:
+            with serve(file, file.parent / "log") as other:
+                assert "remembered" not in other.ready()[1]["upstreams"]["a"]
+        (tmp_path / "held").unlink()
