@@ -222,4 +222,4 @@ def _hinted(value: Any, hint: bytes) -> bool:
         return True
     data = bytes(value)
     # Escapes may hide a key or a type. Looking for one byte is many times quicker than for four, and often enough.
-    return hint in data or (b"\\" in data and b"\\u00" in data)
+    return data.find(hint) >= 0 or (92 in data and data.find(b"\\u00") >= 0)

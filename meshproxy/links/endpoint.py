@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from meshproxy.errors import UpstreamUnavailable
 from meshproxy.http.credentials import Credentials
 from meshproxy.links.faults import Faults
+from meshproxy.links.known import Known
 from meshproxy.links.link import Link, Listener
 from meshproxy.links.stderr import Stderr
 from meshproxy.wire.protocol import Era
@@ -26,27 +27,6 @@ class _Opening(Protocol):
 
 
 _L = TypeVar("_L", bound=_Opening)
-
-
-class Known:
-    """What has been found out about an upstream, for whoever connects to it next. Values alone, so that they can be written down.
-
-    Attributes:
-        era: what the last negotiation ended at, so that the next connection need not probe; None if that is not known.
-        has_handshake: of a modern one, whether it takes `initialize` too, and so speaks both eras; None as long as nobody has tried.
-        talks: whether it says things to its callers that do not tell which of them they are for.
-    """
-
-    __slots__ = ("era", "has_handshake", "talks")
-
-    def __init__(self) -> None:
-        self.era: Era | None = None
-        self.has_handshake: bool | None = None
-        self.talks = False
-
-    def doubt(self) -> None:
-        """It could not be connected to: which eras it speaks is asked anew."""
-        self.era = self.has_handshake = None
 
 
 class Endpoint(ABC):

@@ -2,6 +2,8 @@
 
 import asyncio
 
+from meshproxy.wire.codec import on_one_line
+
 __all__ = ["Feed"]
 
 
@@ -22,7 +24,4 @@ class Feed:
         transport = self.transport
         if transport is None or transport.is_closing():
             return
-        # Blanks of somebody's pretty-printed JSON; inside of strings JSON has no bare line ends.
-        if b"\n" in message or b"\r" in message:
-            message = message.replace(b"\n", b" ").replace(b"\r", b" ")
-        transport.write(message + b"\n")
+        transport.write(on_one_line(message) + b"\n")

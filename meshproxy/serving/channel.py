@@ -23,6 +23,7 @@ from meshproxy.serving.modern import ModernDownstream
 from meshproxy.serving.notifications import take
 from meshproxy.serving.questions import Questions
 from meshproxy.serving.response import encode_malformed, too_many_in_flight
+from meshproxy.wire.codec import on_one_line
 from meshproxy.wire.headers import check_envelope
 from meshproxy.wire.mending import answer_meant
 from meshproxy.wire.messages import (
@@ -96,12 +97,12 @@ class Channel:
     def send(self, data: bytes) -> None:
         """Send an answer."""
         if not self._closed:
-            self._send(_one_line(data))
+            self._send(on_one_line(data))
 
     def say(self, data: bytes) -> None:
         """Send a notification or a question."""
         if not self._closed:
-            self._say(_one_line(data))
+            self._say(on_one_line(data))
 
     async def aclose(self, grace: float = 0.0) -> None:
         """Give running requests `grace` seconds to be answered, cancel the rest, and say that the client is gone."""
@@ -260,8 +261,3 @@ class _ChannelContext(RequestContext):
         if not self.can_send_request:
             raise no_back_channel(method)
         return await self.downstream.send_raw_request(method, params)
-
-
-def _one_line(data: bytes) -> bytes:
-    """A line end in JSON can only be blank space, which an upstream's payload may have come with."""
-    return data.replace(b"\n", b" ").replace(b"\r", b" ") if b"\n" in data or b"\r" in data else data

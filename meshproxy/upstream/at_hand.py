@@ -2,11 +2,11 @@
 
 from mypy_extensions import mypyc_attr
 
+from meshproxy.links.known import Known
 from meshproxy.links.link import Link
 from meshproxy.relay.call import Lease
 from meshproxy.relay.downstream import Downstream
 from meshproxy.supervision.supervisor import Supervisor
-from meshproxy.upstream.mirror import Mirror
 from meshproxy.upstream.shared import SessionMode, Shared
 from meshproxy.wire.protocol import Era
 
@@ -22,15 +22,15 @@ class AtHand:
         shared: the links that clients share.
     """
 
-    __slots__ = ("_mirror", "_open", "_owned", "_supervisor", "mode", "shared")
+    __slots__ = ("_known", "_open", "_owned", "_supervisor", "mode", "shared")
 
     def __init__(
-        self, mode: SessionMode, supervisor: Supervisor, mirror: Mirror, owned: dict[str, Lease], shared: Shared
+        self, mode: SessionMode, supervisor: Supervisor, known: Known, owned: dict[str, Lease], shared: Shared
     ) -> None:
         self.shared = shared
         self.mode: SessionMode = mode
         self._supervisor = supervisor
-        self._mirror = mirror
+        self._known = known
         self._owned = owned
         self._open: Lease | None = None
 
@@ -45,7 +45,7 @@ class AtHand:
             own = self._owned.get(downstream.key)
             if own is not None and own.link.is_open:
                 return own
-            if is_modern and control.tells_calls_apart and not self._mirror.is_worth_trying:
+            if is_modern and control.tells_calls_apart and not self._known.may_have_handshake:
                 # Bridged, and there is nothing of a session that could be kept apart.
                 return self._anybodys(control)
             common = self.shared.by(downstream, control)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final
 
 from meshproxy.links.call import Call
-from meshproxy.links.endpoint import Known
+from meshproxy.links.known import Known
 from meshproxy.links.link import Link
 from meshproxy.relay.call import Lease
 from meshproxy.relay.downstream import Downstream

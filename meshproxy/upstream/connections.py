@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import cast
 
 from meshproxy.errors import UpstreamUnavailable
-from meshproxy.links.endpoint import Known
+from meshproxy.links.known import Known
 from meshproxy.links.link import Link
 from meshproxy.links.stderr import Stderr
 from meshproxy.relay.call import Call
@@ -84,11 +84,7 @@ class Connections:
         self._of_sessions: dict[Link, ProxyClient] = {}
         self.handlers_of: dict[Link, Handlers] = {}
         self.handlers = Handlers() if self.client is None else self.client.handlers
-
-    @property
-    def is_dear(self) -> bool:
-        """Whether each connection is a process."""
-        return self.client is not None and self.client.endpoint.is_process
+        self.is_dear = self.client is not None and self.client.endpoint.is_process
 
     def stderr(self) -> Stderr | None:
         """What a command writes to standard error; None for what is none."""
@@ -115,6 +111,7 @@ class Connections:
         """The control link. Raises `UpstreamUnavailable`, and what the factory raises."""
         before, self.client = self.client, await self._make_client(None)
         self.client.endpoint.known = self.known
+        self.is_dear = self.client.endpoint.is_process
         self.handlers = self.client.handlers
         if before is not None and before.endpoint is not self.client.endpoint:
             await before.endpoint.aclose()

@@ -82,9 +82,8 @@ class LinkChoice(AtHand):
         turn: float | None,
     ) -> None:
         self.sessions = Sessions(name, self._open_session, opener.close_session)
-        super().__init__(mode, supervisor, opener.mirror, self.sessions.leases, Shared(name, mode, opener))
+        super().__init__(mode, supervisor, opener.known, self.sessions.leases, Shared(name, mode, opener))
         self._name = name
-        self._known = opener.known
         self._opener = opener
         self._turn = turn
         self._exclusive = Exclusive(name, opener.open_exclusive, patience)
@@ -261,4 +260,4 @@ class LinkChoice(AtHand):
 
     def _is_bridged_now(self, control: Link, *, was_mirrored: bool) -> bool:
         """Whether a link that could not be had in a client's era was the last attempt at one, so that its call is bridged."""
-        return was_mirrored and not self._mirror.is_worth_trying and control.is_open
+        return was_mirrored and not self._known.may_have_handshake and control.is_open

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from meshproxy.errors import UpstreamUnavailable
-from meshproxy.links.endpoint import Known
+from meshproxy.links.known import Known
 from meshproxy.links.link import Link
 from meshproxy.links.negotiation import CallerRefusedError, EraRefusedError
 from meshproxy.upstream.common import Common
@@ -32,24 +32,17 @@ class Mirror:
         self._name = name
         self._known = known
         self._lock = asyncio.Lock()
-        self._again = 0.0
         self._pause = 0.0
-
-    @property
-    def is_worth_trying(self) -> bool:
-        """Whether a link of the legacy era can be opened, as far as is known."""
-        has = self._known.has_handshake
-        return time.monotonic() >= self._again if has is None else has
 
     async def open(self, connect: Callable[[], Awaitable[Link]]) -> Link:
         """Open a link of the legacy era with `connect`, which fails with `EraRefusedError` if there is no such. One at a time, until that is known.
 
         Raises:
-            UpstreamUnavailable: it could not be opened; `is_worth_trying` says from then on whether another attempt makes sense.
+            UpstreamUnavailable: it could not be opened; `Known.may_have_handshake` says from then on whether another attempt makes sense.
         """
         async with self._lock:
             if self._known.has_handshake is None:
-                if not self.is_worth_trying:
+                if not self._known.may_have_handshake:
                     raise UpstreamUnavailable(self._name, "it could not be connected to in the legacy era")
                 return await self._attempt(connect)
         return await self._attempt(connect)
@@ -73,7 +66,7 @@ class Mirror:
             if self._known.has_handshake is None:
                 first, most = AGAIN
                 self._pause = min(most, max(first, 2 * self._pause))
-                self._again = time.monotonic() + self._pause
+                self._known.again = time.monotonic() + self._pause
                 log.warning(
                     "upstream.handshake_failed",
                     upstream=self._name,
@@ -82,7 +75,7 @@ class Mirror:
                 )
             raise
         self._known.has_handshake = True
-        self._again = self._pause = 0.0
+        self._known.again = self._pause = 0.0
         return link
 
 
@@ -97,14 +90,14 @@ class Counterpart:
         self._name = name
         self._open_link = open_link
         self._make = make
-        self._common: Common | None = None
+        self.common: Common | None = None
         self._opening: asyncio.Task[Common] | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._expiry: asyncio.TimerHandle | None = None
 
     def get(self) -> Common | None:
         """What clients share now, if it is open."""
-        common = self._common
+        common = self.common
         return common if common is not None and common.link.is_open else None
 
     @property
@@ -135,7 +128,7 @@ class Counterpart:
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
-        common, self._common = self._common, None
+        common, self.common = self.common, None
         if common is not None:
             common.end()
             task = asyncio.ensure_future(common.link.aclose())
@@ -144,7 +137,7 @@ class Counterpart:
 
     async def rest(self) -> None:
         """Close it if nobody calls over it."""
-        if self._common is not None and not self._common.is_busy:
+        if self.common is not None and not self.common.is_busy:
             self.discard()
             await asyncio.gather(*self._closing)
 
@@ -159,7 +152,7 @@ class Counterpart:
 
     async def _open(self) -> Common:
         self.discard()
-        common = self._common = self._make(await self._open_link(), on_unused=self._on_unused)
+        common = self.common = self._make(await self._open_link(), on_unused=self._on_unused)
         # Whoever wanted it may have left.
         self._on_unused()
         return common
@@ -176,5 +169,5 @@ class Counterpart:
 
     def _expire(self) -> None:
         self._expiry = None
-        if self._common is not None and not self._common.is_used:
+        if self.common is not None and not self.common.is_used:
             self.discard()

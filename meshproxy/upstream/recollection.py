@@ -3,7 +3,7 @@
 import structlog
 
 from meshproxy.catalog.catalog import Catalog
-from meshproxy.links.endpoint import Known
+from meshproxy.links.known import Known
 from meshproxy.supervision.supervisor import Supervisor
 
 __all__ = ["Recollection"]

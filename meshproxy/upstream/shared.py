@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Literal, Protocol
 
-from meshproxy.links.endpoint import Known
+from meshproxy.links.known import Known
 from meshproxy.links.link import Link
 from meshproxy.relay.downstream import Downstream
 from meshproxy.upstream.common import Common
 from meshproxy.upstream.exclusive import Shown
-from meshproxy.upstream.mirror import Counterpart, Mirror
+from meshproxy.upstream.mirror import Counterpart
 from meshproxy.upstream.uses import Uses
 from meshproxy.wire.protocol import Era
 
@@ -20,16 +20,11 @@ class Opener(Protocol):
 
     Attributes:
         known: what was found out about the upstream.
-        mirror: finds out more.
+        is_dear: whether each connection is a process.
     """
 
     known: Known
-    mirror: Mirror
-
-    @property
-    def is_dear(self) -> bool:
-        """Whether each connection is a process."""
-        ...
+    is_dear: bool
 
     async def open_session(self, downstream: Downstream, era: Era | None) -> Link:
         """The link of a session's own, in the one era that is wanted, or else in the upstream's."""
@@ -64,7 +59,6 @@ class Shared:
         self.mode: SessionMode = mode
         self.counterpart = Counterpart(name, opener.open_counterpart, self._made)
         self._known = opener.known
-        self._mirror = opener.mirror
         self._opener = opener
         self._control: Common | None = None
         self._tried = Uses()
@@ -87,11 +81,12 @@ class Shared:
         common = self.at(control)
         if not self.is_mirrored(control) or common.is_of(downstream):
             return common
-        return self.counterpart.get()
+        other: Common | None = self.counterpart.common
+        return other if other is not None and other.link.is_open else None
 
     def is_mirrored(self, control: Link) -> bool:
         """Whether legacy clients get links of their own era beside a modern control link."""
-        return control.era is Era.MODERN and self._mirror.is_worth_trying
+        return control.era is Era.MODERN and self._known.may_have_handshake
 
     def is_tried(self, downstream: Downstream) -> bool:
         """Whether a call without a link of its own may go over a shared one, to see whether the upstream talks."""

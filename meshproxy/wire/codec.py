@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from meshproxy.http.sse import CR, LF
 from meshproxy.limits import MAX_CUT, MAX_DEPTH, LimitError, check_depth, check_size
 from meshproxy.wire.raw import Raw
 
@@ -25,6 +26,7 @@ __all__ = [
     "loads",
     "mapping",
     "members",
+    "on_one_line",
     "opened",
     "outline",
     "shallow",
@@ -161,6 +163,11 @@ def dumps(value: Any) -> bytes:
         return _encode(value)
     except UnicodeEncodeError:
         return _encoded(value)
+
+
+def on_one_line(text: bytes) -> bytes:
+    """A JSON text without line ends: those of somebody's pretty-printing, since inside of strings JSON has no bare ones."""
+    return text.replace(b"\n", b" ").replace(b"\r", b" ") if LF in text or CR in text else text
 
 
 def opened(value: Any) -> Any:

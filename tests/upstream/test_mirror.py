@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from meshproxy.errors import UpstreamUnavailable
-from meshproxy.links.endpoint import Known
+from meshproxy.links.known import Known
 from meshproxy.links.negotiation import EraRefusedError
 from meshproxy.upstream import mirror
 from meshproxy.upstream.common import Common
@@ -53,14 +53,14 @@ async def all_at_once(found: Mirror, opener: Opener, count: int = 3) -> list[Any
 async def test_a_handshake_that_works_says_that_both_eras_are_spoken() -> None:
     known, opener = Known(), Opener()
     found = Mirror("up", known)
-    assert found.is_worth_trying
+    assert known.may_have_handshake
     assert len(await all_at_once(found, opener)) == len(opener.made) == 3
     assert known.has_handshake is True
     # From then on a failure is one of the moment, and whose call it is is told.
     opener.failure = LATE
     with pytest.raises(UpstreamUnavailable):
         await found.open(opener)
-    assert found.is_worth_trying
+    assert known.may_have_handshake
 
 
 async def test_a_clear_no_is_remembered() -> None:
@@ -69,9 +69,9 @@ async def test_a_clear_no_is_remembered() -> None:
     opener.failure = NO
     with pytest.raises(EraRefusedError):
         await found.open(opener)
-    assert (known.has_handshake, found.is_worth_trying) == (False, False)
+    assert (known.has_handshake, known.may_have_handshake) == (False, False)
     known.doubt()
-    assert found.is_worth_trying
+    assert known.may_have_handshake
 
 
 async def test_those_who_wait_for_an_attempt_that_fails_do_not_repeat_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,16 +82,16 @@ async def test_those_who_wait_for_an_attempt_that_fails_do_not_repeat_it(monkeyp
     outcomes = await all_at_once(found, opener)
     assert [type(outcome) for outcome in outcomes] == [UpstreamUnavailable] * 3
     assert opener.begun == 1
-    assert (known.has_handshake, found.is_worth_trying) == (None, False)
+    assert (known.has_handshake, known.may_have_handshake) == (None, False)
     # The pauses grow, and an attempt that works ends them.
     assert found._pause == 1000.0
-    found._again = 0.0
+    known.again = 0.0
     with pytest.raises(UpstreamUnavailable):
         await found.open(opener)
     assert found._pause == 1500.0
-    found._again, opener.failure = 0.0, None
+    known.again, opener.failure = 0.0, None
     await found.open(opener)
-    assert (known.has_handshake, found.is_worth_trying) == (True, True)
+    assert (known.has_handshake, known.may_have_handshake) == (True, True)
 
 
 class Sharing:

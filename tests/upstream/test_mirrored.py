@@ -104,7 +104,7 @@ async def test_one_attempt_that_fails_bridges_for_a_while_and_is_no_verdict(
             assert (await does(client, "x"))["era"] == "modern"
         assert [one["method"] for one in received(seen)].count("initialize") == 1
         broken.unlink()
-        provider._connections.mirror._again = 0.0
+        provider._connections.known.again = 0.0
         # What has been done in a process is found there.
         assert (await does(first, "y"))["done"] == ["x", "x", "y"]
         assert (await does(Legacy(server), "z"))["era"] == "legacy"
