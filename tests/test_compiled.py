@@ -74,6 +74,17 @@ def test_a_compiled_module_makes_classes_as_they_are_written(module: str) -> Non
     assert REFUSED.isdisjoint(names), f"{module}: {REFUSED.intersection(names)}"
 
 
+def test_nothing_that_is_not_compiled_derives_from_a_protocol_that_is() -> None:
+    def classes(module: str) -> list[tuple[str, set[str]]]:
+        tree = ast.parse((ROOT / module).read_text())
+        found = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+        return [(kind.name, {base.id for base in kind.bases if isinstance(base, ast.Name)}) for kind in found]
+
+    protocols = {name for module in COMPILED for name, bases in classes(module) if "Protocol" in bases}
+    others = {str(path.relative_to(ROOT)) for path in (ROOT / "meshproxy").rglob("*.py")} - set(COMPILED)
+    assert [(module, name) for module in sorted(others) for name, bases in classes(module) if bases & protocols] == []
+
+
 def test_what_is_named_is_there_and_in_order() -> None:
     assert sorted(COMPILED) == COMPILED
     assert [module for module in COMPILED if not (ROOT / module).is_file()] == []

@@ -18,7 +18,7 @@ from meshproxy.links.call import Call
 from meshproxy.links.envelope import RequestMeta, greeting, probe
 from meshproxy.links.faults import Faults
 from meshproxy.links.large import KEPT, answered_at_last, answered_at_start
-from meshproxy.links.link import Listener
+from meshproxy.links.listener import Listener
 from meshproxy.links.negotiation import negotiate
 from meshproxy.links.questions import Questions
 from meshproxy.links.receiving import ReceivingLink

@@ -9,7 +9,8 @@ from meshproxy.errors import UpstreamUnavailable
 from meshproxy.http.credentials import Credentials
 from meshproxy.links.faults import Faults
 from meshproxy.links.known import Known
-from meshproxy.links.link import Link, Listener
+from meshproxy.links.link import Link
+from meshproxy.links.listener import Listener
 from meshproxy.links.stderr import Stderr
 from meshproxy.wire.protocol import Era
 

@@ -6,7 +6,7 @@ Every message that comes back knows what it belongs to: its `Call`, where the tr
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from mypy_extensions import mypyc_attr
 
@@ -16,22 +16,6 @@ from meshproxy.links.faults import Faults
 from meshproxy.links.tasks import Tasks
 from meshproxy.wire.codec import Raw
 from meshproxy.wire.protocol import Era
-
-
-class Listener(Protocol):
-    """Where messages go that the link cannot tell the call of."""
-
-    def on_notification(self, link: "Link", method: str, params: dict[str, Any]) -> None:
-        """As `Call.on_notification`, on the upstream's own account."""
-        ...
-
-    def on_request(self, link: "Link", method: str, params: dict[str, Any]) -> Coroutine[Any, Any, dict[str, Any]]:
-        """A question whose call is not known: answer it, or raise `RpcError`."""
-        ...
-
-    def on_closed(self, link: "Link", reason: str) -> None:
-        """The connection ended, by the other side or by a fault; told once, and not after `aclose`."""
-        ...
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

@@ -15,7 +15,8 @@ import structlog
 from meshproxy.links.duplex import CLOSED, DuplexLink
 from meshproxy.links.endpoint import Endpoint
 from meshproxy.links.faults import Faults
-from meshproxy.links.link import Link, Listener
+from meshproxy.links.link import Link
+from meshproxy.links.listener import Listener
 from meshproxy.wire.codec import dumps, whole
 from meshproxy.wire.protocol import Era
 

@@ -12,7 +12,8 @@ import structlog
 
 from meshproxy.links.call import Call
 from meshproxy.links.envelope import whose_progress
-from meshproxy.links.link import Link, Listener
+from meshproxy.links.link import Link
+from meshproxy.links.listener import Listener
 from meshproxy.links.questions import Questions
 from meshproxy.wire.codec import JsonError, opened
 from meshproxy.wire.messages import Notification, Request, closed_params

@@ -15,7 +15,8 @@ from meshproxy.errors import AnswerLost, AnswerTooLarge, AnswerTooLate, Upstream
 from meshproxy.http.credentials import Credentials
 from meshproxy.links.call import Call, Done, GiveUp
 from meshproxy.links.endpoint import Endpoint
-from meshproxy.links.link import Link, Listener
+from meshproxy.links.link import Link
+from meshproxy.links.listener import Listener
 from meshproxy.links.negotiation import EraRefusedError, RequestRefusedError
 from meshproxy.links.redirects import shown
 from meshproxy.links.streamable import HttpEndpoint, StreamableLink

@@ -13,7 +13,7 @@ from meshproxy.http.sse import SseEvent, SseParser
 from meshproxy.links.duplex import CLOSED, DuplexLink
 from meshproxy.links.exchange import is_stream
 from meshproxy.links.headers import carried
-from meshproxy.links.link import Listener
+from meshproxy.links.listener import Listener
 from meshproxy.links.redirects import Trail, follow, origin_of, resolved, shown
 from meshproxy.links.refusals import EXPIRED, SessionExpiredError, answer_in, judge, may_be_of_session
 from meshproxy.links.session_check import SessionCheck

@@ -22,7 +22,8 @@ from meshproxy.links.duplex import CLOSED, DuplexLink, excerpt
 from meshproxy.links.endpoint import Endpoint
 from meshproxy.links.faults import Faults
 from meshproxy.links.lines import Lines
-from meshproxy.links.link import Link, Listener
+from meshproxy.links.link import Link
+from meshproxy.links.listener import Listener
 from meshproxy.links.process import Process
 from meshproxy.links.stderr import Stderr
 from meshproxy.wire.protocol import Era

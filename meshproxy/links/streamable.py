@@ -25,7 +25,7 @@ from meshproxy.links.envelope import UNCANCELLABLE, RequestMeta, greeting, probe
 from meshproxy.links.exchange import Exchange
 from meshproxy.links.following import Following
 from meshproxy.links.headers import SESSION_HEADER
-from meshproxy.links.link import Listener
+from meshproxy.links.listener import Listener
 from meshproxy.links.negotiation import negotiate
 from meshproxy.links.post import Posts, routing
 from meshproxy.links.questions import Questions

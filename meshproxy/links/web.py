@@ -11,7 +11,8 @@ from meshproxy.http.credentials import Credentials
 from meshproxy.limits import MAX_MESSAGE
 from meshproxy.links.endpoint import Endpoint
 from meshproxy.links.headers import carried
-from meshproxy.links.link import Link, Listener
+from meshproxy.links.link import Link
+from meshproxy.links.listener import Listener
 from meshproxy.wire.protocol import Era
 
 

@@ -15,7 +15,8 @@ from typing import Any, Final, Self
 from meshproxy.catalog.component import decoded
 from meshproxy.errors import METHOD_NOT_FOUND, RpcError, UpstreamUnavailable
 from meshproxy.kinds import Kind
-from meshproxy.links.link import Link, Listener
+from meshproxy.links.link import Link
+from meshproxy.links.listener import Listener
 from meshproxy.links.listing import list_kind
 from meshproxy.links.target import endpoint_of
 from meshproxy.relay.answerers import (

@@ -8,7 +8,8 @@ from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.links.call import Call, Done, GiveUp
 from meshproxy.links.endpoint import Endpoint
 from meshproxy.links.faults import Faults
-from meshproxy.links.link import Link, Listener
+from meshproxy.links.link import Link
+from meshproxy.links.listener import Listener
 from meshproxy.wire.codec import Raw, dumps
 from meshproxy.wire.protocol import LATEST_LEGACY, LATEST_MODERN, Era
 from tests.kit.clients import decoded
