@@ -15,7 +15,7 @@ import structlog
 
 from meshproxy.cluster.envelope import FIELD, Envelopes
 from meshproxy.cluster.presence import Address
-from meshproxy.http.client import ConnectFailed, HttpClient, TransportError
+from meshproxy.http.client import ConnectFailed, HttpClient, TransportError, TransportTimeout
 from meshproxy.http.stream import Scope
 from meshproxy.wire.codec import JsonError, dumps, loads
 
@@ -77,6 +77,9 @@ class Roll:
         self._clients: dict[Address, HttpClient] = {}
         self._ours: set[Address] = set()
         self._silent: dict[tuple[str, Address], str] = {}
+        self._meeting: set[Address] = set()
+        self._hanging: set[Address] = set()
+        self._apart: dict[Address, asyncio.Task[None]] = {}
         self._round: asyncio.Task[None] | None = None
         self._rounded = 0.0
         self._running: asyncio.Task[None] | None = None
@@ -102,7 +105,7 @@ class Roll:
 
     async def aclose(self) -> None:
         """See `Presence`. The others notice that nobody listens here any more."""
-        for task in (self._running, self._round):
+        for task in (self._running, self._round, *self._apart.values()):
             if task is not None:
                 task.cancel()
                 await asyncio.wait({task})
@@ -121,7 +124,11 @@ class Roll:
         except (*JsonError, TypeError, ValueError):
             return None
         if not is_back and name != self._own and name not in self._seen:
-            await self._greet(address, is_back=True)
+            self._meeting.add(address)
+            try:
+                await self._greet(address, is_back=True)
+            finally:
+                self._meeting.discard(address)
         return dumps(self._own)
 
     # --- greeting
@@ -129,7 +136,10 @@ class Roll:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(EVERY)
-            await self._go_round()
+            try:
+                await self._go_round()
+            except Exception:
+                log.exception("cluster.greeting_failed", consequence="it is tried again in a second")
 
     def _go_round(self) -> "asyncio.Task[None]":
         """Greet everybody once. Whoever wants to know meanwhile hears of the same round."""
@@ -144,8 +154,10 @@ class Roll:
                 *self.more(),
                 *(seen.address for seen in self._seen.values()),
             } - self._ours
-            await asyncio.gather(*map(self._greet, sorted(addresses)))
-            for address in [one for one in self._clients if one not in addresses]:
+            for address in addresses & self._hanging:
+                self._greet_apart(address)
+            await asyncio.gather(*map(self._greet, sorted(addresses - self._hanging)))
+            for address in [one for one in self._clients if one not in addresses | self._meeting]:
                 await self._clients.pop(address).aclose()
                 self._silent.pop(("greet", address), None)
             now = asyncio.get_running_loop().time()
@@ -154,6 +166,12 @@ class Roll:
         finally:
             self._round = None
             self._rounded = asyncio.get_running_loop().time()
+
+    def _greet_apart(self, address: Address) -> None:
+        """Greet one that has not answered in time the last time: nobody waits for it."""
+        if address not in self._apart:
+            task = self._apart[address] = asyncio.create_task(self._greet(address))
+            task.add_done_callback(lambda _: self._apart.pop(address, None))
 
     async def _resolved(self) -> set[Address]:
         """What the list stands for now."""
@@ -187,9 +205,14 @@ class Roll:
             name = str(loads(answer.body)) if answer.status == 200 else ""
         except (TransportError, *JsonError) as error:
             self._tell_silence("greet", address, str(error))
+            if isinstance(error, TransportTimeout):
+                self._hanging.add(address)
+            else:
+                self._hanging.discard(address)
             if isinstance(error, ConnectFailed):
                 self._lose_at(address)
             return
+        self._hanging.discard(address)
         if name:
             self._silent.pop(("greet", address), None)
             self._meet(name, address)

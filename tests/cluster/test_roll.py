@@ -182,6 +182,37 @@ async def test_one_that_takes_connections_and_says_nothing_is_gone_after_a_while
         stuck.set()
 
 
+async def test_nobody_waits_for_an_address_that_has_not_answered_the_last_time(monkeypatch, journal) -> None:
+    silent = listening()  # it takes connections, and never says a word
+    monkeypatch.setattr("meshproxy.cluster.roll._ANSWER", 0.1)
+    async with node("aaaa1111", Address(*silent.getsockname())) as first:
+        await journal.until("cluster.peer_silent")
+        monkeypatch.setattr("meshproxy.cluster.roll._ANSWER", 1000.0)
+        monkeypatch.setattr("meshproxy.cluster.roll._LOOK_UP", 1000.0)
+        monkeypatch.setattr("meshproxy.cluster.roll._AGAIN", 0.0)
+        for _ in range(3):
+            assert await within(first.roll.find("bbbb2222")) is None
+        # Others are met meanwhile.
+        async with node("bbbb2222", first.address) as second:
+            assert await within(first.roll.find("bbbb2222")) == second.address
+    silent.close()
+
+
+async def test_a_round_that_fails_is_not_the_last_one(monkeypatch, journal) -> None:
+    monkeypatch.setattr("meshproxy.cluster.roll.EVERY", 0.01)
+    async with node("aaaa1111") as first:
+
+        def broken() -> list[Address]:
+            first.roll.more = tuple
+            raise RuntimeError("nobody expects it")
+
+        first.roll.more = broken
+        await journal.until("cluster.greeting_failed")
+        async with node("bbbb2222") as second:
+            first.roll.more = lambda: [second.address]
+            await eventually(lambda: first.roll.known() == {"bbbb2222": second.address})
+
+
 async def test_the_way_to_one_that_is_gone_is_closed(journal) -> None:
     async with node("aaaa1111") as first:
         replicas = Replicas("aaaa1111", first.roll, KEYS.client, Envelopes(*CALLS))
