@@ -27,6 +27,8 @@ LOOK: Final = 0.03
 """Seconds between two looks whether another is done."""
 PATIENCE: Final = 60.0
 """Seconds to wait for another."""
+MOST: Final = 500
+"""Changes that are told at one time: reading them must not keep calls waiting."""
 
 _LOCK: Final = Script("""
 if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return redis.call('INCR', KEYS[2]) end
@@ -40,19 +42,23 @@ _UNLOCK: Final = Script("""
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 """)
-_PULL: Final = Script("return redis.call('HMGET', KEYS[1], 'version', 'record')")
+_PULL: Final = Script("return redis.call('HMGET', KEYS[1], 'number', 'record')")
+# Each change has a number, and which record has changed last is kept by those: whoever knows up to one is told what came after it, however many records there are.
 _PUSH: Final = Script("""
 local fence, changed = tonumber(ARGV[1]), tonumber(ARGV[2])
 local known = redis.call('HMGET', KEYS[1], 'fence', 'changed')
-if fence > 0 and known[1] and tonumber(known[1]) > fence then return '' end
-if fence == 0 and known[2] and tonumber(known[2]) >= changed then return '' end
+if fence > 0 and known[1] and tonumber(known[1]) > fence then return 0 end
+if fence == 0 and known[2] and tonumber(known[2]) >= changed then return 0 end
 if fence == 0 then fence = known[1] or 0 end
-redis.call('HSET', KEYS[1], 'version', ARGV[3], 'fence', fence, 'changed', ARGV[2], 'record', ARGV[4])
-redis.call('HSET', KEYS[2], ARGV[5], ARGV[3])
-redis.call('HINCRBY', KEYS[3], ARGV[6], 1)
-return ARGV[3]
+local number = redis.call('HINCRBY', KEYS[3], ARGV[5], 1)
+redis.call('HSET', KEYS[1], 'number', number, 'fence', fence, 'changed', ARGV[2], 'record', ARGV[3])
+redis.call('ZADD', KEYS[2], number, ARGV[4])
+return number
 """)
-_INDEX: Final = Script("return redis.call('HGETALL', KEYS[1])")
+_CHANGES: Final = Script("""
+local last = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or 0)
+return {last, redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[2], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[3])}
+""")
 
 
 class Found:
@@ -68,7 +74,8 @@ class Common:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._fences: dict[str, int] = {}
-        self._seen: dict[str, str] = {}
+        self._seen: dict[str, int] = {}
+        self._upto = 0
         self._followed: dict[str, Callable[[], Awaitable[None]]] = {}
         store.on_change.append(self._on_store)
 
@@ -87,16 +94,36 @@ class Common:
 
     def _on_store(self) -> None:
         # It may have forgotten what was put, and what was changed meanwhile is to be put.
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
         self._seen.clear()
+        self._upto = 0
 
     async def look(self) -> None:
-        """See which have been put, for those who follow. Raises `Away`."""
-        flat: list[bytes] = await self._store.do(_INDEX, [self._store.key("logins")], [])
-        versions = dict(zip(flat[::2], flat[1::2], strict=True))
-        for name, bring in list(self._followed.items()):
-            version = versions.get(name.encode(), b"").decode()
-            if self._seen.get(name) != version:
-                await bring()
+        """See which have been put since the last look, for those who follow. Raises `Away`."""
+        for name in [name for name in self._followed if name not in self._seen]:
+            await self._bring(name)
+        keys = [self._store.key("changes"), self._store.key("versions")]
+        while True:
+            last, flat = await self._store.do(_CHANGES, keys, [WHAT, self._upto, MOST])
+            if last < self._upto:
+                # It has forgotten, without having been away.
+                self._begin_anew()
+                await self.look()
+                return
+            for raw, number in zip(flat[::2], map(int, flat[1::2]), strict=True):
+                name = raw.decode()
+                if self._seen.get(name, 0) < number:
+                    await self._bring(name)
+                self._upto = number
+            if len(flat) < 2 * MOST:
+                return
+
+    async def _bring(self, name: str) -> None:
+        bring = self._followed.get(name)
+        if bring is not None:
+            await bring()
 
     @contextlib.asynccontextmanager
     async def locked(self, name: str) -> AsyncIterator[None]:
@@ -128,19 +155,19 @@ class Common:
     async def pull(self, name: str) -> Found:
         """What was put last. Raises `Away`."""
         key = self._store.key("login", name)
-        version, sealed = await self._store.do(_PULL, [key], [], BOUND)
-        self._seen[name] = (version or b"").decode()
+        number, sealed = await self._store.do(_PULL, [key], [], BOUND)
+        self._seen[name] = int(number or 0)
         return Found(None if sealed is None else self._store.open(sealed, key))
 
     async def push(self, name: str, text: bytes, changed: float) -> bool:
         """Put a record, of that time; whether it was taken: not if another has put a later one, or has the lock by now. Raises `Away`."""
-        key, version = self._store.key("login", name), secrets.token_hex(8)
-        keys = [key, self._store.key("logins"), self._store.key("versions")]
-        told: list[str | bytes | float] = [self._fences.get(name, 0), changed, version, self._store.seal(text, key)]
-        taken: bytes = await self._store.do(_PUSH, keys, [*told, name, WHAT], BOUND)
-        if taken:
-            self._seen[name] = version
-        return bool(taken)
+        key = self._store.key("login", name)
+        keys = [key, self._store.key("changes"), self._store.key("versions")]
+        told: list[str | bytes | float] = [self._fences.get(name, 0), changed, self._store.seal(text, key)]
+        number: int = await self._store.do(_PUSH, keys, [*told, name, WHAT], BOUND)
+        if number:
+            self._seen[name] = number
+        return number > 0
 
     async def _lock(self, keys: list[str], token: str) -> int:
         while True:

@@ -172,6 +172,53 @@ async def test_no_secret_can_be_read_in_the_store(server, tmp_path) -> None:
             assert secret.encode() not in everything
 
 
+def told_bytes(server: RedisServer) -> int:
+    """What a store has sent in all."""
+    [line] = [
+        line for line in server.ask("INFO", "stats").split(b"\r\n") if line.startswith(b"total_net_output_bytes:")
+    ]
+    return int(line.partition(b":")[2])
+
+
+async def test_of_a_thousand_logins_those_alone_are_told_that_have_changed(server) -> None:
+    async with shared(server, "a") as (_, one), shared(server, "b") as (store, _):
+        # Beside the one that a pulse has look.
+        two, brought = Common(store), []
+
+        async def bring() -> None:
+            brought.append((await two.pull("number 7")).text)
+
+        for number in range(1200):
+            assert await one.push(f"number {number}", b"old", 1.0)
+        two.follow("number 7", bring)
+        await two.look()
+        await two.look()
+        assert brought == [b"old"]
+        assert await one.push("number 7", b"new", 2.0)
+        before = told_bytes(server)
+        await two.look()
+        assert brought == [b"old", b"new"]
+        # A pulse or two may have come between; all names would be fifty thousand.
+        assert told_bytes(server) - before < 10_000
+
+
+async def test_a_store_that_has_forgotten_all_without_having_been_away_is_told_again(server) -> None:
+    async with shared(server, "a") as (store, _):
+        common, brought = Common(store), []
+
+        async def bring() -> None:
+            brought.append((await common.pull("mine")).text)
+
+        common.follow("mine", bring)
+        for changed in (1.0, 2.0):
+            assert await common.push("mine", b"new", changed)
+        await common.look()
+        assert brought == []
+        server.ask("FLUSHALL")
+        await common.look()
+        assert brought == [None]
+
+
 def contents(server: RedisServer) -> bytes:
     """All that is in a store, keys and values."""
     names = [line for line in server.ask("KEYS", "*").split(b"\r\n") if line[:1] not in (b"*", b"$", b"")]
