@@ -318,6 +318,9 @@ class Loans:
             loan.wake()
             if self._store.is_up and not self._is_late:
                 loan.begin()
+            else:
+                # It may have been idle when the store went away.
+                loan.stand_alone()
             self._wake.set()
 
     def hurry(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from mcp.shared.exceptions import MCPError
 from meshproxy.access.keys import hash_of, new_key
 from meshproxy.config.load import load
 from meshproxy.errors import ConfigError
+from tests.cluster.test_workers import once, opened, pid_of
 from tests.kit.light import light
 from tests.kit.messages import call, heads, modern
-from tests.kit.program import Serving, serve
+from tests.kit.program import ENVIRONMENT, PROGRAM, Serving, serve
 from tests.kit.redis_server import RedisServer, needs_redis, redis_server
 from tests.kit.replicas import KEY
 from tests.kit.sdk import connected
@@ -224,3 +226,74 @@ async def test_a_catalog_that_is_of_another_key_or_spec_is_none(server, tmp_path
             with serve(file, file.parent / "log") as other:
                 assert "remembered" not in other.ready()[1]["upstreams"]["a"]
         (tmp_path / "held").unlink()
+
+
+async def test_a_session_is_found_by_replicas_that_know_each_other_by_the_store_alone(server, tmp_path) -> None:
+    with sharing(tmp_path, server.url, upstreams={"a": light()}) as meshes:
+        for mesh in meshes:
+            mesh.await_event("cluster.replica_there", 2)
+        for home in meshes:
+            headers = await opened(home.url)
+            found = {pid_of(await once(mesh.url, call("a_echo", 1), **headers)) for mesh in meshes}
+            assert len(found) == 1
+
+
+async def test_limits_hold_over_the_workers_of_one_machine(server, tmp_path) -> None:
+    sections = {"server": {"workers": 2}, "upstreams": {"a": light(limits={"rate": "20/h"})}}
+    with sharing(tmp_path, server.url, 1, **sections) as [mesh]:
+        mesh.await_event("upstream.up", 2)
+        came = refused = 0
+        for _ in range(40):
+            # Each by a connection of its own, and so at either of them.
+            body, headers = modern(call("a_echo", 1))
+            answer = (await once(mesh.url, body, **headers)).json()
+            came, refused = came + ("result" in answer), refused + ("error" in answer)
+        assert 20 - 2 - 2 <= came <= 21
+        assert came + refused == 40
+
+
+async def test_killing_the_store_and_a_replica_in_any_order_and_bringing_them_back_leaves_all_as_it_was(
+    server, tmp_path
+) -> None:
+    upstreams = {"a": light(limits={"concurrency": 4})}
+    with sharing(tmp_path, server.url, 2, upstreams=upstreams) as [one, two]:
+        for is_store_first in (True, False):
+            with contextlib.ExitStack() as stack:
+                file = written(tmp_path, 2, server.url, upstreams=upstreams)
+                third = stack.enter_context(serve(file, file.parent / "log"))
+                for mesh in (one, two):
+                    await eventually(lambda mesh=mesh: with_three(mesh))
+                if is_store_first:
+                    server.kill()
+                third.process.kill()
+                third.process.wait()
+                if not is_store_first:
+                    server.kill()
+            with serve(file, file.parent / "again") as third:
+                for mesh in (one, two, third):
+                    body, headers = modern(call("a_echo", 1))
+                    # One that has just started may answer by a stream.
+                    assert '"result"' in (await once(mesh.url, body, **headers)).text
+                server.start()
+                for mesh in (one, two, third):
+                    await eventually(lambda mesh=mesh: with_three(mesh), within=10)
+                for home in (one, two, third):
+                    headers = await opened(home.url)
+                    for mesh in (one, two, third):
+                        await eventually(lambda mesh=mesh, headers=headers: is_found(mesh, headers), within=10)
+
+
+async def is_found(mesh: Serving, headers: dict[str, str]) -> bool:
+    return (await once(mesh.url, call("a_echo", 1), **headers)).status_code == 200
+
+
+def test_without_the_client_library_a_store_is_refused_with_what_to_install(tmp_path) -> None:
+    file = written(tmp_path, 0, "redis://127.0.0.1:1", upstreams={"a": light()})
+    hidden = tmp_path / "hidden" / "redis"
+    hidden.mkdir(parents=True)
+    (hidden / "__init__.py").write_text("raise ImportError\n")
+    environment = {**ENVIRONMENT, "PYTHONPATH": str(hidden.parent)}
+    line = [*PROGRAM, "serve", str(file)]
+    done = subprocess.run(line, check=False, capture_output=True, text=True, env=environment, timeout=DEADLINE)
+    assert done.returncode == 2
+    assert "cluster.url: needs an optional part of meshproxy: pip install 'meshproxy[cluster]'" in done.stderr

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from meshproxy.cluster.cipher import Cipher
-from meshproxy.cluster.store import Store
+from meshproxy.cluster.store import Away, Script, Store
 from meshproxy.cluster.store_url import StoreUrl
 from meshproxy.config.units import Rate
 from meshproxy.errors import UpstreamBusy
@@ -236,6 +236,19 @@ async def test_while_the_store_is_away_each_goes_by_its_own_limits_and_they_hold
             assert running(found) <= 2
         assert sum(one.ended for one in found) == 7
         assert not any(one.refused for one in found)
+
+
+async def test_who_was_idle_when_the_store_went_away_calls_all_the_same(server) -> None:
+    async with replicas(server, 1, concurrency=1, rate=Rate(60, 3600.0)) as [one]:
+        one.call()
+        await settled([one], 1)
+        one.let()
+        await eventually(lambda: not one.loans._in_use)
+        server.kill()
+        with pytest.raises(Away):
+            await one.store.do(Script("return 1"), [], [])
+        one.call()
+        await settled([one], 1)
 
 
 async def test_a_store_that_hangs_holds_no_call_back(server) -> None:
