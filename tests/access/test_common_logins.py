@@ -166,7 +166,7 @@ async def test_no_secret_can_be_read_in_the_store(server, tmp_path) -> None:
             await asyncio.gather(*(mesh.call() for mesh in found))
         async with replicas(there, server, None, auth=auth) as [mesh]:
             await mesh.call()
-        everything = contents(server)
+        everything = server.contents()
         assert b"login" in everything
         for secret in (*there.secrets, "open-sesame"):
             assert secret.encode() not in everything
@@ -217,18 +217,6 @@ async def test_a_store_that_has_forgotten_all_without_having_been_away_is_told_a
         server.ask("FLUSHALL")
         await common.look()
         assert brought == [None]
-
-
-def contents(server: RedisServer) -> bytes:
-    """All that is in a store, keys and values."""
-    names = [line for line in server.ask("KEYS", "*").split(b"\r\n") if line[:1] not in (b"*", b"$", b"")]
-    assert names
-    found = []
-    for name in names:
-        kind = server.ask("TYPE", name).strip()
-        ask = {b"+string": ("GET",), b"+hash": ("HGETALL",), b"+zset": ("ZRANGE", "0", "-1")}[kind]
-        found += [name, server.ask(ask[0], name, *ask[1:])]
-    return b"\n".join(found)
 
 
 async def test_what_is_written_later_is_later_whatever_the_clock_says(tmp_path) -> None:

@@ -189,6 +189,29 @@ async def test_a_key_that_an_edit_of_one_replica_takes_out_is_refused_by_all(ser
             assert await status(mesh, "bob") == 200
 
 
+async def test_nothing_that_is_secret_can_be_read_in_the_store(server, tmp_path) -> None:
+    keys = {name: new_key() for name in ("ada", "bob")}
+    auth = {"keys": [{"name": name, "hash": hash_of(key)} for name, key in keys.items()]}
+    a = held(
+        tmp_path, "--tools", "confidential", env={"TOKEN": "open-sesame"}, limits={"concurrency": 2, "rate": "9/h"}
+    )
+    with sharing(tmp_path, server.url, 2, server={"auth": auth}, upstreams={"a": a}) as meshes:
+        meshes[0].await_event("upstream.up")
+        body, headers = modern(call("a_confidential", 1))
+        await once(meshes[0].url, body, **headers, authorization=f"Bearer {keys['ada']}")
+        file = tmp_path / "1" / "mesh.yaml"
+        document = yaml.safe_load(file.read_text())
+        document["server"]["auth"]["keys"].pop(0)
+        file.write_text(yaml.safe_dump(document))
+        for what in (b":revoked", b":catalog:a", b":limits:a:tokens", b":replicas"):
+            await eventually(lambda what=what: what in server.contents())
+        everything = server.contents()
+        hashes = [hash_of(key).removeprefix("sha256:") for key in keys.values()]
+        for secret in (KEY, "open-sesame", "confidential", "127.0.0.1", *keys.values(), *hashes):
+            assert secret.encode() not in everything
+        assert not any(bytes.fromhex(each) in everything for each in hashes)
+
+
 async def test_a_replica_that_starts_lists_at_once_what_the_others_know_also_after_the_store_has_forgotten_it(
     server, tmp_path
 ) -> None:

@@ -71,6 +71,17 @@ class RedisServer:
                 found += data
             return found
 
+    def contents(self) -> bytes:
+        """All that is in it, names and values."""
+        names = [line for line in self.ask("KEYS", "*").split(b"\r\n") if line[:1] not in (b"*", b"$", b"")]
+        reading = {b"+string": ("GET",), b"+hash": ("HGETALL",), b"+zset": ("ZRANGE", "0", "-1")}
+        found = []
+        for name in names:
+            # What was there a moment ago may be over.
+            word, *more = reading.get(self.ask("TYPE", name).strip(), ("EXISTS",))
+            found += [name, self.ask(word, name, *more)]
+        return b"\n".join(found)
+
     def _answers(self) -> bool:
         with contextlib.suppress(OSError):
             return self.ask("PING").startswith((b"+PONG", b"-NOAUTH"))
