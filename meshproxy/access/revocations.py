@@ -27,7 +27,7 @@ _PUT: Final = Script("""
 local is_news = 0
 for i = 2, #ARGV, 3 do
   local known = redis.call('HGET', KEYS[1], ARGV[i])
-  if not known or tonumber(string.match(known, '^[%d.]+')) < tonumber(ARGV[i + 1]) then
+  if not known or tonumber(string.match(known, '^[%d.]+')) <= tonumber(ARGV[i + 1]) then
     redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1] .. ' ' .. ARGV[i + 2])
     is_news = 1
   end
@@ -61,13 +61,16 @@ class Revocations:
         key = self._store.key(WHAT)
         flat: list[bytes] = await self._store.do(_GET, [key], [])
         said = {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
+        heard = set()
         for name, value in said.items():
             word = self._opened(value, name)
+            if word is not None:
+                heard.add(name)
             known = self._words.get(name)
             if word is not None and (known is None or word.at > known.at):
                 self._words[name] = word
-        # A store that was away may have forgotten what it was told.
-        self._owed |= self._words.keys() - said.keys()
+        # A store that was away may have forgotten what it was told, and what was sealed with a key that is gone nobody can read.
+        self._owed |= self._words.keys() - heard
         self._apply()
         await self._put()
 

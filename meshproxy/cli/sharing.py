@@ -45,6 +45,7 @@ class Sharing:
         name = here() or secrets.token_hex(8)
         self._pulse = Pulse(self._store, name, None if replica is None else _address(replica, url))
         self._catalogs = CommonCatalogs(self._store, _derived(self._keys, b"catalogs")[0])
+        self._common = Common(self._store)
         self._revocations: Revocations | None = None
         self._loans = Loans(self._store, name, lambda: self._pulse.count)
 
@@ -75,8 +76,8 @@ class Sharing:
         self._revocations = Revocations(self._store, entrance)
         self._pulse.watch(REVOKED, self._revocations.look)
         mesh.lending = self._loans
-        mesh.logins.vault.common = common = Common(self._store)
-        self._pulse.watch(WHAT, common.look)
+        mesh.logins.vault.common = self._common
+        self._pulse.watch(WHAT, self._common.look)
         await self._store.start(FIRST)
         await self._pulse.start()
         await self._catalogs.fetch((spec.name for spec in mesh.config.enabled), FIRST)
@@ -87,6 +88,10 @@ class Sharing:
         if config.cluster.key and config.cluster.key != self._keys:
             self._keys = config.cluster.key
             self._cipher.take(_derived(self._keys))
+            # What is in the store is sealed with the keys before.
+            self._catalogs.put_anew()
+            self._common.look_anew()
+            self._pulse.look_anew()
 
     def addresses(self) -> Iterable[Address]:
         """Where other replicas are that have told the store so."""

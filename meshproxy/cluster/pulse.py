@@ -70,6 +70,11 @@ class Pulse:
         """Have `look` awaited whenever somebody else has changed `what`, and when the store has come back, which may have forgotten it."""
         self._looks[what] = look
 
+    def look_anew(self) -> None:
+        """Have everything looked at, whether it has changed or not."""
+        self._versions = {}
+        self._soon.set()
+
     async def start(self) -> None:
         """Begin to beat. When this returns the first beat is done, unless the store is away. Raises nothing."""
         if self._store.is_up:
@@ -93,8 +98,7 @@ class Pulse:
     def _on_store(self) -> None:
         if self._store.is_up:
             # Whatever it says now is news.
-            self._versions = {}
-            self._soon.set()
+            self.look_anew()
 
     async def _run(self) -> None:
         while True:

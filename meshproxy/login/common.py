@@ -48,7 +48,7 @@ _PUSH: Final = Script("""
 local fence, changed = tonumber(ARGV[1]), tonumber(ARGV[2])
 local known = redis.call('HMGET', KEYS[1], 'fence', 'changed')
 if fence > 0 and known[1] and tonumber(known[1]) > fence then return 0 end
-if fence == 0 and known[2] and tonumber(known[2]) >= changed then return 0 end
+if fence == 0 and ARGV[6] == '0' and known[2] and tonumber(known[2]) >= changed then return 0 end
 if fence == 0 then fence = known[1] or 0 end
 local number = redis.call('HINCRBY', KEYS[3], ARGV[5], 1)
 redis.call('HSET', KEYS[1], 'number', number, 'fence', fence, 'changed', ARGV[2], 'record', ARGV[3])
@@ -62,10 +62,11 @@ return {last, redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[2], '+inf', 'WITH
 
 
 class Found:
-    """What was put there: the text of a record, or None for none, or one that none of us has put there."""
+    """What was put there: the text of a record, None for none; `is_sealed` where there is one that nobody has the key of any more."""
 
-    def __init__(self, text: bytes | None) -> None:
+    def __init__(self, text: bytes | None, *, is_sealed: bool = False) -> None:
         self.text = text
+        self.is_sealed = is_sealed
 
 
 class Common:
@@ -94,9 +95,10 @@ class Common:
 
     def _on_store(self) -> None:
         # It may have forgotten what was put, and what was changed meanwhile is to be put.
-        self._begin_anew()
+        self.look_anew()
 
-    def _begin_anew(self) -> None:
+    def look_anew(self) -> None:
+        """Believe nothing of what was seen, from the next look on: the store may have forgotten it, or is read with other keys."""
         self._seen.clear()
         self._upto = 0
 
@@ -109,7 +111,7 @@ class Common:
             last, flat = await self._store.do(_CHANGES, keys, [WHAT, self._upto, MOST])
             if last < self._upto:
                 # It has forgotten, without having been away.
-                self._begin_anew()
+                self.look_anew()
                 await self.look()
                 return
             for raw, number in zip(flat[::2], map(int, flat[1::2]), strict=True):
@@ -157,14 +159,18 @@ class Common:
         key = self._store.key("login", name)
         number, sealed = await self._store.do(_PULL, [key], [], BOUND)
         self._seen[name] = int(number or 0)
-        return Found(None if sealed is None else self._store.open(sealed, key))
+        text = None if sealed is None else self._store.open(sealed, key)
+        return Found(text, is_sealed=sealed is not None and text is None)
 
-    async def push(self, name: str, text: bytes, changed: float) -> bool:
-        """Put a record, of that time; whether it was taken: not if another has put a later one, or has the lock by now. Raises `Away`."""
+    async def push(self, name: str, text: bytes, changed: float, *, is_over_sealed: bool = False) -> bool:
+        """Put a record, of that time; whether it was taken: not if another has put a later one, or has the lock by now. Raises `Away`.
+
+        `is_over_sealed`: what is there nobody can read, and so it is not later.
+        """
         key = self._store.key("login", name)
         keys = [key, self._store.key("changes"), self._store.key("versions")]
         told: list[str | bytes | float] = [self._fences.get(name, 0), changed, self._store.seal(text, key)]
-        number: int = await self._store.do(_PUSH, keys, [*told, name, WHAT], BOUND)
+        number: int = await self._store.do(_PUSH, keys, [*told, name, WHAT, int(is_over_sealed)], BOUND)
         if number:
             self._seen[name] = number
         return number > 0

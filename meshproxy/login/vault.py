@@ -220,9 +220,10 @@ class Vault:
         if self.common is None:
             return
         try:
-            text = (await self.common.pull(self._name(upstream, url))).text
+            found = await self.common.pull(self._name(upstream, url))
         except Away:
             return
+        text = found.text
         ours = self.read(upstream, url)
         theirs = None if text is None else self._told(text)
         is_ours = theirs is not None and (theirs.upstream, theirs.url, theirs.owner) == (upstream, url, self.owner)
@@ -232,18 +233,19 @@ class Vault:
             except VaultError:
                 self.hold(theirs)
         elif ours.grants and (theirs is None or ours.changed > theirs.changed):
-            await self._share(ours)
+            await self._share(ours, is_over_sealed=found.is_sealed)
 
     async def lose(self, upstream: str, url: str) -> None:
         """A record was taken away here: it is to be so for all."""
         await self._share(Record(upstream, url, owner=self.owner, changed=time.time()))
 
-    async def _share(self, record: Record) -> None:
+    async def _share(self, record: Record, *, is_over_sealed: bool = False) -> None:
         if self.common is not None:
             name = self._name(record.upstream, record.url)
             # Where it is away, it is told when it is back (`bring`).
             with contextlib.suppress(Away):
-                await asyncio.shield(self.common.push(name, msgspec.json.encode(record), record.changed))
+                text = msgspec.json.encode(record)
+                await asyncio.shield(self.common.push(name, text, record.changed, is_over_sealed=is_over_sealed))
 
     @staticmethod
     def _told(text: bytes) -> Record | None:

@@ -71,6 +71,11 @@ class CommonCatalogs:
         if self._sums.get(upstream) != _sum(entry):
             self._owe(upstream, entry)
 
+    def put_anew(self) -> None:
+        """Put everything again: what is there is sealed with other keys than from now on."""
+        for name, entry in self._ours.items():
+            self._owe(name, entry)
+
     async def look(self) -> None:
         """The store may have forgotten what was put: see, and put it again. Raises `Away`."""
         names = list(self._ours)

@@ -32,8 +32,8 @@ def server(tmp_path) -> Iterator[RedisServer]:
 
 
 @contextlib.asynccontextmanager
-async def shared(server: RedisServer, name: str) -> AsyncIterator[tuple[Store, Common]]:
-    store = Store(StoreUrl.parse(server.url), "mesh", Cipher([KEY]))
+async def shared(server: RedisServer, name: str, key: bytes = KEY) -> AsyncIterator[tuple[Store, Common]]:
+    store = Store(StoreUrl.parse(server.url), "mesh", Cipher([key]))
     await store.start(10)
     pulse = Pulse(store, name, None)
     common = Common(store)
@@ -153,6 +153,24 @@ async def test_who_lost_the_lock_while_he_stood_still_spoils_nothing(server, tmp
                 assert await two.push(name, b"new", time.time())
             assert not await one.push(name, b"old", time.time() + 1)
             assert (await one.pull(name)).text == b"new"
+
+
+async def test_a_login_is_kept_in_common_when_the_key_of_the_cluster_is_replaced(server, tmp_path) -> None:
+    async with authority() as there:
+        await log_in(there, tmp_path / "a")
+        async with (
+            shared(server, "a") as (store, common),
+            meshed(there, tmp_path / "a", is_alone=False, common=common) as mesh,
+        ):
+            await mesh.until("up")
+            store._cipher.take([b"another key"])
+            common.look_anew()
+            await common.look()
+        async with shared(server, "b", b"another key") as (_, common):
+            vault = Vault(None)
+            vault.common = common
+            await vault.bring("there", there.url)
+            assert vault.read("there", there.url).grant is not None
 
 
 async def test_no_secret_can_be_read_in_the_store(server, tmp_path) -> None:

@@ -108,6 +108,16 @@ async def test_what_was_revoked_while_the_store_was_away_is_told_when_it_is_back
             await eventually(lambda: not three.lets_in("ada"))
 
 
+async def test_what_was_revoked_stays_so_when_the_key_of_the_cluster_is_replaced(server) -> None:
+    async with replica(server, "a", "ada", "bob") as one:
+        one.edit("bob")
+        await one.revocations.look()
+        one.store._cipher.take([b"new"])
+        await one.revocations.look()
+        async with replica(server, "b", "ada", "bob", secret=b"new") as two:
+            await eventually(lambda: not two.lets_in("ada"))
+
+
 async def test_nobody_without_the_key_of_the_cluster_revokes_anything(server) -> None:
     async with (
         replica(server, "a", "ada", secret=b"other") as stranger,

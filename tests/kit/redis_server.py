@@ -14,6 +14,8 @@ from tests.kit.waiting import DEADLINE, wait_for
 __all__ = ["RedisServer", "needs_redis", "redis_server"]
 
 PROGRAM = shutil.which("redis-server") or shutil.which("valkey-server")
+HIGHEST = 55535
+"""A node of a cluster has another port, which is 10,000 above."""
 needs_redis = pytest.mark.skipif(
     PROGRAM is None, reason="there is no redis-server; apt-get install redis-server brings it"
 )
@@ -23,9 +25,11 @@ class RedisServer:
     """See the module. It begins empty each time, as it keeps nothing on the disk."""
 
     def __init__(self, folder: Path, *options: str, file: Path | None = None) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = 65535
+        while self.port > HIGHEST:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                self.port = free.getsockname()[1]
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._log = folder / f"redis-{self.port}.log"
         self._folder = folder
