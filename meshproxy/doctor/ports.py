@@ -48,10 +48,11 @@ def taken(config: MeshConfig) -> tuple[list[Finding], list[str]]:
 
 def _addresses(config: MeshConfig) -> Iterable[tuple[str, str, int]]:
     yield "server.port", config.server.host, config.server.port
-    listen_at = None if config.server.metrics is None else config.server.metrics.listen
-    if listen_at is not None:
-        host, _, port = str(listen_at).rpartition(":")
-        yield "server.metrics.listen", host, int(port)
+    metrics = None if config.server.metrics is None else config.server.metrics.listen
+    for key, listen_at in (("server.metrics.listen", metrics), ("cluster.listen", config.cluster.listen)):
+        if listen_at is not None:
+            host, _, port = str(listen_at).rpartition(":")
+            yield key, host, int(port)
 
 
 def _redirects(config: MeshConfig) -> Iterable[Finding]:

@@ -21,7 +21,7 @@ def config(tmp_path: Path) -> Callable[..., Path]:
         if text is None:
             top = {
                 key: sections.pop(key)
-                for key in ("state", "server", "reload", "defaults", "separator")
+                for key in ("state", "server", "reload", "defaults", "separator", "cluster")
                 if key in sections
             }
             text = yaml.safe_dump({"name": "test", **top, "upstreams": sections}, sort_keys=False)

@@ -120,9 +120,12 @@ def test_a_port_that_another_program_has_is_found_and_that_of_a_mesh_is_not(
         taken.listen()
         port = taken.getsockname()[1]
         status, found = doctor(sound(a=light(), server={"port": port}))
+        cluster = {"listen": f"127.0.0.1:{port}", "key": "a key of replicas that is long enough to be one"}
+        _, of_cluster = doctor(sound(a=light(), cluster=cluster))
     assert status == 10
     assert found["port"][0]["place"].endswith("server.port")
     assert "is in use" in found["port"][0]["what"]
+    assert of_cluster["port"][0]["place"].endswith("cluster.listen")
     mesh = serving(config(a=light(), state="none", name="other.yaml"))
     mesh.await_settled()
     assert doctor(sound(a=light(), server={"port": int(mesh.url.split(":")[2].split("/")[0])})) == (0, {})
