@@ -86,7 +86,7 @@ class Common:
         return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
     def follow(self, name: str, bring: Callable[[], Awaitable[None]]) -> None:
-        """Have `bring` awaited whenever another has put a record."""
+        """Have `bring` awaited whenever another has put a record. It raises `Away` where it could not be had, and is awaited again then."""
         self._followed[name] = bring
 
     def unfollow(self, name: str) -> None:

@@ -208,7 +208,7 @@ class Vault:
     def follow(self, upstream: str, url: str) -> None:
         """Have here what another replica gets for an upstream, as soon as it has it."""
         if self.common is not None:
-            self.common.follow(self._name(upstream, url), partial(self.bring, upstream, url))
+            self.common.follow(self._name(upstream, url), partial(self._bring, upstream, url))
 
     def unfollow(self, upstream: str, url: str) -> None:
         """Nobody here needs it any more."""
@@ -217,12 +217,14 @@ class Vault:
 
     async def bring(self, upstream: str, url: str) -> None:
         """Have the same record here and in common: the one that was written later. Where that cannot be, for now, it stays as it is."""
+        with contextlib.suppress(Away):
+            await self._bring(upstream, url)
+
+    async def _bring(self, upstream: str, url: str) -> None:
+        """As `bring`. Raises `Away`."""
         if self.common is None:
             return
-        try:
-            found = await self.common.pull(self._name(upstream, url))
-        except Away:
-            return
+        found = await self.common.pull(self._name(upstream, url))
         text = found.text
         ours = self.read(upstream, url)
         theirs = None if text is None else self._told(text)

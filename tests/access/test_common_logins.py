@@ -11,9 +11,9 @@ import msgspec
 import pytest
 from meshproxy.cluster.cipher import Cipher
 from meshproxy.cluster.pulse import Pulse
-from meshproxy.cluster.store import Store
+from meshproxy.cluster.store import Away, Store
 from meshproxy.cluster.store_url import StoreUrl
-from meshproxy.login.common import WHAT, Common
+from meshproxy.login.common import WHAT, Common, Found
 from meshproxy.login.vault import Record, Vault
 from tests.kit.authority import Authority, authority
 from tests.kit.logged_in import Meshed, log_in, meshed
@@ -171,6 +171,27 @@ async def test_a_login_is_kept_in_common_when_the_key_of_the_cluster_is_replaced
             vault.common = common
             await vault.bring("there", there.url)
             assert vault.read("there", there.url).grant is not None
+
+
+async def test_what_could_not_be_had_at_the_first_look_is_had_at_the_next(server, tmp_path, monkeypatch) -> None:
+    async with shared(server, "a") as (_, one), shared(server, "b") as (store, _):
+        here, there = Vault(tmp_path / "a"), Vault(tmp_path / "b")
+        # One that looks when it is told to, and not with each beat.
+        two = Common(store)
+        here.common, there.common = one, two
+        there.follow("up", "http://up")
+        await two.look()
+        await here.write(Record("up", "http://up", issuer="i"))
+        with monkeypatch.context() as patch:
+            patch.setattr(two, "pull", slow)
+            with pytest.raises(Away):
+                await two.look()
+        await two.look()
+        assert there.read("up", "http://up").issuer == "i"
+
+
+async def slow(_name: str) -> Found:
+    raise Away("it has not answered in time")
 
 
 async def test_no_secret_can_be_read_in_the_store(server, tmp_path) -> None:
