@@ -104,9 +104,13 @@ class Common:
 
     async def look(self) -> None:
         """See which have been put since the last look, for those who follow. Raises `Away`."""
+        keys = [self._store.key("changes"), self._store.key("versions")]
+        if not self._upto:
+            # Whatever was put up to now is brought for what is followed, and need not be told.
+            self._seen.clear()
+            self._upto, _ = await self._store.do(_CHANGES, keys, [WHAT, "+inf", 0])
         for name in [name for name in self._followed if name not in self._seen]:
             await self._bring(name)
-        keys = [self._store.key("changes"), self._store.key("versions")]
         while True:
             last, flat = await self._store.do(_CHANGES, keys, [WHAT, self._upto, MOST])
             if last < self._upto:
