@@ -59,15 +59,21 @@ for i = 1, #KEYS / 2 do
         wants[#wants + 1] = {who = all[j], wants = tonumber(w)}
       end
     end
-    -- Of those who want the same, another one is the last each second, and has what cannot be divided.
-    local turn = math.floor(now / 1000)
-    for _, each in ipairs(wants) do each.order = redis.sha1hex(each.who .. turn) end
-    table.sort(wants, function(a, b) if a.wants ~= b.wants then return a.wants < b.wants end return a.order < b.order end)
     local left = limit
-    for j, each in ipairs(wants) do
-      local share = math.min(each.wants, math.floor(left / (#wants - j + 1)))
-      left = left - share
-      if each.who == me then target = share end
+    for _, each in ipairs(wants) do left = left - each.wants end
+    if left >= 0 then
+      target = wanted
+    else
+      -- Of those who want the same, another one is the last each second, and has what cannot be divided.
+      left = limit
+      local turn = math.floor(now / 1000)
+      for _, each in ipairs(wants) do each.order = redis.sha1hex(each.who .. turn) end
+      table.sort(wants, function(a, b) if a.wants ~= b.wants then return a.wants < b.wants end return a.order < b.order end)
+      for j, each in ipairs(wants) do
+        local share = math.min(each.wants, math.floor(left / (#wants - j + 1)))
+        left = left - share
+        if each.who == me then target = share end
+      end
     end
     target = target + math.min(spare, math.floor(left / #wants))
     granted = math.max(held, math.min(target, limit - others))
