@@ -32,13 +32,17 @@ def server(tmp_path) -> Iterator[RedisServer]:
 
 
 @contextlib.asynccontextmanager
-async def shared(server: RedisServer, name: str, key: bytes = KEY) -> AsyncIterator[tuple[Store, Common]]:
+async def shared(
+    server: RedisServer, name: str, key: bytes = KEY, *, beats: bool = True
+) -> AsyncIterator[tuple[Store, Common]]:
+    """A store and what is in common there, which looks with each beat, or only when it is told to."""
     store = Store(StoreUrl.parse(server.url), "mesh", Cipher([key]))
     await store.start(10)
     pulse = Pulse(store, name, None)
     common = Common(store)
     pulse.watch(WHAT, common.look)
-    await pulse.start()
+    if beats:
+        await pulse.start()
     try:
         yield store, common
     finally:
@@ -174,10 +178,8 @@ async def test_a_login_is_kept_in_common_when_the_key_of_the_cluster_is_replaced
 
 
 async def test_what_could_not_be_had_at_the_first_look_is_had_at_the_next(server, tmp_path, monkeypatch) -> None:
-    async with shared(server, "a") as (_, one), shared(server, "b") as (store, _):
+    async with shared(server, "a", beats=False) as (_, one), shared(server, "b", beats=False) as (_, two):
         here, there = Vault(tmp_path / "a"), Vault(tmp_path / "b")
-        # One that looks when it is told to, and not with each beat.
-        two = Common(store)
         here.common, there.common = one, two
         there.follow("up", "http://up")
         await two.look()
@@ -220,9 +222,8 @@ def told_bytes(server: RedisServer) -> int:
 
 
 async def test_of_a_thousand_logins_those_alone_are_told_that_have_changed(server) -> None:
-    async with shared(server, "a") as (_, one), shared(server, "b") as (store, _):
-        # Beside the one that a pulse has look.
-        two, brought = Common(store), []
+    async with shared(server, "a", beats=False) as (_, one), shared(server, "b", beats=False) as (_, two):
+        brought = []
 
         async def bring() -> None:
             brought.append((await two.pull("number 7")).text)
@@ -237,13 +238,13 @@ async def test_of_a_thousand_logins_those_alone_are_told_that_have_changed(serve
         before = told_bytes(server)
         await two.look()
         assert brought == [b"old", b"new"]
-        # A pulse or two may have come between; all names would be fifty thousand.
+        # All names would be fifty thousand.
         assert told_bytes(server) - before < 10_000
 
 
 async def test_a_store_that_has_forgotten_all_without_having_been_away_is_told_again(server) -> None:
-    async with shared(server, "a") as (store, _):
-        common, brought = Common(store), []
+    async with shared(server, "a", beats=False) as (_, common):
+        brought = []
 
         async def bring() -> None:
             brought.append((await common.pull("mine")).text)
