@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 from meshproxy.cli.measuring import measured, own_sockets
+from meshproxy.cli.ports import Ports
 from meshproxy.config.models import MeshConfig
 from meshproxy.errors import RpcError
 from meshproxy.http.server import Http1Server
@@ -50,7 +51,7 @@ async def metered(upstreams: Any = None, **server: Any) -> AsyncIterator[Measure
     config = MeshConfig.model_validate({"server": server, "upstreams": upstreams or {"a": UPSTREAM}})
     serving = FastMCP("m")
     mesh = Mesh(config, serving.composite, serving.stamp, serving.take)
-    own = own_sockets(config.server)
+    own = own_sockets(config.server, Ports(None))
     mesh.start()
     async with asyncio.timeout(DEADLINE):
         await mesh.settled()
