@@ -113,7 +113,7 @@ class Visitor:
         return self is other or (self.principal.identity == other.principal.identity and self.profile == other.profile)
 
 
-ANONYMOUS: Final = Visitor(Principal("anonymous", "anonymous"))
+ANONYMOUS: Final = Visitor(Principal("anonymous", "anonymous", identity="anonymous"))
 """A client over HTTP whom nobody asked who it is."""
-LOCAL: Final = Visitor(Principal("local", "local", rights=frozenset({"use", "view", "admin"})))
+LOCAL: Final = Visitor(Principal("local", "local", identity="local", rights=frozenset({"use", "view", "admin"})))
 """The client that started the mesh, or that is in the same process."""

@@ -79,7 +79,7 @@ def test_the_id_of_a_task_is_good_for_its_principal_alone_and_a_theft_is_told_on
     assert not is_task_of(ANONYMOUS, mount, "7", public_id(mount, "7", ada))
     assert [one["principal"] for one in journal.of("access.not_its_own")] == [
         "key:bob of the tasks",
-        "anonymous:anonymous",
+        "anonymous",
     ]
 
 

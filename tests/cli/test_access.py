@@ -124,7 +124,7 @@ access:
         (("bob", "a_find", "--profile", "p"), 0, ["allowed, if the caller agrees"]),
         (("bob", "a_drop", "--profile", "p"), 1, ["forbidden", "profile 'p' leaves it out"]),
         (("token:eve", "a_find", "--group", "dev"), 0, ["for token:eve: allowed"]),
-        (("anonymous", "r://a/1"), 1, ["resource r://a/1 for anonymous:anonymous: forbidden"]),
+        (("anonymous", "r://a/1"), 1, ["resource r://a/1 for anonymous: forbidden"]),
         (("ada", "r://a/unlisted"), 0, ["resource r://a/unlisted for key:ada: allowed"]),
     ],
 )

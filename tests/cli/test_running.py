@@ -44,7 +44,7 @@ def test_a_mesh_is_shown_with_its_upstreams_and_the_calls_that_it_had(
     [call] = [
         json.loads(line) for line in meshproxy("calls", mesh.url, "--upstream", "a", "--json").stdout.splitlines()
     ]
-    assert (call["name"], call["origin"], call["principal"]) == ("a_echo", "echo", "anonymous:anonymous")
+    assert (call["name"], call["origin"], call["principal"]) == ("a_echo", "echo", "anonymous")
     assert meshproxy("calls", mesh.url, "--limit", "0").stdout == ""
     assert meshproxy("logs", "b", mesh.url).stdout.splitlines()[-1] == "no license"
     assert json.loads(meshproxy("logs", "b", mesh.url, "--json").stdout.splitlines()[-1]) == "no license"

@@ -278,7 +278,7 @@ async def test_a_call_over_memory_is_told_with_its_program() -> None:
         await client.call_tool("n_t", {})
         [called] = [record for record in it.records if record.method == "tools/call"]
         assert [record.method for record in it.records][:1] == ["initialize"]
-        assert (called.principal, called.outcome, bool(called.client)) == ("local:local", "success", True)
+        assert (called.principal, called.outcome, bool(called.client)) == ("local", "success", True)
 
 
 async def test_a_client_over_http_that_is_gone_ends_its_call() -> None:
