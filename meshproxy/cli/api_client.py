@@ -57,7 +57,10 @@ class ApiClient:
                 raise Failure(_said(shown, error), status=2 if error.code == _WRONG else 1) from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", None) or error
-            raise Failure(f"no mesh answers at {shown}: {reason}") from None
+            reason = getattr(reason, "strerror", None) or reason
+            raise Failure(
+                f"no mesh answers at {shown}: {reason}; start it with meshproxy serve, or give its URL"
+            ) from None
 
 
 def _said(shown: str, error: urllib.error.HTTPError) -> str:

@@ -118,7 +118,8 @@ def _tell(taken: Taken, files: Sequence[str], path: Path, diff: str, *, dry_run:
         whose = f" ({line['file']})" if line["file"] else ""
         name = line.get("as", line["name"])
         also = f" as {name}" if name != line["name"] else ""
-        outcome = f"{line['outcome']}{also}" if "reason" not in line else f"{line['outcome']}: {line['reason']}"
+        would = "would be " if dry_run and line["outcome"] == "imported" else ""
+        outcome = f"{would}{line['outcome']}{also}" if "reason" not in line else f"{line['outcome']}: {line['reason']}"
         note(f"{line['name'] or 'the file'}{whose}: {outcome}")
         for one in line["notes"]:
             note(f"  {one}")

@@ -156,7 +156,7 @@ def _without_secrets(
         while taken.secrets.get(file, plain) != plain:
             file += "-2"
         taken.secrets[file] = plain
-        notes.append(f"its secret is kept in {FOLDER}/{file} now, which nobody else may read")
+        notes.append(f"its secret goes into {FOLDER}/{file}, which nobody else may read")
         return f"${{file:{FOLDER}/{file}}}"
 
     for key, value in (entry.get("env") or {}).items():

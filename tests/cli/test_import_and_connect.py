@@ -74,6 +74,8 @@ async def test_a_newcomer_brings_five_clients_servers_and_connects_them_all(
     dry = program("import", "--dry-run")
     assert (dry.returncode, mesh.exists()) == (0, False)
     assert SECRET not in dry.stdout + dry.stderr
+    assert "would be imported" in dry.stderr
+    assert not (mesh.parent / ".secrets").exists()
     done = program("import", "--json")
     assert done.returncode == 0
     outcomes = {line["name"]: line["outcome"] for line in json.loads(done.stdout)["servers"]}
