@@ -6,7 +6,7 @@ It has what the audit log has of a call, and besides sizes and the trace; and no
 
 from typing import Any
 
-from meshproxy.observe.audit_lines import AuditLines, decimal
+from meshproxy.observe.audit_lines import AuditLines
 from meshproxy.observe.line_writer import Keeping, LineWriter
 from meshproxy.observe.listening import Listen, Listening
 from meshproxy.observe.record import Record
@@ -26,7 +26,7 @@ class AccessLog:
     def __init__(self, listen: Listen) -> None:
         self.lines = AuditLines()
         self._listening = Listening(listen, self.take)
-        self._writer: LineWriter[Any] = LineWriter("access_log", lambda entry, _: entry, self.lines.decision)
+        self._writer: LineWriter[Any] = LineWriter("access_log", lambda entry, _: entry, self.lines.decision, breaths=4)
         self._buffer = self._writer.buffer
 
     def obey(self, keeping: Keeping | None, revision: str) -> None:
@@ -37,10 +37,10 @@ class AccessLog:
 
     def take(self, record: Record, _: object) -> None:
         """A request has ended (`meshproxy.observe.record.Listener`)."""
-        more = f',"arguments.bytes":{decimal(record.asked_bytes)},"result.bytes":{decimal(record.answered_bytes)}'
+        more = ""
         if record.span is not None and (trace := record.span.trace_id):
-            more += f',"trace_id":"{trace}"'
-        self._buffer.add(self.lines.call(record, more))
+            more = f',"trace_id":"{trace}"'
+        self._buffer.add_line(self.lines.sized(record, more))
 
     def close(self) -> None:
         """Write what waits, and end. It blocks while that takes."""

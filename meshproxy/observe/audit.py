@@ -78,7 +78,10 @@ class Audit:
         arguments = None if keeping.arguments == "none" else record.params.get("arguments")
         if arguments is None:
             line = self.lines.at_once(record)
-            self._writer.buffer.add(record if line is None else line)
+            if line is None:
+                self._writer.buffer.add(record)
+            else:
+                self._writer.buffer.add_line(line)
             return
         size = record.asked_bytes
         if size > ARGUMENTS or self._put - self._taken + size > HELD:

@@ -22,6 +22,7 @@ _CLEAN: Final = 4096
 _VERSIONS: Final = 64
 _DIGITS: Final[list[str]] = [f"{number:03}" for number in range(1000)]
 """Three of them, by number."""
+_INSTANT: Final = '","duration":0.'
 _NUMBERS: Final[list[str]] = [str(number) for number in range(1000)]
 _SECONDARY: Final = ("remedy", "consequence")
 """Facts of a decision that are advice, and are for the log alone."""
@@ -79,20 +80,21 @@ class AuditLines:
         scrub: takes the secrets of the config, and of logins, out of a text.
     """
 
-    __slots__ = ("_count", "_known", "_revisions", "_since", "_stamped", "scrub")
+    __slots__ = ("_asker", "_count", "_ends", "_known", "_since", "_stamped", "scrub")
 
     def __init__(self) -> None:
         self.scrub: Scrub = str
         self._known: dict[str, dict[str, _About]] = {}
         self._count = 0
+        self._asker: tuple[str, str, str, str] = ("", "", "", "")
         self._since: list[float] = []
-        self._revisions: list[str] = []
+        self._ends: list[str] = []
         self._stamped: tuple[int, str] = (0, "")
 
     def obey(self, revision: str) -> None:
         """From now on, what comes is decided by this revision of the config. There may be more secrets by now."""
         self._since = [*self._since[-_VERSIONS:], time.monotonic()]
-        self._revisions = [*self._revisions[-_VERSIONS:], revision[:12]]
+        self._ends = [*self._ends[-_VERSIONS:], f',"revision":"{revision[:12]}"}}\n']
         self._known = {}
         self._count = 0
 
@@ -112,17 +114,22 @@ class AuditLines:
         asked = str(number) if isinstance(number, int) else as_json(dumps(self.scrub(number)).decode())[1:-1]
         return self._line(record, self._about(record), more, asked)
 
+    def sized(self, record: Record, more: str) -> bytes:
+        """A request, with about how many bytes were asked and answered, and what else is to stand in its line."""
+        sizes = f',"arguments.bytes":{decimal(record.asked_bytes)},"result.bytes":{decimal(record.answered_bytes)}'
+        return self.call(record, sizes + more if more else sizes)
+
     def _line(self, record: Record, about: str, more: str, asked: str) -> bytes:
         # One text of all in one step, and digits that are looked up: of what is done for a call that goes well, this is a large part.
         at = record.at
         second = int(at)
         parts = int((record.ended - record.started) * 1_000_000 + 0.5)
         whole = parts // 1_000_000
+        duration = _INSTANT if whole == 0 else f'","duration":{whole}.'
         parts -= whole * 1_000_000
         line = (
-            f"{self._second(second)}{_DIGITS[int((at - second) * 1000)]}{about}{more}"
-            f',"jsonrpc.request.id":"{asked}","duration":{decimal(whole)}.{_DIGITS[parts // 1000]}{_DIGITS[parts % 1000]}'
-            f',"revision":"{self._revision(record.started)}"}}\n'
+            f"{self._second(second)}{_DIGITS[int((at - second) * 1000)]}{about}{asked}"
+            f"{duration}{_DIGITS[parts // 1000]}{_DIGITS[parts % 1000]}{more}{self._end(record.started)}"
         )
         return line.encode()
 
@@ -130,13 +137,13 @@ class AuditLines:
         """Something that was decided at a moment, in seconds since 1970."""
         told = {key: value for key, value in facts.items() if key not in _SECONDARY}
         clean: dict[str, Any] = scrubbed(loads(dumps(told)), self.scrub)
-        revision = self._revision(time.monotonic())
-        said = members({"event": event, "revision": revision, **clean})
+        said = members({"event": event, **clean})
         second = int(at)
-        return f'{self._second(second)}{_DIGITS[int((at - second) * 1000)]}Z",{said}}}\n'.encode()
+        stamp = f"{self._second(second)}{_DIGITS[int((at - second) * 1000)]}"
+        return f'{stamp}Z",{said}{self._end(time.monotonic())}'.encode()
 
     def _about(self, record: Record) -> str:
-        """Who used what, and with which outcome: what stands behind the milliseconds."""
+        """Who used what, and with which outcome: what stands between the milliseconds and the id."""
         known = self._find(record)
         if known is not None:
             return known.text
@@ -154,18 +161,29 @@ class AuditLines:
             "era": record.era,
         }
         told = {name: value for name, value in told.items() if value}
-        made = f'Z","event":"call","outcome":"{record.outcome}",{members(told)}'
+        made = f'Z","event":"call","outcome":"{record.outcome}",{members(told)},"jsonrpc.request.id":"'
         if self._count >= _CLEAN:
             remembered.clear()
             self._count = 0
         self._count += 1
-        remembered.setdefault(_asker(record), {})[record.name or record.method] = _About(record, made)
+        remembered.setdefault(self._asked_by(record), {})[record.name or record.method] = _About(record, made)
         return made
 
     def _find(self, record: Record) -> _About | None:
-        names = self._known.get(_asker(record))
+        names = self._known.get(self._asked_by(record))
         about = None if names is None else names.get(record.name or record.method)
         return about if about is not None and about.fits(record) else None
+
+    def _asked_by(self, record: Record) -> str:
+        """What tells who asked, at which address and with which program, from everybody else."""
+        if record.session_key:
+            return record.session_key
+        principal, client, profile, key = self._asker
+        if principal is record.principal and client is record.client and profile is record.profile:
+            return key
+        key = f"{record.principal}\n{record.client}\n{record.profile}"
+        self._asker = (record.principal, record.client, record.profile, key)
+        return key
 
     def _failure(self, record: Record) -> str:
         facts: dict[str, str] = {
@@ -175,12 +193,12 @@ class AuditLines:
         }
         return "," + members({key: value for key, value in facts.items() if value})
 
-    def _revision(self, moment: float) -> str:
-        """That of the config which was in force at a moment of the monotonic clock."""
-        since, revisions = self._since, self._revisions
+    def _end(self, moment: float) -> str:
+        """How a line ends: with the revision of the config which was in force at a moment of the monotonic clock."""
+        since, ends = self._since, self._ends
         if moment >= since[-1]:
-            return revisions[-1]
-        return revisions[max(0, min(bisect_right(since, moment), len(revisions)) - 1)]
+            return ends[-1]
+        return ends[max(0, min(bisect_right(since, moment), len(ends)) - 1)]
 
     def _second(self, second: int) -> str:
         """How a line of it begins, up to its milliseconds: ISO 8601, in UTC. It is the same for many calls."""
@@ -194,10 +212,6 @@ class AuditLines:
 def decimal(number: int) -> str:
     """A number from 0, of which most are small ones."""
     return _NUMBERS[number] if number < 1000 else str(number)
-
-
-def _asker(record: Record) -> str:
-    return record.session_key or f"{record.principal}\n{record.client}\n{record.profile}"
 
 
 def members(told: Mapping[str, Any]) -> str:

@@ -22,10 +22,11 @@ log = structlog.get_logger(__name__)
 ROOM: Final = 20_000
 """Lines that wait to be written, at most."""
 BREATH: Final = 0.05
-"""Seconds in which lines are gathered: one write for many."""
+"""Seconds in which lines are gathered: one write for many, since each time that a thread comes or goes costs the calls some microseconds."""
 AGAIN: Final = 1.0
 """Seconds before what could not be written is tried again."""
 BATCH: Final = 2000
+"""Lines, or pieces of several, that are taken up in one go."""
 _FULL: Final = "there was no room for them: the file is slower than the calls, or cannot be written"
 TURN: Final = 25
 """Lines that are made in one go."""
@@ -49,6 +50,7 @@ class LineWriter(Generic[T]):
         name: what the log calls it: `audit` for `audit.unwritable`.
         made: the line of an entry, by what the config says, in the thread.
         decision: the line that says of a moment, in seconds since 1970, what happened then: that lines are left out, as `audit.lost`, and how many.
+        breaths: for so many times `BREATH` lines are gathered. Those are lost if the process is killed.
 
     Attributes:
         buffer: what is to be written goes there.
@@ -59,10 +61,12 @@ class LineWriter(Generic[T]):
         name: str,
         made: Callable[[T, Keeping], bytes],
         decision: Callable[[float, str, Mapping[str, Any]], bytes],
+        breaths: int = 1,
     ) -> None:
         self._name, self._unwritable, self._writable = name, f"{name}.unwritable", f"{name}.writable"
         self._made = made
         self._decision = decision
+        self._breath = BREATH * breaths
         self._keeping: Keeping | None = None
         self._wake = threading.Event()
         self.buffer = LineBuffer(ROOM, self._wake.set)
@@ -98,11 +102,11 @@ class LineWriter(Generic[T]):
         pending: list[bytes] = []
         is_busy = False
         while True:
-            # Who has just written does not wait to be woken: each time that a thread comes or goes costs the calls a few microseconds.
+            # Who has just written does not wait to be woken.
             if not is_busy:
                 self._wake.wait(AGAIN if pending else None)
             if not self._is_over:
-                time.sleep(BREATH)
+                time.sleep(self._breath)
             self._wake.clear()
             is_last, is_busy = self._is_over, False
             if self._keeping != keeping:
@@ -115,7 +119,8 @@ class LineWriter(Generic[T]):
             ):
                 pending = pending or self._lines(keeping)
                 is_busy = self._written(file, pending)
-                if not is_busy:
+                # What came meanwhile is left to the next turn, so that it is more.
+                if not is_busy or not is_last:
                     break
             if is_last:
                 if file is not None:
@@ -123,7 +128,7 @@ class LineWriter(Generic[T]):
                 return
 
     def _lines(self, keeping: Keeping) -> list[bytes]:
-        """The next lines, a batch at most."""
+        """The next lines, a batch at most, some of them several in one piece."""
         lines: list[bytes] = []
         lost = self.buffer.lost
         if lost > self._told:
@@ -138,7 +143,7 @@ class LineWriter(Generic[T]):
                 time.sleep(0)
             return self._made(entry, keeping)
 
-        return lines + self.buffer.lines(BATCH, made)
+        return lines + self.buffer.take(BATCH, made)
 
     def _written(self, file: RotatingFile, lines: list[bytes]) -> bool:
         """Write these, and take those out that are written. Whether all are."""

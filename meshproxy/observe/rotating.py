@@ -5,7 +5,6 @@ is opened anew. No line is ever torn: what could not be written whole is taken b
 """
 
 import os
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,17 +21,21 @@ class RotatingFile:
         self._descriptor = -1
         self._identity = (0, 0)
 
-    def append(self, lines: Sequence[bytes]) -> int:
-        """Write the first of these lines, with their ends, as many as the file has room for, and say how many. Raises `OSError` if that cannot be; none of them is there then."""
+    def append(self, lines: list[bytes]) -> int:
+        """Write the first of these lines, with their ends, as many as the file has room for, and say how many. Raises `OSError` if that cannot be; none of them is there then.
+
+        Several lines may be one piece of the list; they are taken apart, in the list, where the file has no room for all.
+        """
         descriptor, before = self._opened()
-        if before and before + len(lines[0]) > self._size:
-            self._rotate()
-            descriptor, before = self._opened()
         data, count, done = b"".join(lines), len(lines), 0
         if before + len(data) > self._size:
             # Seldom: there is room for many more than are written at a time.
+            lines[:] = [line for piece in lines for line in piece.splitlines(keepends=True)]
+            if before and before + len(lines[0]) > self._size:
+                self._rotate()
+                descriptor, before = self._opened()
             count, room = 1, self._size - before - len(lines[0])
-            while len(lines[count]) <= room:
+            while count < len(lines) and len(lines[count]) <= room:
                 room -= len(lines[count])
                 count += 1
             data = b"".join(lines[:count])

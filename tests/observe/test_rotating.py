@@ -14,7 +14,7 @@ def test_a_file_is_put_aside_before_it_would_be_too_large(tmp_path: Path) -> Non
     file = RotatingFile(path, 25, 2)
     for number in range(8):
         file.append([b"%d" % number * 9 + b"\n"])
-    assert file.append([LINE * 9, LINE]) == 1
+    assert file.append([b"x" * 89 + b"\n", LINE]) == 1
     file.close()
     file.close()
     found = {one.name: one.read_bytes()[::10] for one in tmp_path.iterdir()}
@@ -30,6 +30,16 @@ def test_of_many_lines_as_many_are_written_as_there_is_room_for(tmp_path: Path) 
     file.close()
     assert counts == [3, 3, 2]
     assert sorted(one.stat().st_size for one in tmp_path.iterdir()) == [20, 30, 30]
+
+
+def test_several_lines_in_one_piece_are_taken_apart_where_there_is_no_room_for_all(tmp_path: Path) -> None:
+    file = RotatingFile(tmp_path / "log", 35, 9)
+    lines = [LINE * 2, LINE * 5, LINE]
+    while lines:
+        del lines[: file.append(lines)]
+    assert file.append([LINE]) == 1
+    file.close()
+    assert sorted(one.stat().st_size for one in tmp_path.iterdir()) == [30, 30, 30]
 
 
 def test_without_older_ones_the_file_begins_anew(tmp_path: Path) -> None:
