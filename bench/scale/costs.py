@@ -67,6 +67,8 @@ class Costs:
     refresh: dict[str, float]
     change: dict[str, float]
     """A change that is told to one process, and what it then reads."""
+    seldom: dict[str, dict[str, float]]
+    """A catalog of 1,000 tools that is put or fetched; a key that is revoked, or told to one process with a hundred others."""
 
 
 def measured(published: Path = PUBLISHED, own: Path = MEASURED) -> Costs:
@@ -117,6 +119,7 @@ def measured(published: Path = PUBLISHED, own: Path = MEASURED) -> Costs:
         look_commands=line(alone, "commands"),
         refresh=scaled(store["logins"]["refresh"]),
         change=scaled(store["logins"]["change"][max(store["logins"]["change"], key=int)]),
+        seldom={what: scaled(cost) for what, cost in store["at times"].items()},
     )
 
 

@@ -172,6 +172,16 @@ def stored(costs: Costs, load: Load, count: int) -> dict[str, float]:
     }
 
 
+def event(costs: Costs, count: int, times: dict[str, tuple[int, int]]) -> dict[str, float]:
+    """Bytes, and seconds of the store's core, that something takes: by part, how often it is done in all and how often by each of so many processes."""
+    found = {"bytes": 0.0, "store_us": 0.0}
+    for what, (once, each) in times.items():
+        often, cost = once + each * count, costs.seldom[what]
+        found["bytes"] += often * (cost["in"] + cost["out"])
+        found["store_us"] += often * cost["store_us"]
+    return found
+
+
 def fits(costs: Costs, load: Load, fleet: Fleet, bounds: Bounds) -> bool:
     """Whether no process has too much. The store is another matter: more processes are no help to it."""
     excess = demand(costs, load, fleet).excess(bounds)

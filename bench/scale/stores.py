@@ -7,6 +7,9 @@ Bytes and commands are what `INFO` counts; inner commands of a script count as c
 
 import asyncio
 import contextlib
+import json
+import random
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 from bench.ground import say
 from bench.processes import free_port, wait_for_port
+from meshproxy.access.revocations import Revocations
 from meshproxy.cluster.cipher import Cipher
 from meshproxy.cluster.presence import Address
 from meshproxy.cluster.pulse import Pulse
@@ -25,11 +29,22 @@ from meshproxy.guard.bucket import Bucket
 from meshproxy.guard.loans import Loans
 from meshproxy.guard.slots import Slots
 from meshproxy.login.common import Common
+from meshproxy.mesh.common_catalogs import CommonCatalogs
 
 PROCESSES = (1, 10, 30, 100, 200)
 PAIRS = ((1, 1, 1000), (16, 1, 1000), (1, 10, 1000), (1, 30, 1000), (16, 30, 1000), (16, 30, None))
 """Limits, processes that use them, and calls in flight that each allows; the last are limits of the rate alone."""
 LOGINS = (10, 1000, 10_000, 100_000)
+TOOLS = 1000
+WORDS = ["".join(random.Random(number).choices("etaoinshrdlu", k=2 + number % 7)) for number in range(2000)]
+"""As many as descriptions may have, so that they pack no better than texts do."""
+SCHEMA = {
+    "type": "object",
+    "properties": {"text": {"type": "string", "description": "What it is about."}},
+    "required": ["text"],
+}
+REVOKED = 100
+"""Keys that were revoked before."""
 RATE = Rate(1000, 1.0)
 RECORD = b"x" * 3000
 """As long as a record of a login with tokens that are signed."""
@@ -183,6 +198,44 @@ async def logins(store: Store, meter: Meter) -> dict[str, dict]:
     return found
 
 
+class Entered:
+    """Who may come in: nobody asks."""
+
+    on_keys = None
+
+    def revoke(self, names: frozenset[str]) -> None: ...
+
+
+async def at_times(store: Store, meter: Meter) -> dict[str, dict]:
+    """What comes seldom: a catalog that is put and fetched, and a key that is revoked and told."""
+    chance = random.Random(1)
+    tools: list[dict] = [
+        {"name": f"tool_{number}", "description": " ".join(chance.choices(WORDS, k=25)), "inputSchema": SCHEMA}
+        for number in range(TOOLS)
+    ]
+    catalogs, found = CommonCatalogs(store, b"k"), {}
+
+    async def put() -> None:
+        tools[0]["description"] = secrets.token_hex(8)
+        catalogs.write("up", json.dumps(tools).encode())
+        await catalogs._putting
+
+    found["catalog put"] = await meter.of(put, 5)
+    found["catalog fetched"] = await meter.of(lambda: catalogs.fetch(["up"], 2.0), 5)
+    revocations = Revocations(store, Entered())
+
+    async def revoke() -> None:
+        revocations._on_keys(frozenset({secrets.token_bytes(16)}), frozenset())
+        await asyncio.wait(revocations._putting)
+
+    for _ in range(REVOKED):
+        await revoke()
+    found["key revoked"] = await meter.of(revoke, 2)
+    found["key told"] = await meter.of(revocations.look, 5)
+    say(f"  {found}")
+    return found
+
+
 async def idle() -> None:
     """What follows a login that nobody changes."""
 
@@ -208,6 +261,7 @@ def measured() -> dict:
                     "beats": await beats(store, meter),
                     "leases": await leases(store, meter),
                     "logins": await logins(store, meter),
+                    "at times": await at_times(store, meter),
                 }
             finally:
                 meter.close()

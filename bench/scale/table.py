@@ -1,11 +1,17 @@
 """The tables of the paper, in Markdown, of the model and the simulation. The same costs give the same text."""
 
 from bench.scale.costs import Costs
-from bench.scale.model import Bounds, Demand, Load, binding, demand, needed, walls
+from bench.scale.model import Bounds, Demand, Load, binding, demand, event, needed, walls
 from bench.scale.waiting import waits
 
 CALLS = (0.1, 1.0, 6.0, 60.0)
 """Per session and minute: one that is left open, a person at times, an agent at work, and nothing but agents that call each second."""
+EVENTS = (
+    ("all are started", "each process fetches ten catalogs of 1,000 tools", {"catalog fetched": (0, 10)}),
+    ("a listing of 1,000 tools changes", "each process puts it", {"catalog put": (0, 1)}),
+    ("a key is revoked", "one puts it, and each reads which are", {"key revoked": (1, 0), "key told": (0, 1)}),
+)
+"""What comes at times: how often each part is done in all, and how often by each process."""
 BEGIN, END = "<!-- ./scripts/bench --scale prints what follows -->", "<!-- end of what it prints -->"
 
 
@@ -19,6 +25,8 @@ def text(costs: Costs) -> str:
         fleets(costs, bounds),
         "### What the store carries for them",
         stores(costs, bounds),
+        "### What it carries at times",
+        events(costs),
         "### How many more sessions need",
         sizes(costs, bounds),
         "### Which number of processes is too much for what",
@@ -158,6 +166,18 @@ def stores(costs: Costs, bounds: Bounds) -> str:
                 *(share(part) for part in (found, unlimited, alone)),
             ]
         )
+    return rows(head, lines)
+
+
+def events(costs: Costs) -> str:
+    head = ["what", "at 16 processes", "at 76"]
+    lines = []
+    for what, cause, times in EVENTS:
+        cells = []
+        for count in (16, 76):
+            found = event(costs, count, times)
+            cells.append(f"{found['bytes'] / 1e3:,.0f} kB, {found['store_us'] * 1e3:.1f} ms")
+        lines.append([f"{what}: {cause}", *cells])
     return rows(head, lines)
 
 

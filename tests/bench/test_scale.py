@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from bench.scale.costs import Costs, Line, line, measured
-from bench.scale.model import Bounds, Fleet, Load, demand, fits, needed, stored, walls
+from bench.scale.model import Bounds, Fleet, Load, demand, event, fits, needed, stored, walls
 from bench.scale.table import BEGIN, END, text
 from bench.scale.waiting import waits
 from hypothesis import given, settings
@@ -18,6 +18,7 @@ FREE = Costs(
     **{field.name: Line(0.0, 0.0) for field in dataclasses.fields(Costs) if field.type is Line},
     refresh=NOTHING,
     change=NOTHING,
+    seldom={},
 )
 """Everything costs nothing: what a test is about it sets."""
 
@@ -67,6 +68,12 @@ def test_heartbeats_of_n_processes_cost_their_store_n_times_what_each_is_told() 
     found = stored(told, Load(limits=0, logins=0), 10)
     assert found["store_sent"] == 10 * 4 * (10 + 10 * 100)
     assert found["store_core"] == pytest.approx(0.04)
+
+
+def test_what_every_process_does_at_times_is_done_as_often_as_there_are_processes() -> None:
+    cost = {"in": 10.0, "out": 5.0, "store_us": 0.001}
+    told = dataclasses.replace(FREE, seldom={"put": cost, "read": cost})
+    assert event(told, 9, {"put": (1, 0), "read": (0, 1)}) == {"bytes": 150.0, "store_us": pytest.approx(0.01)}
 
 
 def test_a_line_goes_through_the_first_and_the_last_that_was_measured() -> None:
