@@ -111,6 +111,14 @@ class Snapshot:
     admits: Callable[[str, Route], bool] | None = None
     is_private: bool = False
 
+    @cached_property
+    def annotated(self) -> Mapping[str, dict[str, Any]]:
+        """The input schemas of the tools of which arguments go into headers, by public names."""
+        tools = ((public, route) for public, route in self.routes[Kind.TOOL].items() if route.headers)
+        return {
+            public: route.component.definition["inputSchema"] for public, route in tools if route.component is not None
+        }
+
     def find(self, kind: Kind, public: str) -> Route | None:
         """The route of a listed name or URI."""
         return self.routes[kind].get(public)

@@ -7,7 +7,6 @@ answer is another body, a redirect or a refusal, or the event stream ends withou
 
 import asyncio
 from collections.abc import Awaitable, Coroutine
-from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from meshproxy.errors import AnswerLost, UpstreamUnavailable
@@ -24,6 +23,7 @@ from meshproxy.links.negotiation import RequestRefusedError
 from meshproxy.links.refusals import not_mcp
 from meshproxy.wire.codec import Raw, opened
 from meshproxy.wire.headers import METHOD_HEADER, NAME_HEADER, encode_header_value
+from meshproxy.wire.memo import Memo
 from meshproxy.wire.messages import Answer, encode_request
 from meshproxy.wire.protocol import NAMED_BY
 
@@ -291,7 +291,14 @@ class Post(Exchange):
 def routing(method: str, name: str | None) -> bytes:
     """The header lines that repeat what a modern request is about (SEP-2243)."""
     # Callers invent URIs of any length, which are not worth remembering.
-    return _remembered(method, name) if name is None or len(name) <= _SHORT else _routing(method, name)
+    if name is not None and len(name) > _SHORT:
+        return _routing(method, name)
+    key = method if name is None else f"{method} {name}"
+    lines: bytes | None = _lines.get(key)
+    if lines is None:
+        lines = _routing(method, name)
+        _lines.put(key, lines)
+    return lines
 
 
 def _routing(method: str, name: str | None) -> bytes:
@@ -301,7 +308,7 @@ def _routing(method: str, name: str | None) -> bytes:
     return lines.encode()
 
 
-_remembered: Final = lru_cache(maxsize=2048)(_routing)
+_lines: Final = Memo()
 _SHORT: Final = 256
 """Characters of a name whose header lines are remembered."""
 

@@ -64,10 +64,7 @@ class Router:
 
     def annotated_schema(self, visitor: Visitor, tool: str) -> dict[str, Any] | None:
         """See `meshproxy.relay.handler.Handler`."""
-        route = _listed(self.seen_by(visitor), _TOOL, tool)
-        if route is None or not route.headers or route.component is None:
-            return None
-        schema: dict[str, Any] = route.component.definition["inputSchema"]
+        schema: dict[str, Any] | None = self.seen_by(visitor).annotated.get(tool)
         return schema
 
     def call_tool(self, call: Call) -> None:

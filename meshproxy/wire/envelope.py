@@ -13,11 +13,11 @@ _UNSET = msgspec.UNSET
 
 
 class Envelope(msgspec.Struct, gc=False):
-    """What a message has, whatever it may be, and nothing of it judged."""
+    """What a message has, whatever it may be, and nothing of it judged. Parameters that are no object make it another one, see `messages.parse`."""
 
     jsonrpc: str | msgspec.UnsetType = _UNSET
     id: int | str | msgspec.UnsetType | None = _UNSET
     method: str | msgspec.UnsetType = _UNSET
-    params: Raw | msgspec.UnsetType = _UNSET
+    params: dict[str, Raw] | msgspec.UnsetType | None = _UNSET
     result: Raw | msgspec.UnsetType = _UNSET
     error: Raw | msgspec.UnsetType = _UNSET

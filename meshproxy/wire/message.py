@@ -24,14 +24,14 @@ def id_in(value: Any) -> Id | None:
 
 
 class Request:
-    """What wants an answer. `params` is closed, and UNSET if there are none."""
+    """What wants an answer. `params` is a shallow dictionary if it is an object, closed if it is anything else, and UNSET if there are none."""
 
     __slots__ = ("id", "method", "params")
 
     def __init__(self, id: Id, method: str, params: Any = _UNSET) -> None:  # noqa: A002  # as the specification calls it
         self.id = id
         self.method = method
-        self.params: Raw | msgspec.UnsetType = params
+        self.params: Any = params
 
     def __repr__(self) -> str:
         return f"Request({self.id!r}, {self.method!r}, {self.params!r})"
@@ -50,7 +50,7 @@ class Notification:
 
     def __init__(self, method: str, params: Any = _UNSET) -> None:
         self.method = method
-        self.params: Raw | msgspec.UnsetType = params
+        self.params: Any = params
 
     def __repr__(self) -> str:
         return f"Notification({self.method!r}, {self.params!r})"

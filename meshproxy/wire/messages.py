@@ -242,13 +242,15 @@ def closed_params(message: Request | Notification) -> dict[str, Any]:
     Raises:
         JsonError: they are no object.
     """
-    raw = message.params
-    if not isinstance(raw, RAW):
+    given = message.params
+    if isinstance(given, dict):
+        return given
+    if not isinstance(given, RAW):
         return {}
     try:
-        return shallow(raw)
+        return shallow(given)
     except JsonError:
-        if bytes(raw) in _NONE:
+        if bytes(given) in _NONE:
             return {}
         raise
 
