@@ -25,7 +25,7 @@ from meshproxy.errors import (
 from meshproxy.relay.call import Call
 from meshproxy.relay.downstream import RequestContext, Result
 from meshproxy.wire.codec import RAW, JsonError, Raw, dumps, is_text, mapping, opened, shallow
-from meshproxy.wire.memo import Memo
+from meshproxy.wire.memo import remember
 from meshproxy.wire.mending import result_meant
 from meshproxy.wire.protocol import (
     CACHEABLE,
@@ -50,7 +50,7 @@ class ServerSignature:
         self.token = secrets.token_hex(8)
         self.meta = {META_SERVER: server_info}
         self._own = Raw(dumps(self.meta))
-        self._metas = Memo()
+        self._metas: dict[bytes, Any] = {}
 
     def onto(self, tool: "ToolResult") -> Raw:
         """A plain result of the modern era with the mesh's own signature, encoded. Changes `tool`."""
@@ -64,7 +64,7 @@ class ServerSignature:
         signed: Raw | None = self._metas.get(meta)
         if signed is None:
             signed = Raw(dumps(self.into({"_meta": Raw(meta)}, cacheable=False)["_meta"]))
-            self._metas.put(meta, signed)
+            remember(self._metas, meta, signed)
         return signed
 
     def into(self, result: dict[str, Any], *, cacheable: bool) -> dict[str, Any]:
@@ -117,8 +117,8 @@ def plain_to_legacy(tool: ToolResult) -> Raw | None:
     return Raw(_encode(tool))
 
 
-_links_in: Final = Memo()
-_kept_of: Final = Memo()
+_links_in: Final[dict[bytes, Any]] = {}
+_kept_of: Final[dict[bytes, Any]] = {}
 
 
 def _has_links(meta: bytes) -> bool:
@@ -126,7 +126,7 @@ def _has_links(meta: bytes) -> bool:
     found: bool | None = _links_in.get(meta)
     if found is None:
         found = may_have_links(meta)
-        _links_in.put(meta, found)
+        remember(_links_in, meta, found)
     return found
 
 
@@ -136,7 +136,7 @@ def _stripped(meta: bytes) -> bytes:
     if kept is None:
         result = without_hop_meta({"_meta": Raw(meta)})
         kept = dumps(result["_meta"]) if "_meta" in result else b""
-        _kept_of.put(meta, kept)
+        remember(_kept_of, meta, kept)
     return kept
 
 

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Coroutine
 from typing import Any, Final, Protocol
 
-from meshproxy.errors import AnswerLost, UpstreamUnavailable
+from meshproxy.errors import AnswerLost, RpcError, UpstreamUnavailable
 from meshproxy.http.client import encode_headers
 from meshproxy.http.client_connection import Connection
 from meshproxy.http.pool import Pool
@@ -23,8 +23,8 @@ from meshproxy.links.negotiation import RequestRefusedError
 from meshproxy.links.refusals import not_mcp
 from meshproxy.wire.codec import Raw, opened
 from meshproxy.wire.headers import METHOD_HEADER, NAME_HEADER, encode_header_value
-from meshproxy.wire.memo import Memo
-from meshproxy.wire.messages import Answer, encode_request
+from meshproxy.wire.memo import remember
+from meshproxy.wire.messages import encode_request, unread_result
 from meshproxy.wire.protocol import NAMED_BY
 
 __all__ = ["Post", "Posts", "routing"]
@@ -197,11 +197,15 @@ class Post(Exchange):
         if call is not None and len(data) - start > call.max_result:
             self.end(self.too_large())
             return
+        found = None if call is None else unread_result(data, start)
+        if found is not None and found[0] == self.request_id:
+            self._answered(found[1])
+            return
         answer = self.answer_in(data, start)
         if answer is None:
             self.end(AnswerLost(self._link.upstream, not_mcp(200, headers, data[start:])))
         else:
-            self._answered(answer)
+            self._answered(answer.outcome)
 
     def unroll(self, connection: Connection) -> Response:
         """See `meshproxy.http.client_connection.Errand`."""
@@ -218,7 +222,7 @@ class Post(Exchange):
             # The whole of its stream may be there by now, or not yet: the answer is all that was wanted of it.
             if self.method == "initialize":
                 self.session = response.header(SESSION_HEADER)
-            self._answered(answer)
+            self._answered(answer.outcome)
             return
         responding: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         if error is None:
@@ -228,12 +232,12 @@ class Post(Exchange):
             responding.exception()  # or the loop complains if the task is given up before it asks
         self.follow(responding)
 
-    def _answered(self, answer: Answer) -> None:
+    def _answered(self, outcome: Raw | RpcError) -> None:
         if self.questions:
             # A client that is being asked within the call is to hear first that it need not answer any more.
-            asyncio.get_running_loop().call_soon(self.end, answer.outcome)
+            asyncio.get_running_loop().call_soon(self.end, outcome)
         else:
-            self.end(answer.outcome)
+            self.end(outcome)
 
     def follow(self, responding: Awaitable[Response]) -> None:
         """What comes of it is waited for in a task."""
@@ -297,7 +301,7 @@ def routing(method: str, name: str | None) -> bytes:
     lines: bytes | None = _lines.get(key)
     if lines is None:
         lines = _routing(method, name)
-        _lines.put(key, lines)
+        remember(_lines, key, lines)
     return lines
 
 
@@ -308,7 +312,7 @@ def _routing(method: str, name: str | None) -> bytes:
     return lines.encode()
 
 
-_lines: Final = Memo()
+_lines: Final[dict[str, Any]] = {}
 _SHORT: Final = 256
 """Characters of a name whose header lines are remembered."""
 

@@ -15,7 +15,15 @@ from meshproxy.links.call import Call, Done, GiveUp
 from meshproxy.links.envelope import UNCANCELLABLE, RequestMeta
 from meshproxy.links.faults import Faults
 from meshproxy.wire.codec import Raw
-from meshproxy.wire.messages import Answer, Notification, Request, encode_notification, encode_request, parse_answer
+from meshproxy.wire.messages import (
+    Answer,
+    Notification,
+    Request,
+    encode_notification,
+    encode_request,
+    parse,
+    unread_result,
+)
 
 __all__ = ["Requests"]
 
@@ -142,8 +150,12 @@ class Requests:
         """A message has arrived; it belongs to `call`, where the channel can tell."""
         if len(data) > self._max_result and self._channel.is_too_large(data):
             return
+        found = unread_result(data)
+        if found is not None and self.calls.get(found[0]) is not None:
+            self._answered_with(found[0], found[1])
+            return
         try:
-            message = parse_answer(data, self._is_relayed)
+            message = parse(data)
         except RpcError as error:
             self._channel.unreadable(data, error, call)
             return
@@ -158,13 +170,15 @@ class Requests:
         if type(request_id) is not int:
             request_id = self._channel.faults.answered(answer)
         # It may have been given up meanwhile, or never asked.
-        if not isinstance(request_id, int) or request_id not in self._answers:
-            return
+        if isinstance(request_id, int) and request_id in self._answers:
+            self._answered_with(request_id, answer.outcome)
+
+    def _answered_with(self, request_id: int, outcome: Raw | RpcError) -> None:
         if self.is_withdrawing:
             # A client that is being asked within the call is to hear first that it need not answer any more.
-            self._loop.call_soon(self.end_with, request_id, answer.outcome)
+            self._loop.call_soon(self.end_with, request_id, outcome)
         else:
-            self.end_with(request_id, answer.outcome)
+            self.end_with(request_id, outcome)
 
     def is_waited_for(self, request_id: int) -> bool:
         """Whether a request is under way."""
@@ -188,9 +202,6 @@ class Requests:
             else:
                 self.end_with(request_id, AnswerLost(self._channel.upstream, reason))
         self._deadlines.clear()
-
-    def _is_relayed(self, request_id: int) -> bool:
-        return self.calls.get(request_id) is not None
 
     def _give_up(self, request_id: int, method: str) -> None:
         if request_id in self._answers:

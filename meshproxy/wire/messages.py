@@ -10,7 +10,7 @@ from meshproxy.http.numbered import Numbered
 from meshproxy.limits import MAX_IDENTIFIER, MAX_MEMBER, LimitError, check_size
 from meshproxy.wire.codec import RAW, JsonError, Raw, dumps, loads, mapping, members, opened, outline, shallow, whole
 from meshproxy.wire.envelope import Envelope
-from meshproxy.wire.memo import Memo
+from meshproxy.wire.memo import remember
 from meshproxy.wire.message import Answer, Id, Message, Notification, Request
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "parse_answer",
     "result_alone",
     "result_pieces",
+    "unread_result",
 ]
 
 _UNSET: Final = msgspec.UNSET
@@ -113,22 +114,33 @@ def parse_answer(data: bytes, is_relayed: Callable[[int], bool], start: int = 0)
     Raises:
         RpcError: see `parse`.
     """
+    found = unread_result(data, start)
+    return parse(data[start:]) if found is None or not is_relayed(found[0]) else Answer(found[0], found[1])
+
+
+def unread_result(data: bytes, start: int = 0) -> tuple[int, Raw] | None:
+    """The id and the result of an answer that begins as most do, at `start`, as `parse_answer` finds them; None for what wants a closer look."""
     found = _ANSWER.measure(data, start) or _ANSWER_SPACED.measure(data, start)
-    if found is None or not data.endswith(b"}") or not is_relayed(found[1]):
-        return parse(data[start:])
-    if not data.isascii():
-        _checked(data[start:])
+    if found is None or not data.endswith(b"}") or not (data.isascii() or _is_text(data)):
+        return None
     begin = found[0] - 1
     # A copy of something small is cheaper than a view.
-    return Answer(found[1], RAW(data[begin:-1]) if len(data) <= _SMALL else RAW(memoryview(data)[begin:-1]))
+    return found[1], RAW(data[begin:-1]) if len(data) <= _SMALL else RAW(memoryview(data)[begin:-1])
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether it is in UTF-8."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _checked(data: bytes) -> bytes:
     """`data` without a byte order mark. It has other bytes than those of ASCII, and what leaves the mesh must be UTF-8: decoders do not look at what they leave closed."""
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        raise RpcError(PARSE_ERROR, "Parse error: it is not in UTF-8") from None
+    if not _is_text(data):
+        raise RpcError(PARSE_ERROR, "Parse error: it is not in UTF-8")
     return data.removeprefix(_BOM)
 
 
@@ -288,14 +300,14 @@ def params_of(message: Request | Notification) -> dict[str, Any]:
     return params
 
 
-_metas: Final = Memo()
+_metas: Final[dict[bytes, Any]] = {}
 _USUAL: Final = 1024
 """Bytes of a `_meta` that is worth remembering."""
 
 
 def _meta_of(data: bytes) -> Any:
     found = _metas.get(data)
-    return _metas.put(data, loads(data)) if found is None else found
+    return remember(_metas, data, loads(data)) if found is None else found
 
 
 def check_spelling(keys: Iterable[str], known: frozenset[str]) -> None:
