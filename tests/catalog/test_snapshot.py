@@ -414,6 +414,7 @@ def test_a_tools_annotated_arguments_are_known_to_its_route() -> None:
     assert annotated.headers
     assert plain is not None
     assert not plain.headers
+    assert snapshot.annotated == {"a_t": schema}
 
 
 def test_a_snapshot_came_through_every_mesh_that_its_upstreams_name() -> None:

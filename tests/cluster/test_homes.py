@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from meshproxy.cluster.home import bare, home_of, named, settle
+from meshproxy.cluster.home import bare, here, home_of, named, settle
 from meshproxy.cluster.homes import home_in_body, home_in_head
 
 
@@ -28,6 +28,7 @@ def test_a_process_that_serves_alone_has_no_name() -> None:
 
 
 def test_what_a_process_gave_out_leads_back_to_it(name) -> None:
+    assert here() == name
     assert named("x") == "000here~x"
     assert bare("000here~x") == "x"
     assert (bare("x"), bare("001there~x")) == ("", "")

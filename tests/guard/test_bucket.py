@@ -44,3 +44,27 @@ def test_whoever_comes_when_he_was_told_to_is_let_through(times: int, seconds: f
         if rest:
             now += rest + 1e-6
             assert bucket.take(now) == pytest.approx(0)
+
+
+def test_one_whose_tokens_come_from_elsewhere_gets_none_with_the_time() -> None:
+    bucket = Bucket(Rate(4, 2.0), now=0.0)
+    bucket.share()
+    assert bucket.may_be_lent(0.0)
+    assert [bucket.take(0.0), bucket.take(100.0)] == [0.5, 0.5]
+    bucket.lend(2.0, 0.0)
+    assert not bucket.may_be_lent(100.0)
+    assert [bucket.take(100.0) for _ in range(3)] == [0, 0, 0.5]
+    bucket.lend(1.0, 0.0)
+    bucket.lend(-1.0, 107.0)
+    # There are none elsewhere, either, until then.
+    assert bucket.take(100.0) == 7.0
+    assert (bucket.may_be_lent(106.9), bucket.may_be_lent(107.0)) == (False, True)
+
+
+def test_one_that_stands_alone_again_has_a_part_of_a_full_one_and_what_comes_with_the_time() -> None:
+    bucket = Bucket(Rate(4, 2.0), now=0.0)
+    bucket.share()
+    bucket.stand_alone(10.0, 0.25)
+    assert not bucket.may_be_lent(10.0)
+    assert [bucket.take(10.0) for _ in range(2)] == [0, 0.5]
+    assert bucket.take(10.5) == 0

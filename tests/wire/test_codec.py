@@ -13,6 +13,7 @@ from meshproxy.wire.codec import (
     loads,
     mapping,
     members,
+    on_one_line,
     opened,
     outline,
     shallow,
@@ -196,3 +197,9 @@ def test_parts_found_by_brackets_are_those_that_a_decoder_finds(value, indent):
         }
     else:
         assert [json.loads(bytes(part)) for part in found[:-1]] == value
+
+
+def test_a_text_is_put_on_one_line() -> None:
+    pretty = b'{\r\n  "a": "\\n"\n}'
+    assert on_one_line(pretty) == b'{    "a": "\\n" }'
+    assert on_one_line(b'{"a":1}') == b'{"a":1}'
