@@ -120,13 +120,16 @@ def fields(pid: int) -> list[str]:
 def cpu(root: int, ledger: Path) -> float:
     """Seconds of CPU that the tree below `root` has had, without that of ended fixtures, which is in the ledger."""
     total = -sum(map(float, ledger.read_text().split())) if ledger.exists() else 0.0
-    for pid in tree(root):
-        with contextlib.suppress(OSError):
-            # The clock of another process: clock_getcpuclockid(3), whose macro is not in Python's `time`.
-            total += time.clock_gettime((~pid << 3) | 2)
-            stat = fields(pid)
-            total += (int(stat[13]) + int(stat[14])) / TICK
-    return total
+    return total + sum(map(cpu_of, tree(root)))
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds of CPU that one process has had, and what it started and has waited for; 0 for one that is gone."""
+    with contextlib.suppress(OSError):
+        stat = fields(pid)
+        # The clock of another process: clock_getcpuclockid(3), whose macro is not in Python's `time`.
+        return time.clock_gettime((~pid << 3) | 2) + (int(stat[13]) + int(stat[14])) / TICK
+    return 0.0
 
 
 def memory(root: int) -> dict[str, int]:

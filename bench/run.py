@@ -21,7 +21,7 @@ from bench.processes import unwind_on_signals
 from bench.table import Report
 
 MEASURES = ("hop", "kinds", "listing", "memory", "scale", "start", "reload", "profile")
-BY_NAME = ("access",)
+BY_NAME = ("access", "workers")
 """Those that are measured only if they are asked for, and are in no table."""
 OUT = ROOT / "bench" / "out"
 PAGE = ROOT / "docs" / "performance.md"
