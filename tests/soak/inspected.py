@@ -1,4 +1,4 @@
-"""`meshproxy`, with a window into it: on SIGUSR2 it writes what lives in its event loop, as JSON, to the file named in SOAK_INSPECTED.
+"""`meshproxy`, with a window into it: on SIGUSR1 it writes what lives in its event loop, as JSON, to the file named in SOAK_INSPECTED.
 
 `python -m tests.soak.inspected serve FILE ...` takes what `meshproxy` takes.
 """
@@ -28,5 +28,5 @@ def look(_signal: int, _frame: Any) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGUSR2, look)
+    signal.signal(signal.SIGUSR1, look)
     main()

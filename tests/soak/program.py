@@ -112,7 +112,7 @@ class Program:
         kept = sum(one.get("connections", 0) for one in body["upstreams"].values())
         file = self.log.with_name("inspected")
         file.unlink(missing_ok=True)
-        self.process.send_signal(signal.SIGUSR2)
+        self.process.send_signal(signal.SIGUSR1)
         await eventually(file.exists)
         seen = json.loads(file.read_text())
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
