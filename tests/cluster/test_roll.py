@@ -72,8 +72,8 @@ async def node(name: str, *peers: Address, keys: Keys = KEYS, at: socket.socket 
 async def test_of_a_pair_it_is_enough_that_one_knows_the_address_of_the_other() -> None:
     async with node("aaaa1111") as first, node("bbbb2222", first.address) as second:
         # Both know before the second has taken its first client.
-        assert first.roll.known() == {"bbbb2222": second.address}
-        assert second.roll.known() == {"aaaa1111": first.address}
+        await eventually(lambda: first.roll.known() == {"bbbb2222": second.address})
+        await eventually(lambda: second.roll.known() == {"aaaa1111": first.address})
 
 
 async def test_one_that_is_in_its_own_list_does_not_know_itself() -> None:
@@ -88,7 +88,7 @@ async def test_a_name_stands_for_whoever_is_there() -> None:
     async with node("aaaa1111") as first:
         named = Address("localhost", first.address.port)
         async with node("bbbb2222", named) as second:
-            assert second.roll.known() == {"aaaa1111": first.address}
+            await eventually(lambda: second.roll.known() == {"aaaa1111": first.address})
 
 
 async def test_one_that_is_gone_is_told_and_found_no_more() -> None:
@@ -110,7 +110,7 @@ async def test_another_at_the_same_address_is_another(journal) -> None:
         listener.setblocking(False)
         async with node("cccc3333", first.address, at=listener):
             assert first.gone == ["bbbb2222"]
-            assert first.roll.known() == {"cccc3333": address}
+            await eventually(lambda: first.roll.known() == {"cccc3333": address})
 
 
 async def test_one_that_nobody_has_heard_of_yet_is_asked_for() -> None:
@@ -159,7 +159,7 @@ async def test_a_greeting_from_where_nobody_can_be_reached_makes_nobody_known() 
         closed.close()
         roll = Roll("bbbb2222", [first.address], nowhere, KEYS.client, Envelopes(*GREETINGS))
         await within(roll.start())
-        assert roll.known() == {"aaaa1111": first.address}
+        await eventually(lambda: roll.known() == {"aaaa1111": first.address})
         assert first.roll.known() == {}
         await roll.aclose()
 
