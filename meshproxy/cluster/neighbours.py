@@ -3,10 +3,10 @@
 They share a directory that is theirs alone, where each listens at a Unix socket that bears its name. So who is there is what is in that directory, and nobody keeps a list.
 """
 
-import asyncio
 from pathlib import Path
 from typing import Final
 
+from meshproxy.cluster.clients import Clients
 from meshproxy.cluster.envelope import Envelopes
 from meshproxy.cluster.way import Way
 from meshproxy.http.client import HttpClient
@@ -25,8 +25,7 @@ class Neighbours:
         self.own = own
         self.envelopes = envelopes
         self._directory = directory
-        self._clients: dict[str, HttpClient] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._clients = Clients()
 
     def names(self) -> list[str]:
         """Those of all that are there, ours among them, in order."""
@@ -47,26 +46,15 @@ class Neighbours:
         """The way to one of them; None if it is not there."""
         path = self._directory / name
         if not path.exists():
-            self.forget(name)
+            self._clients.forget(name)
             return None
-        found = self._clients.get(name)
-        if found is None:
-            found = self._clients[name] = HttpClient(
-                "http://home/", connect_timeout=CONNECT, idle_timeout=_IDLE, socket_path=str(path)
-            )
-        return found
-
-    def forget(self, name: str) -> None:
-        """One is gone. Names are given once."""
-        client = self._clients.pop(name, None)
-        if client is not None:
-            task = asyncio.ensure_future(client.aclose())
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+        place = str(path)
+        return self._clients.to(
+            name,
+            place,
+            lambda: HttpClient("http://home/", connect_timeout=CONNECT, idle_timeout=_IDLE, socket_path=place),
+        )
 
     async def aclose(self) -> None:
         """Close every connection."""
-        for name in list(self._clients):
-            self.forget(name)
-        if self._closing:
-            await asyncio.wait(self._closing)
+        await self._clients.aclose()

@@ -3,14 +3,14 @@
 Those on other machines are reached over TCP, at the private address that `Presence` tells, and prove each connection by the key that all share (`meshproxy.cluster.keys`); those on this one, as its workers, as `Neighbours` are.
 """
 
-import asyncio
 import ssl
 from collections.abc import Callable
 from typing import Final
 
+from meshproxy.cluster.clients import Clients
 from meshproxy.cluster.envelope import Envelopes
 from meshproxy.cluster.neighbours import Neighbours
-from meshproxy.cluster.presence import Address, Presence
+from meshproxy.cluster.presence import Presence
 from meshproxy.cluster.way import Way
 from meshproxy.http.client import HttpClient
 
@@ -45,9 +45,8 @@ class Replicas:
         self._tls = tls
         self._envelopes = envelopes
         self._neighbours = neighbours
-        self._clients: dict[str, tuple[Address, HttpClient]] = {}
-        self._closing: set[asyncio.Task[None]] = set()
-        presence.on_gone = self.forget
+        self._clients = Clients()
+        presence.on_gone = self._clients.forget
 
     def first(self) -> str:
         """See `Others`: each replica is one mesh, and its first worker speaks for it."""
@@ -61,28 +60,16 @@ class Replicas:
             return None if self._neighbours is None else await self._neighbours.way(home)
         address = await self._presence.find(replica)
         if address is None:
-            self.forget(replica)
+            self._clients.forget(replica)
             return None
-        found = self._clients.get(replica)
-        if found is None or found[0] != address:
-            self.forget(replica)
-            client = HttpClient(
-                f"https://{address}/", connect_timeout=CONNECT, idle_timeout=IDLE, tls=self._tls, is_direct=True
-            )
-            found = self._clients[replica] = (address, client)
-        return Way(found[1], self._envelopes)
-
-    def forget(self, replica: str) -> None:
-        """One is gone: what is under way there is lost. Names are given once."""
-        found = self._clients.pop(replica, None)
-        if found is not None:
-            task = asyncio.ensure_future(found[1].aclose())
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+        url = f"https://{address}/"
+        client = self._clients.to(
+            replica,
+            url,
+            lambda: HttpClient(url, connect_timeout=CONNECT, idle_timeout=IDLE, tls=self._tls, is_direct=True),
+        )
+        return Way(client, self._envelopes)
 
     async def aclose(self) -> None:
         """Close every connection."""
-        for name in list(self._clients):
-            self.forget(name)
-        if self._closing:
-            await asyncio.wait(self._closing)
+        await self._clients.aclose()
